@@ -1,0 +1,61 @@
+"""What travels between data, models, metrics and pictures. Every field has its shape and unit here, once.
+
+B images or clips, T frames, H x W pixels, N persons, M part instances, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class InstanceMap(TypedDict):
+    """Disjoint objects of one image. Object n (1-based) is the pixels where `map == n`; its row is n - 1.
+
+    Ids without pixels are allowed and mean an empty object.
+    """
+
+    map: Tensor  # (H, W) int64, 0 = nobody
+    classes: Tensor  # (n,) int64; all 1 for persons
+    scores: NotRequired[Tensor]  # (n,) float32 in [0, 1]; predictions only
+
+
+class Annotation(TypedDict):
+    """The ground truth of one image at its native size, as metrics need it."""
+
+    parts: Tensor  # (H, W) int64, 255 = ignored
+    persons: NotRequired[InstanceMap]
+    part_instances: NotRequired[InstanceMap]
+
+
+class Parsing(TypedDict):
+    """What a parser says of one image at its native size. Dense parsers give `parts` alone."""
+
+    parts: Tensor  # (H, W) int64
+    persons: NotRequired[InstanceMap]
+    boxes: NotRequired[Tensor]  # (N, 4) float32 xyxy pixels, row n of `persons`
+    part_instances: NotRequired[InstanceMap]
+
+
+class ImageBatch(TypedDict):
+    """Letterboxed training or evaluation images."""
+
+    images: Tensor  # (B, 3, H, W) float32 RGB in [0, 1], or uint8 in 0..255 before `on_after_batch_transfer`
+    parts: Tensor  # (B, H, W) int64, 0 = background, 255 = ignored (padding too)
+    instances: NotRequired[Tensor]  # (B, H, W) int64 person ids, 0 = nobody
+    index: list[int]  # position of each sample in its split
+    sample_ids: list[str]  # for messages and file names
+    annotations: NotRequired[list[Annotation]]  # native ground truth; evaluation only
+
+
+class ClipBatch(TypedDict):
+    """Clips with one labelled frame each."""
+
+    frames: Tensor  # (B, T, 3, H, W) float32 RGB in [0, 1]
+    parts: Tensor  # (B, H, W) int64 of the target frame
+    instances: NotRequired[Tensor]  # (B, H, W) int64 person ids of the target frame
+    flow: NotRequired[Tensor]  # (B, 2, H, W) float32 (dx, dy) pixels, target to first frame
+    index: list[int]
+    sample_ids: list[str]
+    annotations: NotRequired[list[Annotation]]

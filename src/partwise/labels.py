@@ -1,0 +1,170 @@
+"""Label sets: names, left/right pairs, colours, and the remaps between them.
+
+Ids are those stored in each dataset's label PNGs; 0 is background and 255 is ignored everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from partwise.errors import InputError
+
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of one dataset.
+
+    Attributes:
+        name: short name, as used in configs and checkpoints.
+        names: class names; index is the id, index 0 is background.
+        pairs: (left, right) ids that a horizontal flip exchanges.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Reject sets whose pairs are no pairs."""
+        paired = [i for pair in self.pairs for i in pair]
+        if len(set(paired)) != len(paired) or not all(0 < i < len(self.names) for i in paired):
+            raise ValueError(f"label set {self.name}: pairs {self.pairs} overlap or leave 1..{len(self.names) - 1}")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.names)
+
+    @cached_property
+    def flip_table(self) -> npt.NDArray[np.uint8]:
+        """(256,) table: the id that each id becomes under a horizontal flip."""
+        table = np.arange(256, dtype=np.uint8)
+        for left, right in self.pairs:
+            table[left], table[right] = right, left
+        return table
+
+    @cached_property
+    def colors(self) -> npt.NDArray[np.uint8]:
+        """(256, 3) RGB colours: PASCAL VOC's map, the one label PNGs of this field carry."""
+        return voc_colors()
+
+    def id_of(self, name: str) -> int:
+        """The id of a class name; raises KeyError if the set has no such class."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise KeyError(f"{self.name} has no class {name!r}; it has {', '.join(self.names)}") from None
+
+    def check(self, parts: npt.NDArray[np.integer], where: object) -> None:
+        """Raise InputError if a label map holds an id that is neither a class nor 255.
+
+        Args:
+            parts: (H, W) ids.
+            where: the file the map was read from, named in the message.
+        """
+        seen = np.flatnonzero(np.bincount(parts.ravel(), minlength=256))
+        unknown = seen[(seen >= self.num_classes) & (seen != IGNORE)]
+        if unknown.size:
+            raise InputError(
+                f"label {unknown[0]} in {where} is not one of {self.name}'s 0..{self.num_classes - 1} (255 = ignored);"
+                " check that the file belongs to this dataset or remap it"
+            )
+
+    def state(self) -> dict[str, object]:
+        """Plain containers for a checkpoint; `LabelSet.from_state` reads them back."""
+        return {"name": self.name, "names": list(self.names), "pairs": [list(p) for p in self.pairs]}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, object]) -> LabelSet:
+        """Rebuild a label set from `state`."""
+        names, pairs = state["names"], state["pairs"]
+        if not isinstance(names, list) or not isinstance(pairs, list):
+            raise ValueError("a label set's state holds lists of names and pairs")
+        return cls(str(state["name"]), tuple(names), tuple((int(a), int(b)) for a, b in pairs))
+
+
+def voc_colors() -> npt.NDArray[np.uint8]:
+    """PASCAL VOC's 256 colours: the id's bits dealt in turn to the high bits of R, G and B."""
+    ids = np.arange(256)
+    colors = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colors[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colors
+
+
+def remap_table(mapping: Mapping[int, int], default: int = IGNORE) -> npt.NDArray[np.uint8]:
+    """(256,) lookup table for `table[parts]`; ids that are not mapped become `default`, 255 stays 255."""
+    table = np.full(256, default, dtype=np.uint8)
+    for source, target in mapping.items():
+        table[source] = target
+    table[IGNORE] = IGNORE
+    return table
+
+
+FACTS = LabelSet(  # TCNet, order of its tables
+    "facts",
+    ("background", "face", "hair", "upper-clothes", "left-arm", "right-arm", "pants",
+     "left-leg", "right-leg", "dress", "left-shoe", "right-shoe", "bag"),
+    ((4, 5), (7, 8), (10, 11)),
+)  # fmt: skip
+
+_CIHP_NAMES = (
+    "background", "hat", "hair", "gloves", "sunglasses", "upper-clothes", "dress", "coat", "socks", "pants",
+    "torso-skin", "scarf", "skirt", "face", "left-arm", "right-arm", "left-leg", "right-leg",
+    "left-shoe", "right-shoe",
+)  # fmt: skip
+_CIHP_PAIRS = ((14, 15), (16, 17), (18, 19))
+
+VIP = LabelSet("vip", _CIHP_NAMES, _CIHP_PAIRS)
+CIHP = LabelSet("cihp", _CIHP_NAMES, _CIHP_PAIRS)
+LIP = LabelSet("lip", (*_CIHP_NAMES[:10], "jumpsuits", *_CIHP_NAMES[11:]), _CIHP_PAIRS)
+
+PASCAL_PERSON_PART = LabelSet(
+    "pascal_person_part",
+    ("background", "head", "torso", "upper-arms", "lower-arms", "upper-legs", "lower-legs"),
+)
+PASCAL_PERSON_PART_LR = LabelSet(  # the ten parts of pose-guided transfer
+    "pascal_person_part_lr",
+    ("background", "head", "torso", "left-upper-arm", "right-upper-arm", "left-lower-arm", "right-lower-arm",
+     "left-upper-leg", "right-upper-leg", "left-lower-leg", "right-lower-leg"),
+    ((3, 4), (5, 6), (7, 8), (9, 10)),
+)  # fmt: skip
+
+CCP = LabelSet(  # Clothing Co-Parsing's 59 classes, merged
+    "ccp",
+    ("background", "hair", "hat", "glasses", "upper-clothes", "coat", "dress", "pants", "skirt", "legwear",
+     "shoes", "bag", "scarf", "skin"),
+)  # fmt: skip
+
+FOREGROUND = LabelSet("foreground", ("background", "foreground"))
+
+#: Pascal-Person-Part's ten-part left/right form -> its seven classes.
+LR_TO_PASCAL_PERSON_PART = remap_table({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 6: 4, 7: 5, 8: 5, 9: 6, 10: 6})
+
+#: Any set -> foreground; built for a given set because ids beyond its classes stay ignored.
+def to_foreground(label_set: LabelSet) -> npt.NDArray[np.uint8]:
+    """(256,) table that maps every class but background to 1."""
+    return remap_table({i: int(i > 0) for i in range(label_set.num_classes)})
+
+
+def vip_to_facts() -> npt.NDArray[np.uint8]:
+    """(256,) table from VIP's classes to FACTS' 13; what FACTS does not name becomes its nearest class.
+
+    FACTS labels bags, VIP does not, so the map has no source for them.
+    """
+    to = {
+        "face": ("face", "sunglasses", "torso-skin"), "hair": ("hair", "hat"),
+        "upper-clothes": ("upper-clothes", "coat", "scarf"), "pants": ("pants",), "dress": ("dress", "skirt"),
+        "left-arm": ("left-arm",), "right-arm": ("right-arm",), "left-leg": ("left-leg",),
+        "right-leg": ("right-leg",), "left-shoe": ("left-shoe",), "right-shoe": ("right-shoe",),
+    }  # fmt: skip
+    pairs = {VIP.id_of(s): FACTS.id_of(t) for t, sources in to.items() for s in sources}
+    return remap_table({0: 0, **pairs})

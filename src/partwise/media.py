@@ -1,0 +1,1 @@
+"""Decode and encode pictures, label maps and video. Every file is written to a temporary name and renamed."""
