@@ -1,0 +1,1 @@
+"""From datasets in their native layouts to batches."""

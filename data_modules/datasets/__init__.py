@@ -1,0 +1,1 @@
+"""Readers of native layouts: files to samples."""

@@ -1,0 +1,1 @@
+"""Human parsing in video: models, ops and metrics of five papers."""

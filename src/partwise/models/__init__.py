@@ -1,0 +1,1 @@
+"""One folder a paper, and the baselines they compare with."""

@@ -1,0 +1,1 @@
+"""Blocks with parameters, shared by the papers."""

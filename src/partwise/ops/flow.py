@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from kornia.geometry.transform import remap
 from torch import Tensor
 

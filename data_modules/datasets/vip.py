@@ -1,0 +1,163 @@
+"""VIP, Video Instance-level Parsing, read from its native layout (VIP_Fine)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from data_modules.sampling import Draw
+from data_modules.transforms import ClipTransform
+from partwise.batches import Annotation, InstanceMap
+from partwise.errors import InputError
+from partwise.labels import VIP as LABELS
+from partwise.media import read_ids, read_image, read_labels
+
+#: Published numbers of VIP: videos and annotated frames (every 25th frame of each).
+PUBLISHED = {"videos": 404, "annotated frames": 21247}
+
+
+class VIP(Dataset[dict[str, Any]]):
+    """Annotated frames of VIP with parts, persons and part instances.
+
+    Layout: `Images/videosN/%012d.jpg`; `Category_ids`, `Human_ids` and `Instance_ids` with the same names as PNG,
+    at the root or under `Annotations/`; `Instance_ids/....txt` rows "part_instance_id class_id human_id";
+    `lists/SPLIT_id.txt` rows "videosN/ID". Nothing but the lists is read before a sample is asked for.
+
+    Args:
+        root: folder of the layout.
+        split: name of a list, or the ids themselves.
+        transform: makes the training or evaluation clip.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    label_set = LABELS
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        self.root, self.transform, self.seed, self.annotations = root, transform, seed, annotations
+        self.labels_root = root / "Annotations" if (root / "Annotations").is_dir() else root
+        for folder in (root / "Images", self.labels_root / "Category_ids", self.labels_root / "Human_ids"):
+            if not folder.is_dir():
+                raise InputError(
+                    f"{root} does not hold VIP: {folder.relative_to(root)}/ is missing; point data.root at the folder"
+                    " with Images/, Category_ids/ (or Annotations/Category_ids/) and lists/"
+                )
+        self.ids = read_list(root, split) if isinstance(split, str) else list(split)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
+        """One sample: image (3, S, S) uint8, parts, instances (S, S), index, sample_id and perhaps annotation."""
+        index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
+        name = self.ids[index]
+        image = self.picture(index)
+        parts, persons = self._labels(name, image.shape[:2])
+        seed = None if self.seed is None else (self.seed, epoch, index)
+        clip = self.transform([image], parts, persons, seed=seed)
+        sample: dict[str, Any] = {
+            "images": clip["frames"][0],
+            "parts": clip["parts"],
+            "instances": clip["instances"],
+            "index": index,
+            "sample_ids": name,
+        }
+        if self.annotations:
+            sample["annotations"] = self._annotation(name, parts, persons)
+        return sample
+
+    def picture(self, index: int) -> np.ndarray:
+        """The frame (H, W, 3) uint8 RGB at its native size."""
+        return read_image(self.root / "Images" / f"{self.ids[index]}.jpg", upright=False)
+
+    def _labels(self, name: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        parts_file = self.labels_root / "Category_ids" / f"{name}.png"
+        persons_file = self.labels_root / "Human_ids" / f"{name}.png"
+        parts, persons = read_labels(parts_file), read_ids(persons_file)
+        self.label_set.check(parts, parts_file)
+        _same_size(parts, size, parts_file)
+        _same_size(persons, size, persons_file)
+        return parts, persons
+
+    def _annotation(self, name: str, parts: np.ndarray, persons: np.ndarray) -> Annotation:
+        file = self.labels_root / "Instance_ids" / f"{name}.png"
+        ids = read_ids(file)
+        _same_size(ids, parts.shape, file)
+        classes = read_instance_classes(file.with_suffix(".txt"), self.label_set.num_classes)
+        return Annotation(
+            parts=torch.from_numpy(parts).long(),
+            persons=_dense(persons, {i: 1 for i in np.unique(persons).tolist() if i}),
+            part_instances=_dense(ids, _covering(ids, classes, file)),
+        )
+
+
+def read_list(root: Path, split: str) -> list[str]:
+    """Ids "videosN/ID" of a split; raises InputError naming the lists there are."""
+    file = root / "lists" / f"{split}_id.txt"
+    if not file.is_file():
+        found = sorted(p.name.removesuffix("_id.txt") for p in (root / "lists").glob("*_id.txt"))
+        raise InputError(f"{file} is missing: VIP here has the splits {', '.join(found) or 'none'}")
+    ids = file.read_text().split()
+    if not ids:
+        raise InputError(f"{file} lists no frame; it should hold rows like videos1/000000000001")
+    return ids
+
+
+def read_instance_classes(file: Path, num_classes: int) -> dict[int, int]:
+    """Part instance id -> class from rows "part_instance_id class_id human_id"."""
+    if not file.is_file():
+        raise InputError(f"{file} is missing: each Instance_ids PNG needs the txt that names its classes")
+    classes = {}
+    for number, row in enumerate(file.read_text().splitlines(), 1):
+        if not row.strip():
+            continue
+        try:
+            instance, part = (int(field) for field in row.split()[:2])
+        except ValueError:
+            raise InputError(f"{file}, line {number}: {row!r} is not 'part_instance_id class_id human_id'") from None
+        if not 0 < part < num_classes:
+            raise InputError(f"{file}, line {number}: class {part} is not in 1..{num_classes - 1}")
+        classes[instance] = part
+    return classes
+
+
+def _covering(ids: np.ndarray, classes: dict[int, int], file: Path) -> dict[int, int]:
+    """The classes themselves, once every id in the map is known to have one."""
+    bare = sorted(set(np.unique(ids).tolist()) - {0} - classes.keys())
+    if bare:
+        raise InputError(
+            f"{file}: part instance {bare[0]} has no row in {file.with_suffix('.txt').name}; add its class"
+        )
+    return classes
+
+
+def _dense(ids: np.ndarray, classes: dict[int, int]) -> InstanceMap:
+    """Renumber a sparse id map to 1..n in ascending order of the ids."""
+    table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=np.int64)
+    for n, instance in enumerate(sorted(classes), 1):
+        table[instance] = n
+    return InstanceMap(
+        map=torch.from_numpy(table[ids]),
+        classes=torch.tensor([classes[i] for i in sorted(classes)], dtype=torch.int64),
+    )
+
+
+def _same_size(labels: np.ndarray, size: Sequence[int], file: Path) -> None:
+    if labels.shape != tuple(size):
+        raise InputError(
+            f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "
+            "labels and images must be of one size"
+        )

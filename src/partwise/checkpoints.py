@@ -1,0 +1,223 @@
+"""Checkpoints: written atomically, of plain containers only, and enough by themselves to parse pictures."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from partwise.batches import Parsing
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+from partwise.ops.resize import Letterbox
+
+KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write to a temporary name and rename: a kill while saving leaves the last whole checkpoint."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Save and then rename."""
+        temporary = Path(f"{path}.tmp")
+        super().save_checkpoint(checkpoint, temporary, storage_options)
+        os.replace(temporary, path)
+
+
+class Provenance(pl.Callback):
+    """Puts what `load_network` needs into every checkpoint.
+
+    Args:
+        experiment: name of the experiment.
+        network: `_target_` and arguments of the network, plain containers.
+        label_set: of its parts.
+        image_size: side of its square input.
+        synthetic: whether it was trained on the stand-in.
+    """
+
+    def __init__(
+        self,
+        *,
+        experiment: str,
+        network: Mapping[str, Any],
+        label_set: LabelSet,
+        image_size: int,
+        synthetic: bool,
+    ) -> None:
+        self.state = {
+            "experiment": experiment,
+            "network": dict(network),
+            "label_set": label_set.state(),
+            "image_size": image_size,
+            "synthetic": synthetic,
+        }
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the description."""
+        checkpoint[KEY] = self.state
+
+
+class RandomState(pl.Callback):
+    """Carries torch's, numpy's and python's random numbers across an interruption, as plain values."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generators' states now."""
+        name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - others draw from it
+        version, internal, gauss = random.getstate()
+        state: dict[str, Any] = {
+            "torch": torch.get_rng_state(),
+            "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
+            "python": [version, list(internal), gauss],
+        }
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the states for the first step: setting up loaders and sanity checks may draw in between."""
+        self._pending = state_dict
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Restore them right before the first resumed step."""
+        if self._pending is None:
+            return
+        state, self._pending = self._pending, None
+        name, keys, position, has_gauss, cached = state["numpy"]
+        version, internal, gauss = state["python"]
+        torch.set_rng_state(state["torch"].cpu())
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
+        random.setstate((version, tuple(internal), gauss))
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of this project onto the CPU.
+
+    Raises:
+        InputError: the file is missing, is no checkpoint, or another program's.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist; name the file with ckpt=PATH")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path} is not a readable checkpoint ({str(error).splitlines()[0][:80]}); "
+            "give a .ckpt file that run.py wrote"
+        ) from error
+    if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
+        raise InputError(
+            f"{path} was not written by run.py (it does not say which network it holds); give one that was"
+        )
+    return checkpoint
+
+
+def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
+    """The network a checkpoint describes, with its weights."""
+    description = dict(checkpoint[KEY]["network"])
+    if not str(description.get("_target_", "")).startswith("partwise."):
+        # A checkpoint may come from anywhere and must not name code to run.
+        raise InputError(
+            f"{path} asks for {description.get('_target_')!r}, which is no network of partwise; do not use it"
+        )
+    if "pretrained" in description:
+        description["pretrained"] = False  # the weights follow
+    network = hydra.utils.instantiate(description)
+    prefix = "network."
+    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights in {path} do not fit {description['_target_']} ({' '.join(str(error).split())[:120]}...); "
+            "the checkpoint comes from another version or model"
+        ) from error
+    return network.eval()
+
+
+class FrameParser:
+    """Parses frames one by one, or a few at a time; knows nothing of their order.
+
+    Args:
+        network: module with `parse(images, letterboxes)`.
+        label_set: of its parts.
+        image_size: side of its square input.
+        device: where to run.
+        batch_size: frames parsed at once; more look ahead further and need more memory.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        label_set: LabelSet,
+        image_size: int,
+        device: torch.device,
+        batch_size: int = 4,
+    ) -> None:
+        self.network: Any = network.to(device).eval()
+        self.label_set = label_set
+        self.image_size, self.device, self.batch_size = image_size, device, batch_size
+
+    def stream(self, frames: Iterable[np.ndarray]) -> Iterator[Parsing]:
+        """One Parsing, on the CPU, for each (H, W, 3) uint8 RGB frame, in order."""
+        waiting: list[np.ndarray] = []
+        for frame in frames:
+            waiting.append(frame)
+            if len(waiting) == self.batch_size:
+                yield from self._parse(waiting)
+                waiting = []
+        if waiting:
+            yield from self._parse(waiting)
+
+    @torch.inference_mode()
+    def _parse(self, frames: list[np.ndarray]) -> list[Parsing]:
+        boxes = [Letterbox.fit(frame.shape[:2], self.image_size) for frame in frames]
+        images = torch.stack([box.place(f).permute(2, 0, 1) for box, f in zip(boxes, frames, strict=True)])
+        parsings = self.network.parse(images.to(self.device).float() / 255, boxes)
+        return [_to_cpu(parsing) for parsing in parsings]
+
+
+def load_parser(path: str | Path, device: torch.device, experiment: str | None = None) -> FrameParser:
+    """The parser in a checkpoint; refuses one of another experiment than the one named."""
+    checkpoint = load(path)
+    about = checkpoint[KEY]
+    label_set = LabelSet.from_state(about["label_set"])
+    check_fit(checkpoint, experiment or about["experiment"], label_set, path)
+    return FrameParser(build_network(checkpoint, path), label_set, about["image_size"], device)
+
+
+def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:
+    """Raise InputError if a checkpoint is not of the experiment and the labels asked for."""
+    trained = checkpoint[KEY]["experiment"]
+    if experiment != trained:
+        raise InputError(
+            f"{path} was trained by experiment={trained}, not {experiment}; leave experiment= out or correct it"
+        )
+    labels = checkpoint[KEY]["label_set"]
+    if labels != label_set.state():
+        raise InputError(f"{path} parses {labels['name']}'s classes, the data have {label_set.name}'s; they do not fit")
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _to_cpu(v) for k, v in value.items()}
+    return value.cpu()

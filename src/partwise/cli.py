@@ -1,0 +1,119 @@
+"""Between the shell and Hydra: free-form values, the list of experiments, and errors of one line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from partwise.checkpoints import KEY, load
+from partwise.errors import InputError
+
+#: Keys whose values are paths and may hold any characters.
+FREE = ("ckpt", "input", "output", "outputs", "data.root", "data.test_root")
+TASKS = ("train", "test", "predict")
+FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
+
+
+def quoted(value: str) -> str:
+    """A value as Hydra's grammar reads it back unchanged, `~` expanded."""
+    value = os.path.expanduser(value)
+    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # a path, not an interpolation
+    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    value = re.sub(r"(\\+)$", r"\1\1", value)
+    return f"'{value}'"
+
+
+def experiments(root: Path) -> dict[str, str]:
+    """Names of the experiments below the Hydra root, each with its first comment line."""
+    found = {}
+    for file in sorted((root / "experiment").glob("*.yaml")):
+        if file.stem != FROM_CHECKPOINT:
+            comments = [row[1:].strip() for row in file.read_text().splitlines() if row.startswith("# ")]
+            found[file.stem] = next((c for c in comments if not c.startswith("@package")), "")
+    return found
+
+
+def prepare(argv: list[str], root: Path) -> list[str]:
+    """Arguments for Hydra from those of the shell.
+
+    Raises:
+        InputError: an experiment that does not exist.
+    """
+    if os.environ.get("PARTWISE_PREPARED"):  # a process that the Trainer started with our own arguments
+        return argv
+    os.environ["PARTWISE_PREPARED"] = "1"
+    options = dict(arg.split("=", 1) for arg in argv if "=" in arg and not arg.startswith("-"))
+    name = options.get("experiment")
+    known = experiments(root)
+    if name is not None and name not in known and "," not in name:
+        close = difflib.get_close_matches(name, known, n=3) or list(known)
+        raise InputError(
+            f"experiment={name} does not exist in {root.name}/experiment/; did you mean {' or '.join(close)}?"
+        )
+    argv = [_quote(arg) for arg in argv]
+    if name is None and options.get("task") == "predict":
+        argv.append(f"experiment={FROM_CHECKPOINT}")
+    if name is None and options.get("task") == "test" and "ckpt" in options:
+        argv.append(f"experiment={load(os.path.expanduser(options['ckpt']))[KEY]['experiment']}")
+    return argv
+
+
+def choice(task: str) -> str:
+    """The task itself, if there is such a one."""
+    if task not in TASKS:
+        raise InputError(f"task={task} does not exist; it is one of {', '.join(TASKS)}")
+    return task
+
+
+def _quote(arg: str) -> str:
+    key, equals, value = arg.partition("=")
+    return f"{key}={quoted(value)}" if equals and key.lstrip("+") in FREE and value not in ("", "null") else arg
+
+
+def run(main: Callable[[], None], root: Path) -> int:
+    """Run a Hydra main; the exit status.
+
+    A user's mistake prints one line and gives 1; a defect keeps its traceback.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors over instead of printing them over many lines
+    try:
+        argv = prepare(sys.argv[1:], root)
+        if not argv:
+            width = max(map(len, experiments(root)))
+            print("python run.py experiment=NAME   (--help for more)\n")
+            print("\n".join(f"  {name:<{width}}  {about}" for name, about in experiments(root).items()))
+            return 0
+        sys.argv = [sys.argv[0], *argv]
+        main()
+    except KeyboardInterrupt:
+        print("\nstopped; the same command with resume=auto goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for a user's mistake, None for a defect."""
+    seen: BaseException | None = error
+    while seen is not None:  # Hydra and loader processes wrap what was raised
+        if isinstance(seen, InputError):
+            return str(seen).rsplit("InputError: ", 1)[-1].strip()
+        seen = seen.__cause__ or seen.__context__
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"{str(error).splitlines()[0]} Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return " ".join(str(error).split())
+    return None

@@ -1,0 +1,155 @@
+"""AP^r: average precision of disjoint regions, by both matchings in use (`matching`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from partwise.batches import InstanceMap
+from partwise.metrics.matching import (
+    Floats,
+    Ints,
+    average_precision,
+    joint_histogram,
+    match_authors,
+    match_one_to_one,
+    overlaps,
+)
+from partwise.metrics.shards import ShardMetric, first_visits
+
+Matching = Literal["authors", "one_to_one"]
+MATCHINGS: tuple[Matching, ...] = ("authors", "one_to_one")
+
+
+class APFigures(TypedDict):
+    """Percent; NaN where undefined. Plain lists, because torchmetrics squeezes tensors of one element."""
+
+    ap: list[float]  # per threshold, mean over classes
+    ap_per_class: list[list[float]]  # per class, per threshold
+
+
+class InstanceAP(ShardMetric):
+    """AP^r over a dataset, at several thresholds, by both matchings at once.
+
+    A detection's fate depends on its own image alone, so `update` settles it and keeps one row a detection.
+    `compute` ranks all rows by score, ties in order of image and row, whatever rank they come from. An image
+    seen twice counts once.
+
+    Objects without pixels: true ones are no objects, predicted ones are false positives. Objects of classes
+    that are not in `classes` are left out.
+
+    - `authors`: true if the best object of the class in the image has IoU > t; duplicates all count, so that
+      AP may pass 100. A class without objects counts 0 if it has no detections and makes the mean undefined
+      if it has. That holds for a single class (persons) too.
+    - `one_to_one`: each object is found once. Mean over the classes that have objects.
+
+    Args:
+        classes: ids to evaluate.
+        thresholds: IoUs in [0, 1) that a true positive must exceed.
+        kwargs: see `torchmetrics.Metric`.
+    """
+
+    def __init__(self, classes: Sequence[int], thresholds: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not classes or len(set(classes)) != len(classes):
+            raise ValueError(f"classes {list(classes)} must be distinct and at least one")
+        if not thresholds or not all(0 <= t < 1 for t in thresholds):
+            raise ValueError(f"thresholds {list(thresholds)} must lie in [0, 1) and be at least one")
+        self.classes, self.thresholds = tuple(classes), tuple(thresholds)
+        self.add_shard("images", (2,), torch.int64)  # index, number of detections
+        self.add_shard("objects", (len(classes),), torch.int64)  # true objects an image, by class
+        self.add_shard("columns", (), torch.int64)  # a detection's class, as position in `classes`
+        self.add_shard("scores", (), torch.int64)  # bits of float64: not every device has the type itself
+        self.add_shard("hits", (len(MATCHINGS), len(thresholds)), torch.bool)
+
+    def update(self, index: Sequence[int], preds: Sequence[InstanceMap], target: Sequence[InstanceMap]) -> None:
+        """Add images.
+
+        Args:
+            index: position of each image in its split.
+            preds: objects with scores; `map` (H, W).
+            target: objects; `map` of the same size.
+        """
+        for i, pred, truth in zip(index, preds, target, strict=True):
+            try:
+                self._add(i, pred, truth)
+            except ValueError as error:
+                raise ValueError(f"image {i}: {error}") from error
+
+    def compute(self) -> dict[Matching, APFigures]:
+        """The figures so far; collective over ranks."""
+        images, hits = self.gathered("images"), self.gathered("hits")
+        first = first_visits(images[:, 0])
+        order = rank_detections(images, first, self.gathered("scores").view(np.float64))
+        hits, columns = hits[order], self.gathered("columns")[order]
+        objects = self.gathered("objects")[first].sum(0)
+        aps = 100 * np.stack(
+            [average_precision(hits[columns == c], int(n)) for c, n in enumerate(objects)]
+        )  # (classes, matchings, thresholds)
+        idle = (objects == 0) & (np.bincount(columns, minlength=len(objects)) == 0)
+        return {
+            "authors": _figures(aps[:, 0], np.where(idle[:, None], 0.0, aps[:, 0])),
+            "one_to_one": _figures(aps[:, 1], aps[objects > 0, 1]),
+        }
+
+    def _add(self, index: int, pred: InstanceMap, truth: InstanceMap) -> None:
+        pred_classes, true_classes, scores = _rows(pred), _rows(truth), _scores(pred)
+        counts = joint_histogram(pred["map"], truth["map"], len(pred_classes), len(true_classes))
+        true_classes = np.where(counts.sum(0)[1:] > 0, true_classes, -1)  # without pixels: no object
+        ious = overlaps(counts) * (pred_classes[:, None] == true_classes)
+        thresholds = np.asarray(self.thresholds, dtype=np.float64)
+        hits = np.stack([match_authors(ious, thresholds), match_one_to_one(ious, scores, thresholds)], axis=1)
+
+        evaluated = pred_classes[:, None] == np.asarray(self.classes)  # (n, classes)
+        kept = evaluated.any(1)
+        self.append("images", np.array([[index, kept.sum()]]))
+        self.append("objects", (true_classes[:, None] == np.asarray(self.classes)).sum(0)[None])
+        self.append("columns", evaluated[kept].argmax(1))
+        self.append("scores", scores[kept].view(np.int64))
+        self.append("hits", hits[kept])
+
+
+def rank_detections(images: Ints, first: npt.NDArray[np.intp], scores: Floats) -> npt.NDArray[np.intp]:
+    """Detections by descending score, ties by image index, then by row; those of repeated images left out.
+
+    Args:
+        images: (K, 2) index and number of detections of every image seen.
+        first: (I,) the rows of `images` to use, by ascending index.
+        scores: (N,) of all detections, in the order of `images`.
+
+    Returns:
+        (N',) positions in `scores`.
+    """
+    place = np.full(len(images), -1)
+    place[first] = np.arange(len(first))
+    place_of = np.repeat(place, images[:, 1])  # (N,)
+    order = np.lexsort((place_of, -scores))  # stable: rows of an image stay in order
+    return order[place_of[order] >= 0]
+
+
+def _rows(objects: InstanceMap) -> Ints:
+    """(n,) classes."""
+    classes: Ints = objects["classes"].detach().cpu().numpy().astype(np.int64)
+    return classes
+
+
+def _scores(pred: InstanceMap) -> Floats:
+    """(n,) scores of predicted objects; float64 keeps the order of any input type."""
+    if "scores" not in pred:
+        raise ValueError("predicted objects have no scores")
+    scores: Floats = pred["scores"].detach().cpu().double().numpy()
+    if scores.shape != tuple(pred["classes"].shape):
+        raise ValueError(f"{len(pred['classes'])} predicted objects have {scores.size} scores")
+    if np.isnan(scores).any():
+        raise ValueError("the scores of predicted objects hold NaN, which has no rank")
+    return scores
+
+
+def _figures(per_class: Floats, averaged: Floats) -> APFigures:
+    """`averaged` (classes that count, T); no such class leaves the mean undefined."""
+    mean = averaged.mean(0) if len(averaged) else np.full(per_class.shape[1], np.nan)
+    return APFigures(ap=mean.tolist(), ap_per_class=per_class.tolist())

@@ -1,0 +1,186 @@
+"""Pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
+
+Averaging per image gives other figures; the benchmarks sum first. `confusion[t, p]` counts the pixels of true
+class t that are called p. Figures are percent, float64 on the CPU, NaN where undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from partwise.labels import IGNORE
+from partwise.metrics.shards import ShardMetric, first_visits
+
+
+class ParsingFigures(TypedDict):
+    """Percent; NaN where undefined."""
+
+    miou: Tensor  # () mean over the classes in ground truth or predictions, background included
+    pixel_accuracy: Tensor  # ()
+    fg_accuracy: Tensor  # () recall over all pixels whose true class is not background
+    iou_per_class: Tensor  # (C,)
+
+
+def confusion_matrix(preds: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by true and predicted class.
+
+    Args:
+        preds: (...) integer classes; any label of 0..255 will do where `target` is ignored.
+        target: (...) integer classes, 255 = ignored.
+        num_classes: C <= 255, background included.
+
+    Returns:
+        (C, C) int64 on the device of `preds`, rows = ground truth.
+
+    Raises:
+        ValueError: the shapes differ, or a label is out of range.
+    """
+    if preds.shape != target.shape:
+        raise ValueError(f"preds {tuple(preds.shape)} and target {tuple(target.shape)} differ in shape")
+    for name, labels in (("preds", preds), ("target", target)):
+        _check_bytes(labels, name)
+    # One histogram over all 256 x 256 pairs: faster than masking out ignored pixels, and it finds bad labels.
+    pairs = preds.flatten().long().add(target.flatten().to(preds.device).long(), alpha=256)
+    counts = torch.bincount(pairs, minlength=256 * 256).view(256, 256)
+    _check_counts(counts[num_classes:IGNORE].sum(1), "target", num_classes)
+    _check_counts(counts[:num_classes, num_classes:].sum(0), "preds", num_classes)
+    return counts[:num_classes, :num_classes].clone()
+
+
+def iou(confusion: Tensor) -> Tensor:
+    """(C,) IoU of every class, percent; NaN for a class in neither ground truth nor predictions.
+
+    Args:
+        confusion: (C, C) int64, rows = ground truth.
+    """
+    counts = _precise(confusion)
+    hits = counts.diagonal()
+    return 100 * hits / (counts.sum(0) + counts.sum(1) - hits)
+
+
+def pixel_accuracy(confusion: Tensor) -> Tensor:
+    """() percentage of pixels called right; `confusion` is (C, C), rows = ground truth."""
+    counts = _precise(confusion)
+    return 100 * counts.trace() / counts.sum()
+
+
+def fg_accuracy(confusion: Tensor) -> Tensor:
+    """() percentage called right of the pixels that are not background (Fg.acc of PaperDoll).
+
+    100 * sum_{c >= 1} N_cc / sum_{c >= 1} sum_j N_cj; `confusion` is (C, C), rows = ground truth.
+    """
+    counts = _precise(confusion)
+    return 100 * counts.diagonal()[1:].sum() / counts[1:].sum()
+
+
+def parsing_figures(confusion: Tensor) -> ParsingFigures:
+    """All figures of a (C, C) confusion matrix."""
+    per_class = iou(confusion)
+    return ParsingFigures(
+        miou=per_class.nanmean(),
+        pixel_accuracy=pixel_accuracy(confusion),
+        fg_accuracy=fg_accuracy(confusion),
+        iou_per_class=per_class,
+    )
+
+
+class ParsingMetric(Metric):
+    """`parsing_figures` of all pixels seen, summed over updates and ranks.
+
+    An image seen twice counts twice: use `IndexedParsingMetric` behind a sampler that repeats images.
+
+    Args:
+        num_classes: classes, background included.
+        kwargs: see `torchmetrics.Metric`.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+
+    confusion: Tensor  # (C, C) int64
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = _checked(num_classes)
+        zeros = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.add_state("confusion", default=zeros, dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add the pixels of (...) int64 maps; `target` may hold 255 for ignored."""
+        self.confusion += confusion_matrix(preds, target, self.num_classes).to(self.device)
+
+    def compute(self) -> ParsingFigures:
+        """The figures so far; collective over ranks."""
+        return parsing_figures(self.confusion)
+
+
+class IndexedParsingMetric(ShardMetric):
+    """`parsing_figures` of all images seen, each counted once however many ranks or updates saw it.
+
+    Keeps one confusion matrix an image: 3 KB at 20 classes.
+
+    Args:
+        num_classes: classes, background included.
+        kwargs: see `torchmetrics.Metric`.
+    """
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = _checked(num_classes)
+        self.add_shard("index", (), torch.int64)
+        self.add_shard("confusions", (num_classes, num_classes), torch.int64)
+
+    def update(self, index: Sequence[int], preds: Sequence[Tensor], target: Sequence[Tensor]) -> None:
+        """Add images.
+
+        Args:
+            index: position of each image in its split.
+            preds: one (H, W) int64 map an image.
+            target: one (H, W) int64 map an image, 255 = ignored.
+        """
+        for i, pred, truth in zip(index, preds, target, strict=True):
+            try:
+                confusion = confusion_matrix(pred, truth, self.num_classes)
+            except ValueError as error:
+                raise ValueError(f"image {i}: {error}") from error
+            self.append("confusions", confusion[None])
+            self.append("index", torch.tensor([i]))
+
+    def compute(self) -> ParsingFigures:
+        """The figures so far; collective over ranks."""
+        first = first_visits(self.gathered("index"))
+        return parsing_figures(torch.from_numpy(self.gathered("confusions")[first].sum(0)))
+
+
+def _precise(confusion: Tensor) -> Tensor:
+    """Float64 counts on the CPU: float32 loses pixels beyond 2^24, and not every device has float64."""
+    return confusion.cpu().double()
+
+
+def _checked(num_classes: int) -> int:
+    if not 2 <= num_classes <= IGNORE:
+        raise ValueError(f"num_classes is {num_classes}; it must lie in 2..{IGNORE}, background included")
+    return num_classes
+
+
+def _check_bytes(labels: Tensor, name: str) -> None:
+    """Raise ValueError for labels that are no integers of 0..255."""
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"{name} must hold integer classes, not {labels.dtype}")
+    if labels.dtype != torch.uint8 and labels.numel():
+        low, high = (int(x) for x in labels.aminmax())
+        if low < 0 or high > IGNORE:
+            raise ValueError(f"label {low if low < 0 else high} in {name} is out of range")
+
+
+def _check_counts(counts: Tensor, name: str, num_classes: int) -> None:
+    """Raise ValueError if any label from `num_classes` on has been counted."""
+    bad = counts.nonzero()
+    if bad.numel():
+        raise ValueError(f"label {int(bad[0]) + num_classes} in {name} is out of range 0..{num_classes - 1}")

@@ -1,0 +1,75 @@
+"""Image backbones from timm, arranged as the papers use them."""
+
+from __future__ import annotations
+
+import timm
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.errors import InputError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """A timm ResNet at output stride 16 that also hands out pool1, the max-pooled first activation.
+
+    ATEN's released network: strides 4, 8, 16, 16, every 3x3 convolution of res5 dilated by 2, the low-level
+    feature taken before res2. timm's ResNets differ in two points: the first block of a dilated stage keeps
+    dilation 1 (mended here), and a bottleneck's stride sits on its 3x3 convolution (kept).
+
+    Batch-norm statistics are frozen (gamma and beta train) when the weights are pre-trained. From scratch they
+    train: with them frozen, zero-initialised residual branches get no gradient.
+    """
+
+    def __init__(self, name: str = "resnet50", pretrained: bool = True) -> None:
+        super().__init__()
+        self.frozen_statistics = pretrained
+        try:
+            body: Any = timm.create_model(
+                name, pretrained=pretrained, features_only=True, output_stride=16, out_indices=(0, 4)
+            )
+        except RuntimeError as error:
+            raise InputError(f"backbone={name}: {error}; name a timm ResNet") from error
+        except Exception as error:
+            if not pretrained:
+                raise
+            raise InputError(
+                f"pre-trained weights of {name} cannot be had ({type(error).__name__}): place timm's file in the "
+                "Hugging Face cache (HF_HOME), or train from scratch with model.network.pretrained=false"
+            ) from error
+        if not hasattr(body, "layer4"):
+            raise InputError(f"backbone={name} has no res5 stage; name a timm ResNet such as resnet50")
+        _dilate(body.layer4, 2)
+        self.body = body
+        self.low_channels, self.channels = body.feature_info.channels()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", _channels(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", _channels(IMAGENET_STD), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) in [0, 1] -> pool1 (B, C1, H/4, W/4), res5 (B, C5, H/16, W/16)."""
+        first, res5 = self.body((images - self.mean) / self.std)
+        return F.max_pool2d(first, 3, stride=2, padding=1), res5
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Keep batch-norm statistics fixed where they are pre-trained."""
+        super().train(mode)
+        if self.frozen_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+
+def _dilate(stage: nn.Module, dilation: int) -> None:
+    """Dilate every 3x3 convolution of a stage whose stride has been taken out."""
+    for conv in stage.modules():
+        if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+            conv.dilation, conv.padding = (dilation, dilation), (dilation, dilation)
+
+
+def _channels(values: tuple[float, ...]) -> Tensor:
+    return Tensor(values).view(1, -1, 1, 1)

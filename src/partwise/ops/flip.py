@@ -1,0 +1,74 @@
+"""The one horizontal flip: image, labels, keypoints, boxes and flow together, left and right exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from partwise.labels import LabelSet
+from partwise.ops.flow import flip_flow
+
+#: COCO's seventeen keypoints: (left, right) rows.
+COCO_KEYPOINT_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
+
+_PIXELS = frozenset({"image", "images", "frames", "instances"})
+
+
+def flip_labels(parts: Tensor, label_set: LabelSet) -> Tensor:
+    """Flip (..., H, W) ids horizontally and exchange left and right classes; 255 stays."""
+    table = torch.from_numpy(label_set.flip_table).to(parts.device)
+    return table[parts.flip(-1).long()].to(parts.dtype)
+
+
+def flip_scores(scores: Tensor, label_set: LabelSet) -> Tensor:
+    """Flip (..., C, H, W) class scores horizontally and exchange left and right channels."""
+    order = torch.from_numpy(label_set.flip_table[: label_set.num_classes]).long().to(scores.device)
+    return scores.flip(-1).index_select(-3, order)
+
+
+def hflip(
+    sample: Mapping[str, Tensor],
+    label_set: LabelSet,
+    keypoint_pairs: Sequence[tuple[int, int]] = COCO_KEYPOINT_PAIRS,
+) -> dict[str, Tensor]:
+    """Flip every field of a sample; twice is the identity.
+
+    Args:
+        sample: any of image (3, H, W), images or frames (..., 3, H, W), parts (..., H, W),
+            instances (..., H, W), flow (B, 2, H, W), keypoints (N, K, 3), boxes (N, 4) xyxy, and, where points
+            or boxes occur without pixels, nothing else will do: the width is read from a pixel field.
+        label_set: whose left/right pairs are exchanged.
+        keypoint_pairs: (left, right) rows of the keypoints.
+
+    Raises:
+        KeyError: a field this function does not know how to flip.
+    """
+    width = next((x.shape[-1] for name, x in sample.items() if name in _PIXELS or name in ("parts", "flow")), None)
+    flipped: dict[str, Tensor] = {}
+    for name, value in sample.items():
+        if name in _PIXELS:
+            flipped[name] = value.flip(-1)
+        elif name == "parts":
+            flipped[name] = flip_labels(value, label_set)
+        elif name == "flow":
+            flipped[name] = flip_flow(value)
+        elif name == "keypoints" and width is not None:
+            flipped[name] = _flip_keypoints(value, width, keypoint_pairs)
+        elif name == "boxes" and width is not None:
+            flipped[name] = torch.stack([width - value[:, 2], value[:, 1], width - value[:, 0], value[:, 3]], 1)
+        else:
+            raise KeyError(f"do not know how to flip {name!r}")
+    return flipped
+
+
+def _flip_keypoints(keypoints: Tensor, width: int, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    order = list(range(keypoints.shape[1]))
+    for left, right in pairs:
+        order[left], order[right] = right, left
+    flipped = keypoints[:, order].clone()
+    # Pixel centres are integers; a keypoint that is absent (visibility 0) keeps its zeros.
+    seen = flipped[..., 2] > 0
+    flipped[..., 0] = torch.where(seen, width - 1 - flipped[..., 0], flipped[..., 0])
+    return flipped

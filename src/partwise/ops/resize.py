@@ -1,0 +1,76 @@
+"""Letterboxing: fit an image into a square canvas, centred, and take results back to the image's own pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where an image lies on its canvas: `[top, top + height) x [left, left + width)` canvas pixels.
+
+    Attributes:
+        canvas: side of the square canvas.
+        top: first row.
+        left: first column.
+        height: rows of the resized image.
+        width: columns of the resized image.
+        native: (height, width) of the image before.
+    """
+
+    canvas: int
+    top: int
+    left: int
+    height: int
+    width: int
+    native: tuple[int, int]
+
+    @classmethod
+    def fit(cls, native: tuple[int, int], canvas: int) -> Letterbox:
+        """The longer side becomes `canvas`, the rest is centred."""
+        scale = canvas / max(native)
+        height, width = (max(1, round(side * scale)) for side in native)
+        return cls(canvas, (canvas - height) // 2, (canvas - width) // 2, height, width, native)
+
+    def place(self, x: npt.NDArray[Any], *, labels: bool = False, fill: int = 0) -> Tensor:
+        """Resize an image or a label map and pad it to the canvas.
+
+        Args:
+            x: (H, W) or (H, W, C) array of the native size.
+            labels: take the nearest pixel instead of mixing pixels.
+            fill: value of the padding.
+
+        Returns:
+            (canvas, canvas) or (canvas, canvas, C) tensor of x's dtype.
+        """
+        if x.shape[:2] != (self.height, self.width):
+            # Bilinear skips pixels when it shrinks by more than two, so area averaging takes over.
+            mixing = cv2.INTER_AREA if self.height < x.shape[0] else cv2.INTER_LINEAR
+            x = cv2.resize(x, (self.width, self.height), interpolation=cv2.INTER_NEAREST if labels else mixing)
+        right, bottom = self.canvas - self.left - self.width, self.canvas - self.top - self.height
+        padding = [(self.top, bottom), (self.left, right)] + [(0, 0)] * (x.ndim - 2)
+        return torch.from_numpy(np.pad(x, padding, constant_values=fill))
+
+    def crop(self, x: Tensor) -> Tensor:
+        """Cut the padding off (..., canvas, canvas)."""
+        return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def restore(self, x: Tensor) -> Tensor:
+        """(B, C, canvas, canvas) scores -> (B, C, H, W) at the image's own size, bilinearly."""
+        return F.interpolate(self.crop(x), self.native, mode="bilinear", align_corners=False)
+
+    def restore_boxes(self, boxes: Tensor) -> Tensor:
+        """(N, 4) xyxy on the canvas -> xyxy in the image, clipped to it."""
+        height, width = self.native
+        offset = boxes.new_tensor([self.left, self.top] * 2)
+        scale = boxes.new_tensor([width / self.width, height / self.height] * 2)
+        limit = boxes.new_tensor([width, height] * 2)
+        return ((boxes - offset) * scale).clamp(min=0).minimum(limit)

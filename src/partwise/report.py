@@ -1,0 +1,129 @@
+"""The end of a run: figures beside what they should beat, pictures, and where everything lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from rich.table import Table
+
+from partwise.checkpoints import FrameParser
+from partwise.media import VideoWriter, read_image, write_image, write_json
+from partwise.models.baselines.majority import MajorityClass
+from partwise.models.task import ParsingTask
+from partwise.predict import Summary
+from partwise.runs import Run, console
+from partwise.viz import draw, grid
+
+TITLES = {
+    "trained": "trained",
+    "untrained": "same network, untrained",
+    "majority": "majority class everywhere",
+}
+#: Columns of the table, where the task has them; every figure is in metrics.json.
+COLUMNS = {
+    "miou": "mIoU",
+    "pixel_accuracy": "pixel acc.",
+    "fg_accuracy": "fg. acc.",
+    "human_ap_50": "person AP.50",
+    "human_ap": "person AP",
+    "part_ap_50": "part AP.50",
+    "part_ap_vol": "part AP vol",
+}
+PICTURES = 6  # test samples in the overlay picture
+
+
+def majority_class(data: Any, samples: int = 64) -> MajorityClass:
+    """The most frequent class of the first training samples' labels."""
+    dataset, classes = data.dataset("train"), data.label_set.num_classes
+    counts = torch.zeros(256, dtype=torch.int64)
+    for index in range(min(samples, len(dataset))):
+        counts += torch.bincount(dataset[index]["parts"].flatten(), minlength=256)
+    return MajorityClass(int(counts[:classes].argmax()))
+
+
+def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingTask]) -> None:
+    """Score every task on the test split, write metrics.json, draw the trained one's pictures, print it all."""
+    rows = {name: score(scorer, data, task) for name, task in tasks.items()}
+    if scorer.is_global_zero:
+        flat = {
+            f"{'test' if name == 'trained' else f'test_{name}'}/{k}": v
+            for name, row in rows.items()
+            for k, v in row.items()
+        }
+        write_json(run.folder / "metrics.json", flat)
+        files = make_pictures(run, data, tasks["trained"])
+        source = "synthetic" if data.synthetic else "real"
+        run.say(metrics_table(rows, f"test split, {source} data, in percent"))
+        for about, file in {**files, "checkpoint": run.last, "figures": run.folder / "metrics.json"}.items():
+            if file.exists():
+                run.say(f"{about:<16} {file}")
+        run.record(status="finished")
+    scorer.strategy.barrier()
+
+
+def score(scorer: pl.Trainer, data: Any, task: ParsingTask) -> dict[str, float | None]:
+    """Figures of the test split; None where one is undefined."""
+    scorer.test(task, data, verbose=False)
+    figures = {k.removeprefix("test/"): float(v) for k, v in scorer.callback_metrics.items()}
+    return {k: None if math.isnan(v) else v for k, v in figures.items()}
+
+
+def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) -> Table:
+    """One row a task."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    shown = [key for key in COLUMNS if key in rows["trained"]]
+    for key in shown:
+        table.add_column(COLUMNS[key], justify="right")
+    for name, row in rows.items():
+        figures = ["–" if row[key] is None else f"{row[key]:.1f}" for key in shown]
+        table.add_row(TITLES.get(name, name), *figures, style="bold" if name == "trained" else "")
+    return table
+
+
+def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
+    """An overlay picture of test samples beside their truth, and a short overlay video if there are frames."""
+    parser = FrameParser(task.network, data.label_set, data.image_size, task.device)
+    picture, video = run.folder / "pictures" / "overlay.jpg", run.folder / "pictures" / "overlay.mp4"
+    picture.parent.mkdir(exist_ok=True)
+    write_image(picture, _comparison(parser, data))
+    files = {"overlay picture": picture}
+    frames = data.clip()
+    if frames:
+        _overlay_video(parser, frames, video)
+        files["overlay video"] = video
+    return files
+
+
+def show_summary(summary: Summary, output: Path) -> None:
+    """What task=predict read and where its results lie."""
+    console.print(f"parsed {summary.frames} frames of {summary.source} at {summary.fps:.1f} frames/s")
+    for file, reason in summary.failed.items():
+        console.print(f"[yellow]skipped[/] {file}: {reason}")
+    console.print(f"results          {output}")
+
+
+def _comparison(parser: FrameParser, data: Any) -> np.ndarray:
+    """Rows of frame, truth and parse, spread over the test split, under the legend of what occurs."""
+    dataset = data.dataset("test")
+    chosen = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
+    cells, present = [], set()
+    for index in chosen.tolist():
+        frame, truth = dataset.picture(index), dataset[index]["annotations"]
+        parsed = next(parser.stream([frame]))
+        cells += [frame, draw(frame, truth, data.label_set), draw(frame, parsed, data.label_set)]
+        present |= set(truth["parts"].unique().tolist()) | set(parsed["parts"].unique().tolist())
+    return np.concatenate([grid(cells, columns=6)], 0)
+
+
+def _overlay_video(parser: FrameParser, frames: list[Path], file: Path) -> None:
+    images = [read_image(f, upright=False) for f in frames]
+    with VideoWriter(file, fps=8, size=images[0].shape[:2]) as video:
+        for image, parsing in zip(images, parser.stream(images), strict=True):
+            video.write(draw(image, parsing, parser.label_set))

@@ -1,0 +1,262 @@
+"""A run's folder: its name, what it records, how it is found again, and the banner that introduces it."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from rich.console import Console
+from rich.panel import Panel
+
+from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState
+from partwise.errors import InputError
+from partwise.media import write_json
+
+RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
+PACKAGES = ("partwise", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "kornia",
+            "albumentations", "numpy", "hydra-core")  # fmt: skip
+
+console = Console(soft_wrap=True)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and prints."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder `outputs/EXPERIMENT/ID/`."""
+
+    folder: Path
+    resumed: bool
+
+    @property
+    def id(self) -> str:
+        """Name of the folder, unique among the experiment's runs."""
+        return self.folder.name
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a resumed run continues from, and in the end the trained network."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """`last` if it should be continued from."""
+        return self.last if self.resumed and self.last.is_file() else None
+
+    @rank_zero_only
+    def record(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        file = self.folder / "run.json"
+        known = json.loads(file.read_text()) if file.is_file() else {}
+        write_json(file, {**known, **facts})
+
+    @rank_zero_only
+    def say(self, text: Any) -> None:
+        """Print, and keep in log.txt."""
+        console.print(text)
+        with (self.folder / "log.txt").open("a") as log:
+            Console(file=log, width=120, soft_wrap=True).print(text)
+
+
+def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) -> Run:
+    """Make a run's folder, or find the one to continue.
+
+    Args:
+        outputs: where run folders lie.
+        experiment: name of the experiment.
+        resume: None for a new run, "auto" for the newest unfinished one (a new one if there is none), or an id.
+        traits: goes into a new run's name, for example "demo-synthetic".
+    """
+    base = outputs / experiment
+    shared = os.environ.get(RUN_ID)
+    if shared:  # a process started by this run's first one, which made the folder
+        return Run(base / shared, resume is not None)
+    folder = _unfinished(base, resume) if resume else None
+    resumed = folder is not None
+    if folder is None:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = base / f"{stamp}-{traits}"
+        while folder.exists():  # two runs within a second
+            folder = folder.with_name(folder.name + "-2")
+        (folder / "checkpoints").mkdir(parents=True)
+    os.environ[RUN_ID] = folder.name
+    return Run(folder, resumed)
+
+
+def _unfinished(base: Path, resume: str) -> Path | None:
+    if resume != "auto":
+        if not (base / resume).is_dir():
+            found = ", ".join(sorted(p.name for p in base.glob("*/"))[-5:]) or "none"
+            raise InputError(f"resume={resume}: no such run in {base}; the latest are {found}")
+        return base / resume
+    for folder in sorted(base.glob("*/"), reverse=True):
+        record = folder / "run.json"
+        if record.is_file() and json.loads(record.read_text()).get("status") == "running":
+            return folder
+    console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
+    return None
+
+
+def start(cfg: DictConfig, synthetic: bool) -> Run:
+    """Open the run's folder, write its config and facts, and introduce it."""
+    origin = "synthetic" if synthetic else "real"
+    traits = "-".join([cfg.profile, origin, *([cfg.task] if cfg.task != "train" else [])])
+    run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
+    if is_first():
+        if not run.resumed:
+            (run.folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+            run.record(experiment=cfg.name, profile=cfg.profile, seed=cfg.seed, data=origin, **facts())
+        run.record(status="running", pid=os.getpid())
+        overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("profile=")]
+        paper = compose("config", overrides=[*overrides, "profile=paper"])
+        run.say(banner(run, cfg.name, cfg.profile, origin, differences(plain(paper), plain(cfg))))
+    return run
+
+
+def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
+    """The Trainer of a run, with its checkpoints, loggers and progress bar."""
+    config = plain(cfg)
+    tags = [
+        f"experiment={cfg.name}",
+        f"profile={cfg.profile}",
+        f"data={'synthetic' if data.synthetic else 'real'}",
+    ]
+    callbacks = [
+        Provenance(
+            experiment=cfg.name, network=config["model"]["network"], label_set=data.label_set,
+            image_size=cfg.image_size, synthetic=data.synthetic,
+        ),
+        RandomState(),
+        RichProgressBar(),
+        ModelCheckpoint(  # weights of the best validation score
+            run.last.parent, "best", monitor=cfg.monitor, mode="max", save_weights_only=True,
+            auto_insert_metric_name=False, enable_version_counter=False,
+        ),
+        ModelCheckpoint(  # where a killed run goes on
+            run.last.parent, "last", every_n_train_steps=cfg.checkpoint_every, enable_version_counter=False
+        ),
+    ]  # fmt: skip
+    return instantiate(
+        cfg.trainer,
+        default_root_dir=str(run.folder),
+        callbacks=callbacks,
+        logger=make_loggers(run, cfg.logger, config, tags),
+        plugins=[AtomicCheckpointIO()],
+        enable_model_summary=False,
+    )
+
+
+def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
+    """A Trainer that only scores: no logger, no checkpoints."""
+    return instantiate(
+        cfg.trainer, default_root_dir=str(run.folder), callbacks=[RichProgressBar()], logger=False,
+        enable_checkpointing=False, enable_model_summary=False,
+    )  # fmt: skip
+
+
+def device(accelerator: str) -> torch.device:
+    """Where task=predict runs."""
+    return torch.device("cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config in plain containers."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def facts() -> dict[str, Any]:
+    """What a reader needs to make a run again: code, versions, host."""
+    try:
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = bool(subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True).stdout)
+    except (OSError, subprocess.CalledProcessError):
+        sha, dirty = None, None
+    return {
+        "git": {"sha": sha, "uncommitted_changes": dirty},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "host": {"name": platform.node(), "system": platform.platform(), "cpus": os.cpu_count(),
+                 "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None},
+        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }  # fmt: skip
+
+
+def make_loggers(run: Run, choice: DictConfig, config: dict[str, Any], tags: list[str]) -> list[Logger]:
+    """metrics.csv always; Weights & Biases on request, offline unless there is an account."""
+    file = run.folder / "metrics.csv"
+    kept = _rows_before(file, run.checkpoint) if file.is_file() else []
+    csv_logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=10)
+    if is_first():
+        logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
+        csv_logger.experiment.metrics.extend(kept)  # the logger begins with an empty file
+    if not choice.wandb:
+        return [csv_logger]
+    import wandb as client
+
+    if "WANDB_MODE" not in os.environ and not client.api.api_key:
+        os.environ["WANDB_MODE"] = "offline"
+    logger = WandbLogger(
+        project=choice.project,
+        id=run.id,
+        name=run.id,
+        save_dir=run.folder,
+        tags=tags,
+        config=config,
+        resume="allow",
+    )
+    return [csv_logger, logger]
+
+
+def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
+    """Rows of metrics.csv up to the checkpoint's step; later ones will be logged again."""
+    if checkpoint is None:
+        return []
+    step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+    with file.open(newline="") as rows:
+        return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(rows) if int(row["step"]) < step]
+
+
+def differences(paper: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+    """Dotted keys whose values differ from the paper profile's, as "key paper -> actual"."""
+    ours, theirs = _flat(actual), _flat(paper)
+    keys = [k for k in ours if k in theirs and ours[k] != theirs[k] and not k.startswith(("data.synthetic", "profile"))]
+    return [f"{key.removeprefix('model.')} {theirs[key]} → {ours[key]}" for key in keys]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat
+
+
+def banner(run: Run, name: str, profile: str, data: str, changes: list[str]) -> Panel:
+    """What this run is, before it starts."""
+    lines = [f"[bold]{name}[/]   profile={profile}   data={data}", f"folder {run.folder}"]
+    if profile == "demo":
+        lines.append("demo: sizes, epochs and their schedule are shrunk and all layers train from scratch, so batch")
+        lines.append("norm trains too; the method is the paper's. It changes " + ", ".join(changes))
+    if data == "synthetic":
+        lines.append("[yellow]synthetic data[/]: rendered figures, no photographs; set data.root for the real dataset")
+    return Panel("\n".join(lines), title="partwise", title_align="left")
