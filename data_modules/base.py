@@ -67,9 +67,9 @@ class ParsingDataModule(pl.LightningDataModule):
         """A few consecutive frames of the test split, to show; empty if the dataset has single pictures only."""
         return []
 
-    def check(self) -> None:
-        """Fail now rather than after training: every split must be there."""
-        for stage in ("train", "val", "test"):
+    def check(self, *stages: str) -> None:
+        """Fail now rather than after training: every split that will be used must be there."""
+        for stage in stages or ("train", "val", "test"):
             self.dataset(stage)
 
     def prepare_data(self) -> None:

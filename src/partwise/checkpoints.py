@@ -70,42 +70,63 @@ class Provenance(pl.Callback):
 
 
 class RandomState(pl.Callback):
-    """Carries torch's, numpy's and python's random numbers across an interruption, as plain values."""
+    """Carries torch's, numpy's and python's random numbers across an interruption, as plain values.
+
+    Evaluation leaves them as it found them, so that a run resumed behind one equals a run that went through it.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[str, Any] | None = None
+        self._before_evaluation: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """The generators' states now."""
-        name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - others draw from it
-        version, internal, gauss = random.getstate()
-        state: dict[str, Any] = {
-            "torch": torch.get_rng_state(),
-            "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
-            "python": [version, list(internal), gauss],
-        }
-        if torch.cuda.is_available():
-            state["cuda"] = torch.cuda.get_rng_state()
-        return state
+        return random_state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states for the first step: setting up loaders and sanity checks may draw in between."""
+        """Keep the states for the first step: setting up loaders may draw in between."""
         self._pending = state_dict
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Restore them right before the first resumed step."""
-        if self._pending is None:
-            return
-        state, self._pending = self._pending, None
-        name, keys, position, has_gauss, cached = state["numpy"]
-        version, internal, gauss = state["python"]
-        torch.set_rng_state(state["torch"].cpu())
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
-        random.setstate((version, tuple(internal), gauss))
-        if "cuda" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state(state["cuda"].cpu())
+        if self._pending is not None:
+            set_random_state(self._pending)
+            self._pending = None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the states."""
+        self._before_evaluation = random_state()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on from the remembered states."""
+        set_random_state(self._before_evaluation)
+
+
+def random_state() -> dict[str, Any]:
+    """States of the global generators, in containers that `torch.load(weights_only=True)` accepts."""
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - libraries draw from it
+    version, internal, gauss = random.getstate()
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
+        "python": [version, list(internal), gauss],
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Set the global generators to what `random_state` returned."""
+    name, keys, position, has_gauss, cached = state["numpy"]
+    version, internal, gauss = state["python"]
+    torch.set_rng_state(state["torch"].cpu())
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    random.setstate((version, tuple(internal), gauss))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -6,14 +6,13 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from partwise.checkpoints import KEY, load
 from partwise.errors import InputError
 
 #: Keys whose values are paths and may hold any characters.
@@ -62,15 +61,17 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     if name is None and options.get("task") == "predict":
         argv.append(f"experiment={FROM_CHECKPOINT}")
     if name is None and options.get("task") == "test" and "ckpt" in options:
+        from partwise.checkpoints import KEY, load
+
         argv.append(f"experiment={load(os.path.expanduser(options['ckpt']))[KEY]['experiment']}")
     return argv
 
 
-def choice(task: str) -> str:
-    """The task itself, if there is such a one."""
-    if task not in TASKS:
-        raise InputError(f"task={task} does not exist; it is one of {', '.join(TASKS)}")
-    return task
+def task(name: str) -> str:
+    """The name itself, if there is such a task."""
+    if name not in TASKS:
+        raise InputError(f"task={name} does not exist; it is one of {', '.join(TASKS)}")
+    return name
 
 
 def _quote(arg: str) -> str:
@@ -78,31 +79,40 @@ def _quote(arg: str) -> str:
     return f"{key}={quoted(value)}" if equals and key.lstrip("+") in FREE and value not in ("", "null") else arg
 
 
-def run(main: Callable[[], None], root: Path) -> int:
-    """Run a Hydra main; the exit status.
-
-    A user's mistake prints one line and gives 1; a defect keeps its traceback.
-    """
+def run(main: Callable[[], None], root: Path) -> None:
+    """Answer at once what needs no run, else start Hydra."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors over instead of printing them over many lines
-    try:
-        argv = prepare(sys.argv[1:], root)
-        if not argv:
-            width = max(map(len, experiments(root)))
-            print("python run.py experiment=NAME   (--help for more)\n")
-            print("\n".join(f"  {name:<{width}}  {about}" for name, about in experiments(root).items()))
-            return 0
-        sys.argv = [sys.argv[0], *argv]
+    with one_line_errors():
+        arguments = prepare(sys.argv[1:], root)
+        if not arguments:
+            print(listing(root))
+            return
+        sys.argv = [sys.argv[0], *arguments]
         main()
+
+
+def listing(root: Path) -> str:
+    """What `python run.py` prints."""
+    known = experiments(root)
+    width = max(map(len, known))
+    rows = [f"  {name:<{width}}  {about}" for name, about in known.items()]
+    return "\n".join(["python run.py experiment=NAME   (--help for more)\n", *rows])
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn a user's mistake into one line and status 1; a defect keeps its traceback."""
+    try:
+        yield
     except KeyboardInterrupt:
         print("\nstopped; the same command with resume=auto goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        raise SystemExit(130) from None
     except Exception as error:
         message = explain(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
-        return 1
-    return 0
+        raise SystemExit(1) from None
 
 
 def explain(error: BaseException) -> str | None:
@@ -112,8 +122,9 @@ def explain(error: BaseException) -> str | None:
         if isinstance(seen, InputError):
             return str(seen).rsplit("InputError: ", 1)[-1].strip()
         seen = seen.__cause__ or seen.__context__
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"{str(error).splitlines()[0]} Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
+        return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return " ".join(str(error).split())
+        return text.split(" Config search path")[0].removeprefix("In 'config': ")
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytorch_lightning as pl
 import torch
 from rich.table import Table
 
+from partwise import viz
 from partwise.checkpoints import FrameParser
 from partwise.media import VideoWriter, read_image, write_image, write_json
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.task import ParsingTask
 from partwise.predict import Summary
 from partwise.runs import Run, console
-from partwise.viz import draw, grid
+from partwise.tracking import PersonLinker
 
 TITLES = {
     "trained": "trained",
@@ -36,6 +38,7 @@ COLUMNS = {
     "part_ap_vol": "part AP vol",
 }
 PICTURES = 6  # test samples in the overlay picture
+SHOWN = 320  # longer side of what pictures and videos show, pixels
 
 
 def majority_class(data: Any, samples: int = 64) -> MajorityClass:
@@ -101,29 +104,43 @@ def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
     return files
 
 
-def show_summary(summary: Summary, output: Path) -> None:
+def show_summary(summary: Summary) -> None:
     """What task=predict read and where its results lie."""
-    console.print(f"parsed {summary.frames} frames of {summary.source} at {summary.fps:.1f} frames/s")
-    for file, reason in summary.failed.items():
-        console.print(f"[yellow]skipped[/] {file}: {reason}")
-    console.print(f"results          {output}")
+    skipped = f", {len(summary.failed)} files skipped or cut short" if summary.failed else ""
+    console.print(f"parsed {summary.frames} frames of {summary.source} at {summary.fps:.1f} frames/s{skipped}")
+    console.print(f"results          {summary.output}")
 
 
-def _comparison(parser: FrameParser, data: Any) -> np.ndarray:
-    """Rows of frame, truth and parse, spread over the test split, under the legend of what occurs."""
+def _comparison(parser: FrameParser, data: Any) -> viz.Picture:
+    """Frame, truth and parse of samples spread over the test split, above the legend of what occurs."""
     dataset = data.dataset("test")
     chosen = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
-    cells, present = [], set()
+    cells: list[viz.Picture] = []
+    present: set[int] = set()
     for index in chosen.tolist():
         frame, truth = dataset.picture(index), dataset[index]["annotations"]
         parsed = next(parser.stream([frame]))
-        cells += [frame, draw(frame, truth, data.label_set), draw(frame, parsed, data.label_set)]
-        present |= set(truth["parts"].unique().tolist()) | set(parsed["parts"].unique().tolist())
-    return np.concatenate([grid(cells, columns=6)], 0)
+        drawn = [frame, viz.overlay(frame, truth, data.label_set), viz.overlay(frame, parsed, data.label_set)]
+        cells.append(_beside(drawn))
+        present |= {*torch.unique(truth["parts"]).tolist(), *torch.unique(parsed["parts"]).tolist()}
+    sheet = viz.grid(cells, columns=2)
+    return np.concatenate([sheet, viz.legend(data.label_set, present, width=sheet.shape[1])])
 
 
-def _overlay_video(parser: FrameParser, frames: list[Path], file: Path) -> None:
-    images = [read_image(f, upright=False) for f in frames]
-    with VideoWriter(file, fps=8, size=images[0].shape[:2]) as video:
+def _overlay_video(parser: FrameParser, files: list[Path], output: Path) -> None:
+    """Each frame beside its parse, persons in stable colours."""
+    images, linker = [read_image(file, upright=False) for file in files], PersonLinker()
+    with ExitStack() as stack:
+        video: VideoWriter | None = None
         for image, parsing in zip(images, parser.stream(images), strict=True):
-            video.write(draw(image, parsing, parser.label_set))
+            ids = (
+                linker.link(parsing["persons"]["map"].numpy(), len(parsing["boxes"])) if "persons" in parsing else None
+            )
+            shown = _beside([image, viz.overlay(image, parsing, parser.label_set, person_ids=ids)])
+            video = video or stack.enter_context(VideoWriter(output, fps=8, size=shown.shape[:2]))
+            video.write(shown)
+
+
+def _beside(pictures: list[viz.Picture]) -> viz.Picture:
+    """Pictures of one size in a row, at a size that can be looked at."""
+    return viz.side_by_side(*(viz.fit(picture, SHOWN, SHOWN) for picture in pictures))

@@ -29,7 +29,8 @@ from rich.panel import Panel
 
 from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState
 from partwise.errors import InputError
-from partwise.media import write_json
+from partwise.labels import LabelSet
+from partwise.media import write_json, write_text
 
 RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
 PACKAGES = ("partwise", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "kornia",
@@ -126,13 +127,22 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
     if is_first():
         if not run.resumed:
-            (run.folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+            write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
             run.record(experiment=cfg.name, profile=cfg.profile, seed=cfg.seed, data=origin, **facts())
         run.record(status="running", pid=os.getpid())
         overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("profile=")]
         paper = compose("config", overrides=[*overrides, "profile=paper"])
         run.say(banner(run, cfg.name, cfg.profile, origin, differences(plain(paper), plain(cfg))))
     return run
+
+
+def make_task(cfg: DictConfig, label_set: LabelSet) -> Any:
+    """The task with the weights that the seed gives; the generators are then at the seed's start again."""
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    # As a partial, because OmegaConf would take the label set apart.
+    task = instantiate(cfg.model, _partial_=True)(label_set=label_set)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    return task
 
 
 def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:

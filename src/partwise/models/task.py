@@ -91,12 +91,13 @@ class ParsingTask(pl.LightningModule):
         return optimizer if self.scheduler is None else ([optimizer], [self.scheduler(optimizer)])
 
     def _log_split(self, split: str, metric: VIPMetrics) -> None:
-        self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()}, rank_zero_only=True)
+        # computed on all ranks together and equal on all
+        self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()})
         metric.reset()
 
     def _not_finite(self, losses: dict[str, Tensor], batch: dict[str, Any]) -> InputError:
         file = Path(self.trainer.default_root_dir) / "not_finite.json"
-        values = {name: float(value) for name, value in losses.items()}
+        values = {name: value.item() for name, value in losses.items()}
         write_json(file, {"step": self.global_step, "losses": {k: repr(v) for k, v in values.items()},
                           "sample_ids": batch["sample_ids"]})  # fmt: skip
         bad = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))

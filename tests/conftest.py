@@ -1,0 +1,35 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data_modules.synthetic.vip import write_vip
+
+
+@pytest.fixture(scope="session")
+def vip_stand_in(tmp_path_factory):
+    """A small VIP stand-in that no test may change: 3 training, 1 validation and 2 test videos, 3 frames each."""
+    root = tmp_path_factory.mktemp("vip") / "VIP_Fine"
+    root.mkdir()
+    write_vip(
+        root, videos={"train": 3, "val": 1, "test": 2}, frames_per_video=7, size=(96, 128), annotate_every=3, workers=1
+    )
+    return root
+
+
+@pytest.fixture
+def vip_copy(vip_stand_in, tmp_path):
+    """The same, to be damaged."""
+    root = tmp_path / "VIP_Fine"
+    shutil.copytree(vip_stand_in, root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def real():
+    """Folder of real samples; tests that use it are skipped, saying so, where PARTWISE_REAL is unset."""
+    folder = os.environ.get("PARTWISE_REAL")
+    if not folder:
+        pytest.skip("PARTWISE_REAL does not name a folder of real samples")
+    return Path(folder)

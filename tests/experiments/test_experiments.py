@@ -1,0 +1,66 @@
+"""Every experiment composes and instantiates, in both profiles, and its parts fit together."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from partwise import cli, labels
+from partwise.runs import differences, make_task, plain
+
+ROOT = Path(__file__).parents[2] / "experiments"
+NAMES = sorted(cli.experiments(ROOT))
+
+
+def composed(name, *overrides):
+    with initialize_config_dir(str(ROOT), version_base="1.3"):
+        return compose("config", overrides=[f"experiment={name}", *overrides])
+
+
+@pytest.mark.parametrize("profile", ["demo", "paper"])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_instantiates_and_fits_its_data(name, profile):
+    cfg = composed(name, f"profile={profile}", "model.network.pretrained=false")
+    assert cfg.name == name
+    data = instantiate(cfg.data)
+    assert data.synthetic
+    assert cfg.num_classes == data.label_set.num_classes
+    assert data.label_set == getattr(labels, cfg.label_set.upper())
+    task = make_task(cfg, data.label_set)
+    optimizers, schedulers = task.configure_optimizers()
+    decays = {group["weight_decay"] for group in optimizers[0].param_groups}
+    assert 0.0 in decays
+    assert len(schedulers) == 1
+    instantiate(cfg.trainer, accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert cfg.monitor.removeprefix("val/") in task.val_metrics.compute()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_demo_shrinks_and_says_so(name):
+    paper, demo = plain(composed(name, "profile=paper")), plain(composed(name))
+    assert paper["model"]["network"]["pretrained"] is True
+    changed = {row.split(" ")[0] for row in differences(paper, demo)}
+    assert {"image_size", "trainer.max_epochs", "network.backbone"} <= changed
+    targets = ["model._target_", "model.network._target_", "model.optimizer._target_", "data._target_"]
+    for key in targets:  # the method is never another one
+        assert OmegaConf.select(OmegaConf.create(paper), key) == OmegaConf.select(OmegaConf.create(demo), key)
+
+
+def test_the_papers_recipe_is_the_papers():
+    cfg = plain(composed("parsing_rcnn_vip", "profile=paper"))
+    assert cfg["image_size"] == 512
+    assert cfg["trainer"]["gradient_clip_val"] == 5.0
+    assert cfg["trainer"]["max_epochs"] == 150
+    optimizer = cfg["model"]["optimizer"]
+    assert (optimizer["_target_"], optimizer["lr"], optimizer["momentum"]) == ("torch.optim.SGD", 1e-3, 0.9)
+    assert optimizer["weight_decay"] == 2e-4
+    assert cfg["model"]["scheduler"]["milestones"] == [70]
+    assert cfg["data"]["flip"] == 0.5
+
+
+def test_every_trainer_and_logger_composes():
+    for group in ("trainer", "logger"):
+        for file in (ROOT / group).glob("*.yaml"):
+            assert composed(NAMES[0], f"{group}={file.stem}")[group]

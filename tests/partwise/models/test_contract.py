@@ -1,0 +1,174 @@
+"""What every parsing task must do: learn, round-trip through a checkpoint, and mind what goes wrong."""
+
+import json
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from data_modules.vip import VIPDataModule
+from partwise.checkpoints import AtomicCheckpointIO, Provenance, build_network, load, load_parser
+from partwise.errors import InputError
+from partwise.labels import FACTS, VIP
+from partwise.models.baselines.majority import MajorityClass
+from partwise.models.baselines.parsing_rcnn import ParsingRCNNTask
+from partwise.models.task import ParsingTask
+from partwise.nn.parsing_rcnn import ParsingRCNN
+
+NETWORK = {
+    "_target_": "partwise.nn.parsing_rcnn.ParsingRCNN", "num_classes": 20, "image_size": 64, "backbone": "resnet18",
+    "pretrained": False, "width": 16, "box_width": 32,
+}  # fmt: skip
+
+
+def make_network():
+    torch.manual_seed(0)
+    return ParsingRCNN(**{k: v for k, v in NETWORK.items() if k != "_target_"})
+
+
+def make_task(lr=0.02):
+    return ParsingRCNNTask(make_network(), VIP, lambda groups: torch.optim.SGD(groups, lr=lr, momentum=0.9))
+
+
+def trainer(folder, **options):
+    defaults = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
+                "enable_checkpointing": False, "use_distributed_sampler": False, "default_root_dir": str(folder),
+                "num_sanity_val_steps": 0, "plugins": [AtomicCheckpointIO()]}  # fmt: skip
+    return pl.Trainer(**(defaults | options))
+
+
+@pytest.fixture
+def data(vip_stand_in):
+    return VIPDataModule(root=vip_stand_in, image_size=64, batch_size=3, num_workers=0)
+
+
+def test_one_epoch_and_a_test_run_through(data, tmp_path):
+    run = trainer(tmp_path, max_epochs=1)
+    task = make_task()
+    run.fit(task, data)
+    assert run.global_step == len(data.train_dataloader())
+    run.test(task, data, verbose=False)
+    figures = run.callback_metrics
+    assert {"test/miou", "test/human_ap_50", "test/part_ap_vol", "test/part_authors_ap_vol"} <= set(figures)
+    assert 0 <= figures["test/miou"] <= 100
+
+
+def test_it_overfits_one_batch(data):
+    task = make_task()
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    optimizer = torch.optim.SGD(task.parameters(), lr=0.02, momentum=0.9)
+    history = []
+    for _ in range(40):
+        losses = task.losses(batch)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        nn.utils.clip_grad_norm_(task.parameters(), 5.0)
+        optimizer.step()
+        history.append({name: loss.item() for name, loss in losses.items()})
+    assert sum(history[-1].values()) < 0.6 * sum(history[0].values())
+    assert history[-1]["parsing"] < 0.5 * history[0]["parsing"]
+
+
+def saved(tmp_path, data, task):
+    about = Provenance(experiment="parsing_rcnn_vip", network=NETWORK, label_set=VIP, image_size=64, synthetic=True)
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
+    run.fit(task, data)
+    run.save_checkpoint(tmp_path / "some.ckpt")
+    return tmp_path / "some.ckpt"
+
+
+def test_a_checkpoint_alone_rebuilds_the_parser(data, tmp_path):
+    task = make_task()
+    file = saved(tmp_path, data, task)
+    assert not list(tmp_path.glob("*.tmp"))
+    parser = load_parser(file, torch.device("cpu"))
+    assert parser.label_set == VIP
+    frame = data.dataset("test").picture(0)
+    (parsing,) = parser.stream([frame])
+    assert parsing["parts"].shape == frame.shape[:2]
+    rebuilt = build_network(load(file), file).state_dict()
+    assert all(torch.equal(value, rebuilt[name]) for name, value in task.network.state_dict().items())
+
+
+def test_streaming_in_batches_equals_frame_by_frame(data, tmp_path):
+    network = make_network().eval()
+    from partwise.checkpoints import FrameParser
+
+    frames = [data.dataset("test").picture(i) for i in range(3)]
+    batched = list(FrameParser(network, VIP, 64, torch.device("cpu"), batch_size=2).stream(frames))
+    single = list(FrameParser(network, VIP, 64, torch.device("cpu"), batch_size=1).stream(frames))
+    for a, b in zip(batched, single, strict=True):
+        assert (a["parts"] == b["parts"]).float().mean() > 0.999
+
+
+def test_a_checkpoint_of_another_experiment_or_label_set_is_refused(data, tmp_path):
+    file = saved(tmp_path, data, make_task())
+    with pytest.raises(InputError, match=r"experiment=parsing_rcnn_vip, not tcnet_indoor"):
+        load_parser(file, torch.device("cpu"), "tcnet_indoor")
+    from partwise.checkpoints import check_fit
+
+    with pytest.raises(InputError, match=r"parses vip's classes, the data have facts"):
+        check_fit(load(file), "parsing_rcnn_vip", FACTS, file)
+
+
+def test_a_checkpoint_may_not_name_foreign_code(data, tmp_path):
+    file = saved(tmp_path, data, make_task())
+    content = torch.load(file, weights_only=True)
+    content["partwise"]["network"]["_target_"] = "os.system"
+    torch.save(content, file)
+    with pytest.raises(InputError, match=r"os\.system"):
+        load_parser(file, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("how", ["missing", "text", "cut short", "another program's", "another model's"])
+def test_unfit_checkpoints_get_one_line(how, data, tmp_path):
+    file = saved(tmp_path, data, make_task())
+    if how == "missing":
+        file.unlink()
+    elif how == "text":
+        file.write_text("no checkpoint")
+    elif how == "cut short":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif how == "another program's":
+        torch.save({"weights": torch.zeros(3)}, file)
+    else:
+        content = torch.load(file, weights_only=True)
+        content["partwise"]["network"]["width"] = 24
+        torch.save(content, file)
+    with pytest.raises(InputError) as caught:
+        load_parser(file, torch.device("cpu"))
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_its_samples(data, tmp_path):
+    task = make_task()
+    with torch.no_grad():
+        next(task.network.heads.parsing.parameters()).fill_(float("nan"))
+    run = trainer(tmp_path, max_epochs=1)
+    with pytest.raises(InputError, match="parsing is not finite at step 0"):
+        run.fit(task, data)
+    record = json.loads((tmp_path / "not_finite.json").read_text())
+    assert len(record["sample_ids"]) == 3
+    assert set(record["sample_ids"]) <= set(data.dataset("train").ids)
+
+
+def test_the_majority_guess_scores_its_closed_form(data, tmp_path):
+    run = trainer(tmp_path)
+    run.test(ParsingTask(MajorityClass(0), VIP), data, verbose=False)
+    truths = [data.dataset("test")[i]["annotations"]["parts"] for i in range(len(data.dataset("test")))]
+    labelled = torch.cat([t[t != 255] for t in truths])
+    background = (labelled == 0).double().mean().item()
+    classes = len(labelled.unique())
+    assert run.callback_metrics["test/miou"].item() == pytest.approx(100 * background / classes, abs=1e-4)
+    assert run.callback_metrics["test/human_ap_50"] == 0
+
+
+def test_weight_decay_spares_norms_and_biases():
+    task = ParsingRCNNTask(make_network(), VIP, lambda groups: torch.optim.SGD(groups, lr=0.1, weight_decay=1e-2))
+    optimizer = task.configure_optimizers()
+    free = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0 for p in group["params"]}
+    for module in task.network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            assert (id(parameter) in free) == (isinstance(module, nn.BatchNorm2d) or name == "bias")
