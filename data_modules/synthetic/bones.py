@@ -128,6 +128,7 @@ def _set(bones: Float, bone: Bone, x: Float, y: Float, c: Float, origin: Float) 
 
 
 def _limbs(bones: Float, body: Body, p: dict[str, Float]) -> None:
+    """Arms, legs and neck, and the upright places that bags hang from."""
     for side, name in (("L", "left"), ("R", "right")):
         for bone, start, end, length in (
             ("UPPER_ARM", "shoulder", "elbow", body.upper_arm),
@@ -146,6 +147,7 @@ def _limbs(bones: Float, body: Body, p: dict[str, Float]) -> None:
 
 
 def _limb(bones: Float, bone: Bone, start: Float, end: Float, length: float) -> None:
+    """From joint to joint; only the length is foreshortened, so that widths and caps stay."""
     along, seen = _unit(end - start)
     _set(bones, bone, along * np.maximum(seen, SHORTEST * length), _across(along), along, start)
 
@@ -156,6 +158,7 @@ def _width(facing: Float, depth: float) -> Float:
 
 
 def _trunk(bones: Float, body: Body, p: dict[str, Float], facing: Float) -> None:
+    """The torso narrows as it turns; what is on its front or back slides sideways."""
     along, seen = _unit(p["neck"] - p["pelvis"])
     spine = along * np.maximum(seen, SHORTEST * body.torso)
     lateral = _across(along)
@@ -169,6 +172,7 @@ def _trunk(bones: Float, body: Body, p: dict[str, Float], facing: Float) -> None
 
 
 def _head(bones: Float, body: Body, p: dict[str, Float], facing: Float) -> None:
+    """A skull and, over 160 degrees of it, the face: its outline is the part of those that can be seen."""
     down, _ = _unit(p["neck"] - p["head"])
     lateral = -_across(down)
     radius = body.head_width * np.hypot(np.cos(facing), 1.18 * np.sin(facing))[:, None]

@@ -42,25 +42,27 @@ class Corruption:
 def draw_corruption(seed: int, frame: int, severity: float) -> Corruption | None:
     """The corruption of a frame; None at severity 0.
 
-    Every frame gets a little of everything; with a chance that grows with severity it gets much of one or two
-    things. Those draws are independent of the neighbours', which therefore see what this frame hides.
+    Every frame gets a little of everything. With a chance that grows with severity, about one half by default, it
+    is spoilt: two or three of the six kinds strike hard. Frames are spoilt independently of each other, so that
+    neighbours see what this frame hides.
     """
     if severity == 0:
         return None
     rng = np.random.default_rng(np.random.SeedSequence([seed, 4, frame]))
     mild = rng.uniform(0, 0.35 * severity, 6)
-    struck = rng.random(6) < 0.45 * severity
-    much = rng.uniform(0.5, 1.0, 6) * (0.35 + 0.65 * severity)
+    spoilt = rng.random() < 1.1 * severity
+    struck = rng.permutation(6) < spoilt * rng.integers(2, 4)
+    much = rng.uniform(0.6, 1.0, 6) * (0.7 + 0.3 * severity)
     dark, shade, motion, focus, grain, block = np.where(struck, much, mild).tolist()
     cast = np.exp(rng.normal(0, 0.04 + 0.2 * dark, 3))
     spots = rng.uniform([-0.1, -0.1, 0.1, 0.0], [1.1, 1.1, 0.24, 0.9], (4, 4))
     return Corruption(
-        light=float(np.exp(-2.0 * dark)),
+        light=float(np.exp(-2.3 * dark)),
         cast=tuple((cast / cast.max()).tolist()),
         shadow=(*rng.uniform([0, 0, 0.25, 0.25], [1, 1, 0.8, 0.8]).tolist(), float(0.9 * shade)),
-        shutter=float(4.0 * motion) if motion > 0.3 else 0.0,
-        defocus=float(0.022 * focus),
-        noise=float(0.01 + 0.11 * grain),
+        shutter=float(5.0 * motion) if motion > 0.3 else 0.0,
+        defocus=float(0.028 * focus),
+        noise=float(0.01 + 0.14 * grain),
         blocks=tuple(tuple(spot) for spot in spots[: round(4 * block)].tolist()) if block > 0.3 else (),
         quality=int(95 - 65 * severity * rng.random()),
         seed=int(rng.integers(2**31)),

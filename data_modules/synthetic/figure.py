@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from data_modules.synthetic.bones import Body, Bone, Group
+from data_modules.synthetic.bones import Bone, Group
 from data_modules.synthetic.fabric import Fabric
 from data_modules.synthetic.labels import ARMS, Anatomy, Garment, Side
 from data_modules.synthetic.outfit import Outfit
 from data_modules.synthetic.outlines import Float, capsule, ellipse, mirrored, panel, polygon, trunk
+from data_modules.synthetic.skeleton import Body
 
 
 @dataclass(frozen=True)

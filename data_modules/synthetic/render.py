@@ -19,6 +19,9 @@ from partwise.labels import LabelSet
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 
+#: Sub-frames that are averaged to motion blur.
+_SHOTS = 5
+
 
 class Occlusion(IntEnum):
     """Whether a pixel of frame t is seen in frame s, and if not, what is in the way."""
@@ -72,7 +75,7 @@ class Renderer:
         stage, ids = self._stage, view.ids
         persons = np.maximum(stage.owner, 0).astype(np.uint8)[ids]
         return Frame(
-            image=self.image(t),
+            image=self._photograph(t, view),
             anatomy=stage.anatomy[ids],
             garment=stage.garment[ids],
             side=stage.side[ids],
@@ -84,14 +87,7 @@ class Renderer:
 
     def image(self, t: int) -> UInt8:
         """The corrupted image (H, W, 3) of frame t, RGB."""
-        what = draw_corruption(self.scene.seed, t, self.scene.severity)
-        if what is None:
-            return self.clean(t)
-        if not what.shutter:
-            return corrupt(self.clean(t).astype(np.float32), what)
-        times = t + what.shutter * np.linspace(-0.5, 0.5, 5)
-        shots = [self._stage.colors(view) for view in self._stage.views(times)]
-        return corrupt(np.mean(shots, axis=0, dtype=np.float32), what)
+        return self._photograph(t, self._stage.view(t))
 
     def clean(self, t: int) -> UInt8:
         """The image (H, W, 3) of frame t before corruption, RGB."""
@@ -117,6 +113,17 @@ class Renderer:
         target_y = moves[..., 3] * x + moves[..., 4] * y + moves[..., 5]
         flow = np.stack([target_x - x, target_y - y]).astype(np.float32)
         return flow, self._occlusion(here, there, target_x, target_y)
+
+    def _photograph(self, t: int, view: View) -> UInt8:
+        """The corrupted image (H, W, 3) of frame t, whose view is given."""
+        what = draw_corruption(self.scene.seed, t, self.scene.severity)
+        if what is None:
+            return self._stage.colors(view)
+        if not what.shutter:
+            return corrupt(self._stage.colors(view).astype(np.float32), what)
+        times = t + what.shutter * np.linspace(-0.5, 0.5, _SHOTS)
+        shots = [self._stage.colors(moment) for moment in self._stage.views(times)]
+        return corrupt(np.mean(shots, axis=0, dtype=np.float32), what)
 
     def _occlusion(self, here: View, there: View, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> UInt8:
         height, width = self.scene.size

@@ -167,7 +167,7 @@ DOMAINS = {
     "labelled": Domain((0.6, 0.4), _UPRIGHT, (0.6, 0.95), gap=1.0, props=0.0, shake=0.5),
     "crowd": Domain((0.0, 0.0, 0.0, 0.4, 0.3, 0.3), _UNUSUAL, (0.5, 1.0), gap=0.4, props=1.0),
     "single": Domain((1.0,), _EVERYDAY, (0.75, 0.95), gap=1.0, props=0.0),
-    "tracked": Domain((0.8, 0.2), _GOING, (0.8, 0.98), gap=0.0, props=0.3, tracked=True),
+    "tracked": Domain((0.8, 0.2), _GOING, (0.72, 0.9), gap=0.0, props=0.3, tracked=True),
 }
 
 

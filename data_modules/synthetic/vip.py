@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -94,18 +95,23 @@ def write_vip(
     if unknown := set(videos) - set(SPLITS):
         raise ValueError(f"VIP has no split {', '.join(sorted(unknown))}; its splits are {', '.join(SPLITS)}")
     height, width = size
-    jobs: dict[str, list[_Video]] = {split: [] for split in SPLITS}
-    number = 0
-    for s, split in enumerate(SPLITS):
-        for n in range(videos.get(split, 0)):
-            number += 1
-            own_seed = int(np.random.SeedSequence([seed, s, n]).generate_state(1)[0])
-            jobs[split].append(
-                _Video(root, f"videos{number}", own_seed, (int(height), int(width)), frames_per_video,
-                       annotate_every, adjacent, severity, domain)
-            )  # fmt: skip
+    like = _Video(root, "", 0, (int(height), int(width)), frames_per_video, annotate_every, adjacent, severity, domain)
+    jobs = _name_videos(like, videos, seed)
     _write_lists(root / "lists", jobs)
     pool.run(_write_video, [job for split in SPLITS for job in jobs[split]], "rendering VIP's stand-in", workers)
+
+
+def _name_videos(like: _Video, videos: Mapping[str, int], seed: int) -> dict[str, list[_Video]]:
+    """Number the videos of all splits; a video's seed does not depend on how many the other splits have."""
+    numbers = count(1)
+
+    def seed_of(split: int, n: int) -> int:
+        return int(np.random.SeedSequence([seed, split, n]).generate_state(1)[0])
+
+    return {
+        split: [replace(like, name=f"videos{next(numbers)}", seed=seed_of(s, n)) for n in range(videos.get(split, 0))]
+        for s, split in enumerate(SPLITS)
+    }
 
 
 def _write_lists(folder: Path, jobs: Mapping[str, list[_Video]]) -> None:

@@ -52,7 +52,7 @@ class LabelSet:
 
     @cached_property
     def colors(self) -> npt.NDArray[np.uint8]:
-        """(256, 3) RGB colours: PASCAL VOC's map, the one label PNGs of this field carry."""
+        """(256, 3) RGB: PASCAL VOC's map, the palette of this field's label PNGs; `viz.palette` is for looking at."""
         return voc_colors()
 
     def id_of(self, name: str) -> int:

@@ -24,8 +24,8 @@ from partwise.tracking import PersonLinker
 
 TITLES = {
     "trained": "trained",
-    "untrained": "same network, untrained",
-    "majority": "majority class everywhere",
+    "untrained": "the same, untrained",
+    "majority": "majority class",
 }
 #: Columns of the table, where the task has them; every figure is in metrics.json.
 COLUMNS = {
@@ -107,8 +107,10 @@ def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
 def show_summary(summary: Summary) -> None:
     """What task=predict read and where its results lie."""
     skipped = f", {len(summary.failed)} files skipped or cut short" if summary.failed else ""
-    console.print(f"parsed {summary.frames} frames of {summary.source} at {summary.fps:.1f} frames/s{skipped}")
-    console.print(f"results          {summary.output}")
+    console.print(
+        f"parsed {summary.frames} frames of {summary.source} at {summary.fps:.1f} frames/s{skipped}", markup=False
+    )
+    console.print(f"results          {summary.output}", markup=False)
 
 
 def _comparison(parser: FrameParser, data: Any) -> viz.Picture:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import datetime
 import json
 import logging
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +28,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from rich.console import Console
 from rich.panel import Panel
+from rich.text import Text
 
 from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState
 from partwise.errors import InputError
@@ -36,7 +39,7 @@ RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
 PACKAGES = ("partwise", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "kornia",
             "albumentations", "numpy", "hydra-core")  # fmt: skip
 
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 def is_first() -> bool:
@@ -75,10 +78,10 @@ class Run:
 
     @rank_zero_only
     def say(self, text: Any) -> None:
-        """Print, and keep in log.txt."""
-        console.print(text)
+        """Print, and keep in log.txt. Text is taken as it is: paths may hold brackets."""
+        console.print(text, markup=False, highlight=False)
         with (self.folder / "log.txt").open("a") as log:
-            Console(file=log, width=120, soft_wrap=True).print(text)
+            Console(file=log, width=120, soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) -> Run:
@@ -125,6 +128,7 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
     origin = "synthetic" if synthetic else "real"
     traits = "-".join([cfg.profile, origin, *([cfg.task] if cfg.task != "train" else [])])
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
+    keep_freed_memory()
     if is_first():
         if not run.resumed:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
@@ -134,6 +138,21 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
         paper = compose("config", overrides=[*overrides, "profile=paper"])
         run.say(banner(run, cfg.name, cfg.profile, origin, differences(plain(paper), plain(cfg))))
     return run
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse large freed blocks rather than hand them back to the system.
+
+    By default each tensor over 32 MB is mapped anew and touched page by page, tenths of a CPU training step.
+    Other C libraries have no `mallopt` and are left as they are.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    most_maps, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
+    mallopt(most_maps, 0)
+    mallopt(trim_threshold, 2**31 - 1)
 
 
 def make_task(cfg: DictConfig, label_set: LabelSet) -> Any:
@@ -263,10 +282,13 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def banner(run: Run, name: str, profile: str, data: str, changes: list[str]) -> Panel:
     """What this run is, before it starts."""
-    lines = [f"[bold]{name}[/]   profile={profile}   data={data}", f"folder {run.folder}"]
+    text = Text.assemble((name, "bold"), f"   profile={profile}   data={data}\nfolder {run.folder}")
     if profile == "demo":
-        lines.append("demo: sizes, epochs and their schedule are shrunk and all layers train from scratch, so batch")
-        lines.append("norm trains too; the method is the paper's. It changes " + ", ".join(changes))
+        text.append(
+            "\ndemo: smaller sizes, fewer epochs and a schedule to match; all layers train from scratch, so batch"
+        )
+        text.append(" batch norm trains too. Otherwise the paper's method. It changes " + ", ".join(changes))
     if data == "synthetic":
-        lines.append("[yellow]synthetic data[/]: rendered figures, no photographs; set data.root for the real dataset")
-    return Panel("\n".join(lines), title="partwise", title_align="left")
+        text.append("\nsynthetic data", "yellow")
+        text.append(": rendered figures, no photographs; set data.root for the real dataset")
+    return Panel(text, title="partwise", title_align="left")

@@ -23,14 +23,25 @@ class Backbone(nn.Module):
 
     Batch-norm statistics are frozen (gamma and beta train) when the weights are pre-trained. From scratch they
     train: with them frozen, zero-initialised residual branches get no gradient.
+
+    Args:
+        name: of a timm ResNet with a plain stem.
+        pretrained: load timm's weights.
+        multiplier: of all widths; only from scratch.
     """
 
-    def __init__(self, name: str = "resnet50", pretrained: bool = True) -> None:
+    def __init__(self, name: str = "resnet50", pretrained: bool = True, multiplier: float = 1.0) -> None:
         super().__init__()
         self.frozen_statistics = pretrained
+        if pretrained and multiplier != 1:
+            raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=false")
+        widths: dict[str, Any] = {}
+        if multiplier != 1:
+            stem, *stages = (round(c * multiplier) for c in (64, 64, 128, 256, 512))
+            widths = {"stem_width": stem, "channels": tuple(stages)}
         try:
             body: Any = timm.create_model(
-                name, pretrained=pretrained, features_only=True, output_stride=16, out_indices=(0, 4)
+                name, pretrained=pretrained, features_only=True, output_stride=16, out_indices=(0, 4), **widths
             )
         except RuntimeError as error:
             raise InputError(f"backbone={name}: {error}; name a timm ResNet") from error

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.nn.backbone import Backbone
+
+REFERENCE_SIZE = 512  # input side in pixels that the release's dilations and anchors belong to
+DILATIONS = (6, 12, 18)
+
+
+def dilations(image_size: int) -> tuple[int, ...]:
+    """The release's dilations for another input size: they reach as far relative to the image."""
+    return tuple(max(1, round(d * image_size / REFERENCE_SIZE)) for d in DILATIONS)
 
 
 def conv_relu(in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
@@ -29,7 +39,7 @@ def small(layer: nn.Conv2d) -> nn.Conv2d:
 class ASPP(nn.Module):
     """Atrous spatial pyramid: 1x1, three dilated 3x3 and the image mean, each `width` + ReLU, joined by a 1x1."""
 
-    def __init__(self, in_channels: int, width: int = 256, dilations: tuple[int, ...] = (6, 12, 18)) -> None:
+    def __init__(self, in_channels: int, width: int = 256, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             [conv_relu(in_channels, width, 1), *(conv_relu(in_channels, width, 3, d) for d in dilations)]
@@ -49,10 +59,17 @@ class DeepLabFeature(nn.Module):
     The decoder reads pool1 rather than DeepLabv3+'s res2, as ATEN's released network does.
     """
 
-    def __init__(self, backbone: str = "resnet50", pretrained: bool = True, width: int = 256) -> None:
+    def __init__(
+        self,
+        backbone: str = "resnet50",
+        pretrained: bool = True,
+        width: int = 256,
+        image_size: int = REFERENCE_SIZE,
+        backbone_multiplier: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.backbone = Backbone(backbone, pretrained)
-        self.encoder = ASPP(self.backbone.channels, width)
+        self.backbone = Backbone(backbone, pretrained, backbone_multiplier)
+        self.encoder = ASPP(self.backbone.channels, width, dilations(image_size))
         self.low = conv_relu(self.backbone.low_channels, 48, 1)
         self.decoder = nn.Sequential(conv_relu(width + 48, width), conv_relu(width, width))
 
@@ -66,7 +83,7 @@ class DeepLabFeature(nn.Module):
 class ParsingBranch(nn.Module):
     """Part logits at stride 4: three parallel 3x3 convolutions of dilation 6, 12 and 18, summed."""
 
-    def __init__(self, in_channels: int, num_classes: int, dilations: tuple[int, ...] = (6, 12, 18)) -> None:
+    def __init__(self, in_channels: int, num_classes: int, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             small(nn.Conv2d(in_channels, num_classes, 3, padding=d, dilation=d)) for d in dilations

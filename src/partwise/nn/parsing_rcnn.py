@@ -22,14 +22,21 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import roi_align
 
 from partwise.batches import Parsing
-from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, conv_relu, parsing_loss, small
+from partwise.nn.deeplab import (
+    REFERENCE_SIZE,
+    DeepLabFeature,
+    ParsingBranch,
+    conv_relu,
+    dilations,
+    parsing_loss,
+    small,
+)
 from partwise.ops.instances import boxes_of, join_parts, join_persons
 from partwise.ops.resize import Letterbox
 
 STRIDE = 4
 ANCHOR_SCALES = (32, 64, 128, 256, 384)  # for REFERENCE_SIZE pixels; scaled with the input
 ANCHOR_RATIOS = (2.0, 4 / 3, 1.0)  # height / width, as torchvision wants them
-REFERENCE_SIZE = 512
 DELTA_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas divided by (0.1, 0.1, 0.2, 0.2) in both stages
 
 
@@ -103,16 +110,19 @@ class ParsingHeads(nn.Module):
         in_channels: channels of the feature.
         image_size: side of the square input; anchors, and with them the numbers of proposals, scale with it.
         box_width: width of the box head's two layers.
+        rois: proposals of an image that the heads train on.
     """
 
-    def __init__(self, num_classes: int, in_channels: int = 256, image_size: int = 512, box_width: int = 1024) -> None:
+    def __init__(
+        self, num_classes: int, in_channels: int = 256, image_size: int = 512, box_width: int = 1024, rois: int = 128
+    ) -> None:
         super().__init__()
-        self.parsing = ParsingBranch(in_channels, num_classes)
+        self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
         self.rpn = _region_proposals(in_channels, image_size)
         self.roi_trunk = nn.Sequential(conv_relu(in_channels, in_channels), conv_relu(in_channels, in_channels))
         self.roi_heads = RoIHeads(
             RoIPool(7), TwoMLPHead(in_channels * 49, box_width), FastRCNNPredictor(box_width, 2),
-            fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=128, positive_fraction=0.33,
+            fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=rois, positive_fraction=0.33,
             bbox_reg_weights=DELTA_WEIGHTS, score_thresh=0.7, nms_thresh=0.3, detections_per_img=100,
             mask_roi_pool=RoIPool(14), mask_head=MaskHead(in_channels, in_channels), mask_predictor=nn.Identity(),
         )  # fmt: skip
@@ -164,6 +174,8 @@ class ParsingRCNN(nn.Module):
         pretrained: start from timm's ImageNet weights and freeze their batch-norm statistics.
         width: channels of the feature.
         box_width: width of the box head.
+        rois: proposals of an image that the heads train on.
+        backbone_multiplier: of the backbone's widths, from scratch only.
     """
 
     def __init__(
@@ -174,10 +186,12 @@ class ParsingRCNN(nn.Module):
         pretrained: bool = True,
         width: int = 256,
         box_width: int = 1024,
+        rois: int = 128,
+        backbone_multiplier: float = 1.0,
     ) -> None:
         super().__init__()
-        self.feature = DeepLabFeature(backbone, pretrained, width)
-        self.heads = ParsingHeads(num_classes, width, image_size, box_width)
+        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
+        self.heads = ParsingHeads(num_classes, width, image_size, box_width, rois)
 
     def losses(self, images: Tensor, parts: Tensor, instances: Tensor) -> dict[str, Tensor]:
         """Training losses of images (B, 3, H, W) in [0, 1]; see `ParsingHeads.losses`."""

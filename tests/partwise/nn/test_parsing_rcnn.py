@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from partwise.errors import InputError
 from partwise.nn.backbone import Backbone
-from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, parsing_loss
+from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, dilations, parsing_loss
 from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN, RoIPool
 from partwise.ops.resize import Letterbox
 
@@ -57,6 +58,20 @@ def test_parsing_branch_sums_its_three_convolutions():
     x = torch.rand(1, 8, 12, 12)
     assert torch.allclose(branch(x), sum(b(x) for b in branch.branches))
     assert [b.dilation[0] for b in branch.branches] == [6, 12, 18]
+
+
+def test_dilations_are_the_releases_at_512_px_and_reach_as_far_at_others():
+    assert dilations(512) == (6, 12, 18)
+    assert dilations(1024) == (12, 24, 36)
+    assert dilations(128) == (2, 3, 4)
+    assert dilations(16) == (1, 1, 1)
+
+
+def test_a_narrower_backbone_is_for_training_from_scratch():
+    half = Backbone("resnet18", pretrained=False, multiplier=0.5)
+    assert (half.low_channels, half.channels) == (32, 256)
+    with pytest.raises(InputError, match="pre-trained"):
+        Backbone("resnet18", pretrained=True, multiplier=0.5)
 
 
 def test_parsing_loss_ignores_255_and_survives_a_batch_without_labels():

@@ -1,0 +1,118 @@
+"""`run.py` as a user runs it: train, test, predict, in one process and in two."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_modules.datasets.vip import read_list
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    "experiment=parsing_rcnn_vip", "image_size=64", "model.network.width=16", "model.network.box_width=32",
+    "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
+    "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
+]  # fmt: skip
+
+
+def run_py(*arguments):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+def only_run(outputs):
+    (folder,) = (outputs / "parsing_rcnn_vip").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(vip_stand_in, tmp_path_factory):
+    outputs = tmp_path_factory.mktemp("a=b [c]")  # awkward on purpose
+    shown = run_py(*TINY, f"data.root={vip_stand_in}", f"outputs={outputs}")
+    return only_run(outputs), shown.stdout
+
+
+@pytest.fixture(scope="module")
+def odd_split(vip_stand_in):
+    """Five test frames: two processes cannot share them evenly."""
+    return f"data.splits.test=[{','.join(read_list(vip_stand_in, 'test')[:5])}]"
+
+
+def test_a_run_leaves_what_it_promises(trained):
+    folder, shown = trained
+    for name in ("config.yaml", "run.json", "metrics.json", "metrics.csv", "log.txt", "checkpoints/last.ckpt",
+                 "checkpoints/best.ckpt", "pictures/overlay.jpg", "pictures/overlay.mp4"):  # fmt: skip
+        assert (folder / name).stat().st_size > 0, name
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["data"] == "real"  # a given root is never called synthetic
+    assert {"seed", "git", "versions", "host", "profile"} <= record.keys()
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert {"test/miou", "test_untrained/miou", "test_majority/miou", "test/part_authors_ap_vol"} <= figures.keys()
+    for words in ("profile=demo", "majority class", "the same, untrained", "overlay.jpg", "overlay.mp4"):
+        assert words in shown
+
+
+@pytest.mark.ddp
+def test_two_processes_score_as_one_with_an_odd_number_of_samples(trained, vip_stand_in, odd_split, tmp_path):
+    common = [f"ckpt={trained[0] / 'checkpoints/last.ckpt'}", f"data.root={vip_stand_in}", odd_split, *TINY[1:]]
+    run_py("task=test", *common, f"outputs={tmp_path / 'one'}")
+    run_py("task=test", *common, f"outputs={tmp_path / 'two'}", "trainer=ddp", "trainer.devices=2")
+    one, two = (json.loads((only_run(tmp_path / n) / "metrics.json").read_text()) for n in ("one", "two"))
+    assert one == pytest.approx(two, abs=1e-6)
+    assert one["test/miou"] > 0
+
+
+@pytest.mark.ddp
+def test_two_processes_train_without_unused_parameters(vip_stand_in, tmp_path):
+    run_py(*TINY, f"data.root={vip_stand_in}", f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2")
+    folder = only_run(tmp_path)
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+    assert (folder / "pictures/overlay.jpg").exists()
+
+
+def test_killed_and_resumed_it_ends_with_the_same_weights(vip_stand_in, tmp_path):
+    arguments = [*TINY, "trainer.max_epochs=3", "checkpoint_every=1", f"data.root={vip_stand_in}"]
+    command = [sys.executable, str(ROOT / "run.py"), *arguments, f"outputs={tmp_path / 'killed'}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "killed").glob("*/*/checkpoints/last.ckpt")):
+        assert process.poll() is None, "it ended before its first checkpoint"
+        time.sleep(0.02)
+    time.sleep(0.3)  # into some later step, perhaps into the writing of a checkpoint
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    folder = only_run(tmp_path / "killed")
+    assert json.loads((folder / "run.json").read_text())["status"] == "running"
+    run_py(*arguments, f"outputs={tmp_path / 'killed'}", "resume=auto")
+    assert only_run(tmp_path / "killed") == folder  # it went on in its own folder
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+    run_py(*arguments, f"outputs={tmp_path / 'whole'}")
+    resumed, whole = (
+        torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in (folder, only_run(tmp_path / "whole"))
+    )
+    assert resumed["global_step"] == whole["global_step"]
+    assert all(torch.equal(value, resumed["state_dict"][name]) for name, value in whole["state_dict"].items())
+    with (folder / "metrics.csv").open() as rows:
+        steps = [int(row["step"]) for row in csv.DictReader(rows) if row["train/loss"]]
+    assert steps == list(range(whole["global_step"]))  # no step is lost, none is there twice
+
+
+def test_predict_needs_the_checkpoint_alone(trained, vip_stand_in, tmp_path):
+    pictures = vip_stand_in / "Images" / read_list(vip_stand_in, "test")[0].split("/")[0]
+    output = tmp_path / "x=[1] y"
+    run_py("task=predict", f"ckpt={trained[0] / 'checkpoints/last.ckpt'}", f"input={pictures}", f"output={output}")
+    names = [p.stem for p in sorted(pictures.glob("*.jpg"))]
+    for name in names:
+        assert (output / "parts" / f"{name}.png").exists()
+        assert (output / "persons" / f"{name}.png").exists()
+        assert (output / "overlays" / f"{name}.jpg").exists()
+    assert isinstance(json.loads((output / "persons.json").read_text()), list)
