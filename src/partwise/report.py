@@ -110,7 +110,7 @@ def show_summary(summary: Summary) -> None:
     console.print(
         f"parsed {summary.frames} frames of {summary.source} at {summary.fps:.1f} frames/s{skipped}", markup=False
     )
-    console.print(f"results          {summary.output}", markup=False)
+    console.print(f"results          {summary.output}", markup=False, soft_wrap=True)
 
 
 def _comparison(parser: FrameParser, data: Any) -> viz.Picture:

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -39,7 +40,7 @@ RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
 PACKAGES = ("partwise", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "kornia",
             "albumentations", "numpy", "hydra-core")  # fmt: skip
 
-console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def is_first() -> bool:
@@ -79,9 +80,9 @@ class Run:
     @rank_zero_only
     def say(self, text: Any) -> None:
         """Print, and keep in log.txt. Text is taken as it is: paths may hold brackets."""
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=isinstance(text, str))
         with (self.folder / "log.txt").open("a") as log:
-            Console(file=log, width=120, soft_wrap=True).print(text, markup=False, highlight=False)
+            Console(file=log, width=120).print(text, markup=False, highlight=False, soft_wrap=isinstance(text, str))
 
 
 def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) -> Run:
@@ -129,6 +130,7 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
     traits = "-".join([cfg.profile, origin, *([cfg.task] if cfg.task != "train" else [])])
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
     keep_freed_memory()
+    quiet()
     if is_first():
         if not run.resumed:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
@@ -138,6 +140,21 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
         paper = compose("config", overrides=[*overrides, "profile=paper"])
         run.say(banner(run, cfg.name, cfg.profile, origin, differences(plain(paper), plain(cfg))))
     return run
+
+
+def quiet() -> None:
+    """Silence what says nothing about this run: hints, and warnings that the run's own design answers."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        "Experiment logs directory",  # the run folder is made before its logger; earlier rows are kept
+        "Checkpoint directory .* exists",
+        ".*your dataloader is not resumable",  # the samplers are, see data_modules.sampling
+        ".*isinstance\\(treespec",
+        ".*does not have many workers",
+        ".*sync_dist=True",  # the metrics have been computed on all ranks together
+        ".*smaller than the logging interval",
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def keep_freed_memory() -> None:
@@ -160,6 +177,8 @@ def make_task(cfg: DictConfig, label_set: LabelSet) -> Any:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     # As a partial, because OmegaConf would take the label set apart.
     task = instantiate(cfg.model, _partial_=True)(label_set=label_set)
+    if cfg.channels_last:
+        task.network.to(memory_format=torch.channels_last)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     return task
 
@@ -287,7 +306,7 @@ def banner(run: Run, name: str, profile: str, data: str, changes: list[str]) -> 
         text.append(
             "\ndemo: smaller sizes, fewer epochs and a schedule to match; all layers train from scratch, so batch"
         )
-        text.append(" batch norm trains too. Otherwise the paper's method. It changes " + ", ".join(changes))
+        text.append(" norm trains too. Otherwise the paper's method. It changes " + ", ".join(changes))
     if data == "synthetic":
         text.append("\nsynthetic data", "yellow")
         text.append(": rendered figures, no photographs; set data.root for the real dataset")
