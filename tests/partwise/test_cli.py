@@ -38,7 +38,7 @@ def test_paths_of_random_awkward_characters_survive_hydra(value):
 
 
 def test_unknown_experiment_suggests_a_known_one(monkeypatch):
-    monkeypatch.delenv("PARTWISE_PREPARED", raising=False)
+    monkeypatch.setenv("PARTWISE_PREPARED", "")  # and is unset again after the test
     with pytest.raises(InputError, match="parsing_rcnn_vip"):
         cli.prepare(["experiment=parsing_rcn_vip"], EXPERIMENTS)
 

@@ -25,9 +25,9 @@ class Backbone(nn.Module):
     train: with them frozen, zero-initialised residual branches get no gradient.
 
     Args:
-        name: of a timm ResNet with a plain stem.
+        name: of a timm ResNet.
         pretrained: load timm's weights.
-        multiplier: of all widths; only from scratch.
+        multiplier: of the four stages' widths; only from scratch.
     """
 
     def __init__(self, name: str = "resnet50", pretrained: bool = True, multiplier: float = 1.0) -> None:
@@ -35,10 +35,9 @@ class Backbone(nn.Module):
         self.frozen_statistics = pretrained
         if pretrained and multiplier != 1:
             raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=false")
-        widths: dict[str, Any] = {}
-        if multiplier != 1:
-            stem, *stages = (round(c * multiplier) for c in (64, 64, 128, 256, 512))
-            widths = {"stem_width": stem, "channels": tuple(stages)}
+        widths: dict[str, Any] = (
+            {} if multiplier == 1 else {"channels": tuple(round(c * multiplier) for c in (64, 128, 256, 512))}
+        )
         try:
             body: Any = timm.create_model(
                 name, pretrained=pretrained, features_only=True, output_stride=16, out_indices=(0, 4), **widths

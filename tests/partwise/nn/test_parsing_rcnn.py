@@ -69,7 +69,7 @@ def test_dilations_are_the_releases_at_512_px_and_reach_as_far_at_others():
 
 def test_a_narrower_backbone_is_for_training_from_scratch():
     half = Backbone("resnet18", pretrained=False, multiplier=0.5)
-    assert (half.low_channels, half.channels) == (32, 256)
+    assert (half.low_channels, half.channels) == (64, 256)
     with pytest.raises(InputError, match="pre-trained"):
         Backbone("resnet18", pretrained=True, multiplier=0.5)
 
