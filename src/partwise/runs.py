@@ -12,7 +12,6 @@ import platform
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +31,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState
+from partwise.configs import differences, plain
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.media import write_json, write_text
@@ -118,7 +118,8 @@ def _unfinished(base: Path, resume: str) -> Path | None:
         return base / resume
     for folder in sorted(base.glob("*/"), reverse=True):
         record = folder / "run.json"
-        if record.is_file() and json.loads(record.read_text()).get("status") == "running":
+        known = json.loads(record.read_text()) if record.is_file() else {}
+        if (known.get("status"), known.get("task")) == ("running", "train"):
             return folder
     console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
     return None
@@ -132,14 +133,29 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
     keep_freed_memory()
     quiet()
     if is_first():
-        if not run.resumed:
+        if run.resumed:
+            _refuse_other_config(run, cfg)
+        else:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-            run.record(experiment=cfg.name, profile=cfg.profile, seed=cfg.seed, data=origin, **facts())
+            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin, **facts())
         run.record(status="running", pid=os.getpid())
         overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("profile=")]
         paper = compose("config", overrides=[*overrides, "profile=paper"])
-        run.say(banner(run, cfg.name, cfg.profile, origin, differences(plain(paper), plain(cfg))))
+        # Unresolved, so that a value that others refer to is listed once.
+        changes = differences(plain(paper, resolve=False), plain(cfg, resolve=False))
+        changes = [d.removeprefix("model.") for d in changes if not d.startswith(("data.synthetic", "profile"))]
+        run.say(banner(run, cfg.name, cfg.profile, origin, changes))
     return run
+
+
+def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
+    """A run goes on with the model and data that it began with; epochs, devices and loggers may change."""
+    saved = plain(OmegaConf.load(run.folder / "config.yaml"))  # type: ignore[arg-type]
+    fixed = ("model", "image_size", "seed", "profile", "data.")
+    free = ("data.root", "data.num_workers")  # a moved folder, another machine
+    changed = [d for d in differences(saved, plain(cfg)) if d.startswith(fixed) and not d.startswith(free)]
+    if changed:
+        raise InputError(f"run {run.id} cannot go on with {'; '.join(changed)}: repeat its own overrides")
 
 
 def quiet() -> None:
@@ -229,11 +245,6 @@ def device(accelerator: str) -> torch.device:
     return torch.device("cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config in plain containers."""
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
-
-
 def facts() -> dict[str, Any]:
     """What a reader needs to make a run again: code, versions, host."""
     try:
@@ -283,20 +294,6 @@ def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
     step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
     with file.open(newline="") as rows:
         return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(rows) if int(row["step"]) < step]
-
-
-def differences(paper: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
-    """Dotted keys whose values differ from the paper profile's, as "key paper -> actual"."""
-    ours, theirs = _flat(actual), _flat(paper)
-    keys = [k for k in ours if k in theirs and ours[k] != theirs[k] and not k.startswith(("data.synthetic", "profile"))]
-    return [f"{key.removeprefix('model.')} {theirs[key]} → {ours[key]}" for key in keys]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return flat
 
 
 def banner(run: Run, name: str, profile: str, data: str, changes: list[str]) -> Panel:

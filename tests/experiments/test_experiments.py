@@ -8,7 +8,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from partwise import cli, labels
-from partwise.runs import differences, make_task, plain
+from partwise.configs import differences, plain
+from partwise.runs import make_task
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(cli.experiments(ROOT))
@@ -42,7 +43,7 @@ def test_the_demo_shrinks_and_says_so(name):
     paper, demo = plain(composed(name, "profile=paper")), plain(composed(name))
     assert paper["model"]["network"]["pretrained"] is True
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
-    assert {"image_size", "trainer.max_epochs", "network.backbone"} <= changed
+    assert {"image_size", "trainer.max_epochs", "model.network.backbone"} <= changed
     targets = ["model._target_", "model.network._target_", "model.optimizer._target_", "data._target_"]
     for key in targets:  # the method is never another one
         assert OmegaConf.select(OmegaConf.create(paper), key) == OmegaConf.select(OmegaConf.create(demo), key)
