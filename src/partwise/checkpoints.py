@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from partwise.batches import Parsing
 from partwise.errors import InputError
 from partwise.labels import LabelSet
-from partwise.ops.resize import Letterbox
+from partwise.parsers import FrameParser
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
 
@@ -175,48 +174,6 @@ def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
     return network.eval()
 
 
-class FrameParser:
-    """Parses frames one by one, or a few at a time; knows nothing of their order.
-
-    Args:
-        network: module with `parse(images, letterboxes)`.
-        label_set: of its parts.
-        image_size: side of its square input.
-        device: where to run.
-        batch_size: frames parsed at once; more look ahead further and need more memory.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        label_set: LabelSet,
-        image_size: int,
-        device: torch.device,
-        batch_size: int = 4,
-    ) -> None:
-        self.network: Any = network.to(device).eval()
-        self.label_set = label_set
-        self.image_size, self.device, self.batch_size = image_size, device, batch_size
-
-    def stream(self, frames: Iterable[np.ndarray]) -> Iterator[Parsing]:
-        """One Parsing, on the CPU, for each (H, W, 3) uint8 RGB frame, in order."""
-        waiting: list[np.ndarray] = []
-        for frame in frames:
-            waiting.append(frame)
-            if len(waiting) == self.batch_size:
-                yield from self._parse(waiting)
-                waiting = []
-        if waiting:
-            yield from self._parse(waiting)
-
-    @torch.inference_mode()
-    def _parse(self, frames: list[np.ndarray]) -> list[Parsing]:
-        boxes = [Letterbox.fit(frame.shape[:2], self.image_size) for frame in frames]
-        images = torch.stack([box.place(f).permute(2, 0, 1) for box, f in zip(boxes, frames, strict=True)])
-        parsings = self.network.parse(images.to(self.device).float() / 255, boxes)
-        return [_to_cpu(parsing) for parsing in parsings]
-
-
 def load_parser(path: str | Path, device: torch.device, experiment: str | None = None) -> FrameParser:
     """The parser in a checkpoint; refuses one of another experiment than the one named."""
     checkpoint = load(path)
@@ -236,9 +193,3 @@ def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSe
     labels = checkpoint[KEY]["label_set"]
     if labels != label_set.state():
         raise InputError(f"{path} parses {labels['name']}'s classes, the data have {label_set.name}'s; they do not fit")
-
-
-def _to_cpu(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _to_cpu(v) for k, v in value.items()}
-    return value.cpu()

@@ -57,6 +57,13 @@ def prepare(argv: list[str], root: Path) -> list[str]:
         raise InputError(
             f"experiment={name} does not exist in {root.name}/experiment/; did you mean {' or '.join(close)}?"
         )
+    if {"-m", "--multirun"} & set(argv) and (
+        options.get("trainer") == "ddp" or options.get("trainer.devices", "1") != "1"
+    ):
+        raise InputError(
+            "multirun with several devices starts the whole sweep again on every rank (a defect of Hydra with DDP):"
+            " sweep on one device, or start one process for each cell"
+        )
     argv = [_quote(arg) for arg in argv]
     if name is None and options.get("task") == "predict":
         argv.append(f"experiment={FROM_CHECKPOINT}")

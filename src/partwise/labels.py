@@ -150,9 +150,8 @@ FOREGROUND = LabelSet("foreground", ("background", "foreground"))
 LR_TO_PASCAL_PERSON_PART = remap_table({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 6: 4, 7: 5, 8: 5, 9: 6, 10: 6})
 
 
-#: Any set -> foreground; built for a given set because ids beyond its classes stay ignored.
 def to_foreground(label_set: LabelSet) -> npt.NDArray[np.uint8]:
-    """(256,) table that maps every class but background to 1."""
+    """(256,) table that maps every class but background to 1; ids beyond the set's classes are ignored."""
     return remap_table({i: int(i > 0) for i in range(label_set.num_classes)})
 
 

@@ -14,10 +14,10 @@ import torch
 from rich.table import Table
 
 from partwise import viz
-from partwise.checkpoints import FrameParser
 from partwise.media import VideoWriter, read_image, write_image, write_json
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.task import ParsingTask
+from partwise.parsers import FrameParser
 from partwise.predict import Summary
 from partwise.runs import Run, console
 from partwise.tracking import PersonLinker

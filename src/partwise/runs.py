@@ -96,7 +96,7 @@ def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) ->
     """
     base = outputs / experiment
     shared = os.environ.get(RUN_ID)
-    if shared:  # a process started by this run's first one, which made the folder
+    if shared and os.environ.get("LOCAL_RANK", "0") != "0":  # started by the run's first process, which made it
         return Run(base / shared, resume is not None)
     folder = _unfinished(base, resume) if resume else None
     resumed = folder is not None
@@ -265,7 +265,7 @@ def make_loggers(run: Run, choice: DictConfig, config: dict[str, Any], tags: lis
     """metrics.csv always; Weights & Biases on request, offline unless there is an account."""
     file = run.folder / "metrics.csv"
     kept = _rows_before(file, run.checkpoint) if file.is_file() else []
-    csv_logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=10)
+    csv_logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
     if is_first():
         logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
         csv_logger.experiment.metrics.extend(kept)  # the logger begins with an empty file

@@ -69,6 +69,7 @@ def test_bare_command_lists_the_experiments():
         (["task=predict", "ckpt=/no/such.ckpt", "input=x.jpg"], ["/no/such.ckpt"]),
         (["task=predict"], ["ckpt=PATH"]),
         (["experiment=parsing_rcnn_vip", "task=test"], ["ckpt=PATH"]),
+        (["-m", "experiment=parsing_rcnn_vip", "seed=0,1", "trainer.devices=2"], ["multirun", "every rank"]),
         (["experiment=parsing_rcnn_vip", "resume=20200101-000000"], ["20200101-000000"]),
     ],
     ids=lambda v: v[-1] if isinstance(v, list) else None,

@@ -34,6 +34,9 @@ def test_a_new_run_has_its_own_folder_named_by_its_traits(tmp_path, monkeypatch)
 
 def test_further_processes_of_a_run_share_its_folder(tmp_path, monkeypatch):
     first = opened(tmp_path, monkeypatch)
+    assert runs.open_run(tmp_path, "some_vip", None, "demo-synthetic").folder != first.folder  # a multirun's next job
+    first = opened(tmp_path, monkeypatch)
+    monkeypatch.setenv("LOCAL_RANK", "1")
     assert runs.open_run(tmp_path, "some_vip", None, "demo-synthetic").folder == first.folder
 
 

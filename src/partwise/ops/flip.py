@@ -37,8 +37,8 @@ def hflip(
 
     Args:
         sample: any of image (3, H, W), images or frames (..., 3, H, W), parts (..., H, W),
-            instances (..., H, W), flow (B, 2, H, W), keypoints (N, K, 3), boxes (N, 4) xyxy, and, where points
-            or boxes occur without pixels, nothing else will do: the width is read from a pixel field.
+            instances (..., H, W), flow (B, 2, H, W), keypoints (N, K, 3), boxes (N, 4) xyxy. Keypoints and boxes
+            need a field of pixels beside them, which tells the width.
         label_set: whose left/right pairs are exchanged.
         keypoint_pairs: (left, right) rows of the keypoints.
 

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from data_modules.vip import VIPDataModule
-from partwise.checkpoints import AtomicCheckpointIO, Provenance, build_network, load, load_parser
+from partwise.checkpoints import AtomicCheckpointIO, Provenance, build_network, check_fit, load, load_parser
 from partwise.errors import InputError
 from partwise.labels import FACTS, VIP
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.baselines.parsing_rcnn import ParsingRCNNTask
 from partwise.models.task import ParsingTask
 from partwise.nn.parsing_rcnn import ParsingRCNN
+from partwise.parsers import FrameParser
 
 NETWORK = {
     "_target_": "partwise.nn.parsing_rcnn.ParsingRCNN", "num_classes": 20, "image_size": 64, "backbone": "resnet18",
@@ -93,8 +94,6 @@ def test_a_checkpoint_alone_rebuilds_the_parser(data, tmp_path):
 
 def test_streaming_in_batches_equals_frame_by_frame(data, tmp_path):
     network = make_network().eval()
-    from partwise.checkpoints import FrameParser
-
     frames = [data.dataset("test").picture(i) for i in range(3)]
     batched = list(FrameParser(network, VIP, 64, torch.device("cpu"), batch_size=2).stream(frames))
     single = list(FrameParser(network, VIP, 64, torch.device("cpu"), batch_size=1).stream(frames))
@@ -106,8 +105,6 @@ def test_a_checkpoint_of_another_experiment_or_label_set_is_refused(data, tmp_pa
     file = saved(tmp_path, data, make_task())
     with pytest.raises(InputError, match=r"experiment=parsing_rcnn_vip, not tcnet_indoor"):
         load_parser(file, torch.device("cpu"), "tcnet_indoor")
-    from partwise.checkpoints import check_fit
-
     with pytest.raises(InputError, match=r"parses vip's classes, the data have facts"):
         check_fit(load(file), "parsing_rcnn_vip", FACTS, file)
 
