@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,9 +23,11 @@ TINY = [
 
 
 def run_py(*arguments):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=ROOT, check=False,
+        env=environment,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return done
 
@@ -37,7 +40,7 @@ def only_run(outputs):
 @pytest.fixture(scope="module")
 def trained(vip_stand_in, tmp_path_factory):
     outputs = tmp_path_factory.mktemp("a=b [c]")  # awkward on purpose
-    shown = run_py(*TINY, f"data.root={vip_stand_in}", f"outputs={outputs}")
+    shown = run_py(*TINY, f"data.root={vip_stand_in}", f"outputs={outputs}", "logger=wandb")
     return only_run(outputs), shown.stdout
 
 
@@ -56,6 +59,7 @@ def test_a_run_leaves_what_it_promises(trained):
     assert record["status"] == "finished"
     assert record["data"] == "real"  # a given root is never called synthetic
     assert {"seed", "git", "versions", "host", "profile"} <= record.keys()
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))  # without an account
     figures = json.loads((folder / "metrics.json").read_text())
     assert {"test/miou", "test_untrained/miou", "test_majority/miou", "test/part_authors_ap_vol"} <= figures.keys()
     for words in ("profile=demo", "majority class", "the same, untrained", "overlay.jpg", "overlay.mp4"):

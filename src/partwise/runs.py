@@ -273,8 +273,7 @@ def make_loggers(run: Run, choice: DictConfig, config: dict[str, Any], tags: lis
         return [csv_logger]
     import wandb as client
 
-    if "WANDB_MODE" not in os.environ and not client.api.api_key:
-        os.environ["WANDB_MODE"] = "offline"
+    offline = os.environ.get("WANDB_MODE", "offline") == "offline" and not client.login(prompt=False)
     logger = WandbLogger(
         project=choice.project,
         id=run.id,
@@ -282,7 +281,8 @@ def make_loggers(run: Run, choice: DictConfig, config: dict[str, Any], tags: lis
         save_dir=run.folder,
         tags=tags,
         config=config,
-        resume="allow",
+        resume=None if offline else "allow",  # an offline run cannot know what the server has
+        mode="offline" if offline else os.environ.get("WANDB_MODE"),
     )
     return [csv_logger, logger]
 
