@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,11 @@ class ParsingDataModule(pl.LightningDataModule):
 
     def make_stand_in(self) -> Path:
         """Render the stand-in once and return its folder."""
-        raise NotImplementedError(f"{type(self).__name__} has no stand-in")
+        raise InputError(f"{type(self).__name__} has no synthetic stand-in; name the dataset's folder with data.root")
 
+    @abstractmethod
     def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
         """The dataset of stage "train", "val" or "test"."""
-        raise NotImplementedError
 
     def clip(self) -> list[Path]:
         """A few consecutive frames of the test split, to show; empty if the dataset has single pictures only."""

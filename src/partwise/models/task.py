@@ -46,8 +46,8 @@ class ParsingTask(pl.LightningModule):
         self.test_metrics = VIPMetrics(label_set, instances=instances)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Named losses of a batch; their sum is minimised."""
-        raise NotImplementedError
+        """Named losses of a batch; their sum is minimised. Without any, a task can only score."""
+        raise InputError(f"{type(self).__name__} has no losses: it scores a network but cannot train one")
 
     def parse(self, batch: dict[str, Any]) -> list[Parsing]:
         """Parse the batch's images, at the size of their annotations."""
