@@ -21,6 +21,7 @@ def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
     from partwise import report, runs
     from partwise.models.task import ParsingTask
+    from partwise.nn.multi_scale import with_views
 
     data = instantiate(cfg.data)
     data.check()
@@ -29,8 +30,9 @@ def train(cfg: DictConfig) -> None:
     trainer = runs.make_trainer(cfg, run, data)
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
     trainer.save_checkpoint(run.last)
+    task.network = with_views(task.network, data.label_set, **cfg.testing.views)
     untrained = runs.make_task(cfg, data.label_set)
-    majority = ParsingTask(report.majority_class(data), data.label_set)
+    majority = ParsingTask(report.majority_class(data), data.label_set, instances=task.instances)
     tasks = {"trained": task, "untrained": untrained, "majority": majority}
     report.finish(run, runs.make_scorer(cfg, run), data, tasks)
 
@@ -38,6 +40,7 @@ def train(cfg: DictConfig) -> None:
 def test(cfg: DictConfig) -> None:
     """Score a checkpoint on the test split."""
     from partwise import checkpoints, report, runs
+    from partwise.nn.multi_scale import with_views
 
     if cfg.ckpt is None:
         raise InputError("task=test needs a checkpoint: ckpt=PATH")
@@ -45,7 +48,7 @@ def test(cfg: DictConfig) -> None:
     checkpoint = checkpoints.load(cfg.ckpt)
     checkpoints.check_fit(checkpoint, cfg.name, data.label_set, cfg.ckpt)
     data.check("test")
-    network = checkpoints.build_network(checkpoint, cfg.ckpt)
+    network = with_views(checkpoints.build_network(checkpoint, cfg.ckpt), data.label_set, **cfg.testing.views)
     run = runs.start(cfg, data.synthetic)
     task = get_class(cfg.model._target_)(network, data.label_set)
     report.finish(run, runs.make_scorer(cfg, run), data, {"trained": task})
@@ -59,7 +62,8 @@ def predict(cfg: DictConfig) -> None:
     if cfg.ckpt is None or cfg.input is None:
         raise InputError("task=predict needs ckpt=PATH and input=PATH (image, folder, glob or video)")
     asked = None if cfg.name == cli.FROM_CHECKPOINT else cfg.name
-    parser = checkpoints.load_parser(cfg.ckpt, runs.device(cfg.trainer.accelerator), asked)
+    switches = {**cfg.testing.views, "size": cfg.testing.size, "smoothing": cfg.testing.smoothing}
+    parser = checkpoints.load_parser(cfg.ckpt, runs.device(cfg.trainer.accelerator), asked, **switches)
     output = Path(cfg.output or Path(cfg.outputs) / "predict" / Path(cfg.input).stem)
     report.show_summary(parse(parser, cfg.input, output))
 

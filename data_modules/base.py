@@ -26,10 +26,11 @@ class ParsingDataModule(pl.LightningDataModule):
         label_set: of the labels it yields.
         root: folder in the dataset's native layout; None renders the synthetic stand-in.
         splits: names of the train, val and test lists, or the ids themselves.
-        image_size: side of the square canvas.
+        image_size: side of the square canvas, or its (height, width).
         batch_size: samples a process and step.
         num_workers: loader processes; 0 loads in the training process.
         seed: of shuffling and augmentation.
+        test_root: another folder of the same layout that the test split is read from.
     """
 
     def __init__(
@@ -38,23 +39,26 @@ class ParsingDataModule(pl.LightningDataModule):
         *,
         root: str | Path | None,
         splits: Mapping[str, str | Sequence[str]],
-        image_size: int,
+        image_size: int | Sequence[int],
         batch_size: int,
         num_workers: int,
         seed: int,
+        test_root: str | Path | None = None,
     ) -> None:
         super().__init__()
-        if root is not None and not Path(root).is_dir():
-            raise InputError(f"data.root={root} is not a folder; name the dataset's folder or leave data.root unset")
+        for key, folder in (("root", root), ("test_root", test_root)):
+            if folder is not None and not Path(folder).is_dir():
+                raise InputError(f"data.{key}={folder} is not a folder; name the dataset's or leave data.{key} unset")
         self.label_set, self.splits, self.image_size = label_set, dict(splits), image_size
         self.given_root = None if root is None else Path(root)
+        self.test_root = None if test_root is None else Path(test_root)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self._position: tuple[int, int] | None = None
 
     @property
     def synthetic(self) -> bool:
         """Whether the data are the rendered stand-in."""
-        return self.given_root is None
+        return self.given_root is None and self.test_root is None
 
     def make_stand_in(self) -> Path:
         """Render the stand-in once and return its folder."""
@@ -75,15 +79,22 @@ class ParsingDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Render the stand-in, on one process of each machine."""
-        self.root()
+        if self.synthetic:
+            self.make_stand_in()
 
-    def root(self) -> Path:
-        """Folder of the data, real or rendered."""
-        return self.make_stand_in() if self.given_root is None else self.given_root
+    def root(self, stage: str = "train") -> Path:
+        """Folder of a stage's data, real or rendered."""
+        if stage == "test" and self.test_root is not None:
+            return self.test_root
+        if self.given_root is not None:
+            return self.given_root
+        if self.test_root is not None:
+            raise InputError(f"data.test_root alone can only be tested on; name the {stage} data with data.root")
+        return self.make_stand_in()
 
     def dataset(self, stage: str) -> Dataset[dict[str, Any]]:
         """The dataset of a stage, also for use without a Trainer."""
-        return self.make_dataset(self.root(), stage)
+        return self.make_dataset(self.root(stage), stage)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches; a resumed run starts where it stopped."""

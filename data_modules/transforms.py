@@ -25,7 +25,7 @@ class ClipTransform:
     One draw of each random transform serves all frames; it follows from the seed given with the clip.
 
     Args:
-        size: side of the square canvas in pixels.
+        size: side of the square canvas in pixels, or its (height, width).
         label_set: whose left/right pairs a flip exchanges.
         flip: probability of a horizontal flip.
         augment: further albumentations transforms, applied before letterboxing; never a flip, which would
@@ -33,7 +33,11 @@ class ClipTransform:
     """
 
     def __init__(
-        self, size: int, label_set: LabelSet, flip: float = 0.5, augment: Sequence[A.BasicTransform] = ()
+        self,
+        size: int | Sequence[int],
+        label_set: LabelSet,
+        flip: float = 0.5,
+        augment: Sequence[A.BasicTransform] = (),
     ) -> None:
         if any(isinstance(t, A.HorizontalFlip | A.D4 | A.Transpose) for t in augment):
             raise ValueError("flips exchange left and right labels: use `flip`, not an albumentations flip")
@@ -57,7 +61,7 @@ class ClipTransform:
             seed: of this clip's randomness; None does no augmentation at all (evaluation).
 
         Returns:
-            frames (T, 3, S, S) uint8, parts (S, S) int64 with 255 in the padding, instances (S, S) int64.
+            frames (T, 3, *size) uint8, parts (*size) int64 with 255 in the padding, instances (*size) int64.
         """
         masks: list[npt.NDArray[Any]] = [parts, *([] if instances is None else [instances])]
         rng = None if seed is None else np.random.default_rng(list(seed))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from data_modules.sampling import Draw
+from data_modules.datasets.images import Int32, LabelledImages, UInt8, check_size, dense
 from data_modules.transforms import ClipTransform
-from partwise.batches import Annotation, InstanceMap
+from partwise.batches import Annotation
 from partwise.errors import InputError
 from partwise.labels import VIP as LABELS
 from partwise.media import read_ids, read_image, read_labels
@@ -21,7 +19,7 @@ from partwise.media import read_ids, read_image, read_labels
 PUBLISHED = {"videos": 404, "annotated frames": 21247}
 
 
-class VIP(Dataset[dict[str, Any]]):
+class VIP(LabelledImages):
     """Annotated frames of VIP with parts, persons and part instances.
 
     Layout: `Images/videosN/%012d.jpg`; `Category_ids`, `Human_ids` and `Instance_ids` with the same names as PNG,
@@ -47,7 +45,6 @@ class VIP(Dataset[dict[str, Any]]):
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        self.root, self.transform, self.seed, self.annotations = root, transform, seed, annotations
         self.labels_root = root / "Annotations" if (root / "Annotations").is_dir() else root
         for folder in (root / "Images", self.labels_root / "Category_ids", self.labels_root / "Human_ids"):
             if not folder.is_dir():
@@ -55,52 +52,34 @@ class VIP(Dataset[dict[str, Any]]):
                     f"{root} does not hold VIP: {folder.relative_to(root)}/ is missing; point data.root at the folder"
                     " with Images/, Category_ids/ (or Annotations/Category_ids/) and lists/"
                 )
-        self.ids = read_list(root, split) if isinstance(split, str) else list(split)
+        ids = read_list(root, split) if isinstance(split, str) else split
+        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
-        """One sample: image (3, S, S) uint8, parts, instances (S, S), index, sample_id and perhaps annotation."""
-        index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
-        name = self.ids[index]
-        image = self.picture(index)
-        parts, persons = self._labels(name, image.shape[:2])
-        seed = None if self.seed is None else (self.seed, epoch, index)
-        clip = self.transform([image], parts, persons, seed=seed)
-        sample: dict[str, Any] = {
-            "images": clip["frames"][0],
-            "parts": clip["parts"],
-            "instances": clip["instances"],
-            "index": index,
-            "sample_ids": name,
-        }
-        if self.annotations:
-            sample["annotations"] = self._annotation(name, parts, persons)
-        return sample
-
-    def picture(self, index: int) -> np.ndarray:
+    def picture(self, index: int) -> UInt8:
         """The frame (H, W, 3) uint8 RGB at its native size."""
         return read_image(self.root / "Images" / f"{self.ids[index]}.jpg", upright=False)
 
-    def _labels(self, name: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def labels(self, name: str, size: tuple[int, int]) -> tuple[UInt8, Int32]:
+        """Parts and person ids (H, W)."""
         parts_file = self.labels_root / "Category_ids" / f"{name}.png"
         persons_file = self.labels_root / "Human_ids" / f"{name}.png"
         parts, persons = read_labels(parts_file), read_ids(persons_file)
         self.label_set.check(parts, parts_file)
-        _same_size(parts, size, parts_file)
-        _same_size(persons, size, persons_file)
+        check_size(parts, size, parts_file)
+        check_size(persons, size, persons_file)
         return parts, persons
 
-    def _annotation(self, name: str, parts: np.ndarray, persons: np.ndarray) -> Annotation:
+    def annotation(self, name: str, parts: UInt8, persons: Int32 | None) -> Annotation:
+        """Parts, persons and part instances."""
+        assert persons is not None
         file = self.labels_root / "Instance_ids" / f"{name}.png"
         ids = read_ids(file)
-        _same_size(ids, parts.shape, file)
+        check_size(ids, parts.shape, file)
         classes = read_instance_classes(file.with_suffix(".txt"), self.label_set.num_classes)
         return Annotation(
             parts=torch.from_numpy(parts).long(),
-            persons=_dense(persons, {i: 1 for i in np.unique(persons).tolist() if i}),
-            part_instances=_dense(ids, _covering(ids, classes, file)),
+            persons=dense(persons, {i: 1 for i in np.unique(persons).tolist() if i}),
+            part_instances=dense(ids, _covering(ids, classes, file)),
         )
 
 
@@ -134,7 +113,7 @@ def read_instance_classes(file: Path, num_classes: int) -> dict[int, int]:
     return classes
 
 
-def _covering(ids: np.ndarray, classes: dict[int, int], file: Path) -> dict[int, int]:
+def _covering(ids: Int32, classes: dict[int, int], file: Path) -> dict[int, int]:
     """The classes themselves, once every id in the map is known to have one."""
     bare = sorted(set(np.unique(ids).tolist()) - {0} - classes.keys())
     if bare:
@@ -142,22 +121,3 @@ def _covering(ids: np.ndarray, classes: dict[int, int], file: Path) -> dict[int,
             f"{file}: part instance {bare[0]} has no row in {file.with_suffix('.txt').name}; add its class"
         )
     return classes
-
-
-def _dense(ids: np.ndarray, classes: dict[int, int]) -> InstanceMap:
-    """Renumber a sparse id map to 1..n in ascending order of the ids."""
-    table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=np.int64)
-    for n, instance in enumerate(sorted(classes), 1):
-        table[instance] = n
-    return InstanceMap(
-        map=torch.from_numpy(table[ids]),
-        classes=torch.tensor([classes[i] for i in sorted(classes)], dtype=torch.int64),
-    )
-
-
-def _same_size(labels: np.ndarray, size: Sequence[int], file: Path) -> None:
-    if labels.shape != tuple(size):
-        raise InputError(
-            f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "
-            "labels and images must be of one size"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import nn
 
 from partwise.errors import InputError
 from partwise.labels import LabelSet
+from partwise.nn.multi_scale import check_input_size, with_views
 from partwise.parsers import FrameParser
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
@@ -40,7 +41,7 @@ class Provenance(pl.Callback):
         experiment: name of the experiment.
         network: `_target_` and arguments of the network, plain containers.
         label_set: of its parts.
-        image_size: side of its square input.
+        image_size: side of its square input, or its (height, width).
         synthetic: whether it was trained on the stand-in.
     """
 
@@ -50,7 +51,7 @@ class Provenance(pl.Callback):
         experiment: str,
         network: Mapping[str, Any],
         label_set: LabelSet,
-        image_size: int,
+        image_size: int | Sequence[int],
         synthetic: bool,
     ) -> None:
         self.state = {
@@ -174,13 +175,35 @@ def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
     return network.eval()
 
 
-def load_parser(path: str | Path, device: torch.device, experiment: str | None = None) -> FrameParser:
-    """The parser in a checkpoint; refuses one of another experiment than the one named."""
+def load_parser(
+    path: str | Path,
+    device: torch.device,
+    experiment: str | None = None,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    size: int | Sequence[int] | None = None,
+    smoothing: float = 0.0,
+) -> FrameParser:
+    """The parser in a checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        device: where to run.
+        experiment: the one that the user named; a checkpoint of another is refused.
+        scales: see `MultiScale`, as for `flip`.
+        flip: also parse the mirror image.
+        size: input size of a dense parser other than the trained one.
+        smoothing: see `FlowSmoother`.
+    """
     checkpoint = load(path)
     about = checkpoint[KEY]
     label_set = LabelSet.from_state(about["label_set"])
     check_fit(checkpoint, experiment or about["experiment"], label_set, path)
-    return FrameParser(build_network(checkpoint, path), label_set, about["image_size"], device)
+    network = with_views(build_network(checkpoint, path), label_set, scales, flip)
+    if size is not None:
+        check_input_size(network, size)
+    return FrameParser(network, label_set, about["image_size"] if size is None else size, device, smoothing=smoothing)
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from partwise.averaging import exponential_average
 from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState
 from partwise.configs import differences, plain
 from partwise.errors import InputError
@@ -195,6 +196,9 @@ def make_task(cfg: DictConfig, label_set: LabelSet) -> Any:
     task = instantiate(cfg.model, _partial_=True)(label_set=label_set)
     if cfg.channels_last:
         task.network.to(memory_format=torch.channels_last)
+    if cfg.compile:
+        for block in task.network.children():  # the losses around them are short
+            block.compile()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     return task
 
@@ -208,6 +212,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         f"data={'synthetic' if data.synthetic else 'real'}",
     ]
     callbacks = [
+        *([exponential_average(cfg.ema)] if cfg.ema else []),
         Provenance(
             experiment=cfg.name, network=config["model"]["network"], label_set=data.label_set,
             image_size=cfg.image_size, synthetic=data.synthetic,

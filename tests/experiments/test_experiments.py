@@ -1,6 +1,7 @@
 """Every experiment composes and instantiates, in both profiles, and its parts fit together."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -30,6 +31,7 @@ def test_it_instantiates_and_fits_its_data(name, profile):
     assert cfg.num_classes == data.label_set.num_classes
     assert data.label_set == getattr(labels, cfg.label_set.upper())
     task = make_task(cfg, data.label_set)
+    task.trainer = SimpleNamespace(estimated_stepping_batches=10 * cfg.trainer.max_epochs)
     optimizers, schedulers = task.configure_optimizers()
     decays = {group["weight_decay"] for group in optimizers[0].param_groups}
     assert 0.0 in decays
@@ -41,9 +43,9 @@ def test_it_instantiates_and_fits_its_data(name, profile):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_demo_shrinks_and_says_so(name):
     paper, demo = plain(composed(name, "profile=paper")), plain(composed(name))
-    assert paper["model"]["network"]["pretrained"] is True
+    assert demo["model"]["network"]["pretrained"] is False
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
-    assert {"image_size", "trainer.max_epochs", "model.network.backbone"} <= changed
+    assert {"image_size", "trainer.max_epochs", "model.network.width"} <= changed
     targets = ["model._target_", "model.network._target_", "model.optimizer._target_", "data._target_"]
     for key in targets:  # the method is never another one
         assert OmegaConf.select(OmegaConf.create(paper), key) == OmegaConf.select(OmegaConf.create(demo), key)
@@ -57,7 +59,7 @@ def test_the_papers_recipe_is_the_papers():
     optimizer = cfg["model"]["optimizer"]
     assert (optimizer["_target_"], optimizer["lr"], optimizer["momentum"]) == ("torch.optim.SGD", 1e-3, 0.9)
     assert optimizer["weight_decay"] == 2e-4
-    assert cfg["model"]["scheduler"]["milestones"] == [70]
+    assert cfg["model"]["schedule"]["milestones"] == [70]
     assert cfg["data"]["flip"] == 0.5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from partwise.batches import Parsing
 from partwise.errors import InputError
@@ -26,7 +28,7 @@ class ParsingTask(pl.LightningModule):
         network: module with `losses` and `parse`.
         label_set: of the parts.
         optimizer: from parameter groups to an optimiser.
-        scheduler: from the optimiser to an epoch-wise schedule.
+        schedule: factor on the learning rate by progress, 0 to 1, through training; see `partwise.schedules`.
         instances: whether persons and part instances are parsed and scored.
     """
 
@@ -35,13 +37,13 @@ class ParsingTask(pl.LightningModule):
         network: nn.Module,
         label_set: LabelSet,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
-        scheduler: Callable[[Optimizer], Any] | None = None,
+        schedule: Callable[[float], float] | None = None,
         instances: bool = True,
     ) -> None:
         super().__init__()
         self.network: Any = network
-        self.label_set = label_set
-        self.optimizer, self.scheduler = optimizer, scheduler
+        self.label_set, self.instances = label_set, instances
+        self.optimizer, self.schedule = optimizer, schedule
         self.val_metrics = VIPMetrics(label_set, instances=instances)
         self.test_metrics = VIPMetrics(label_set, instances=instances)
 
@@ -51,7 +53,7 @@ class ParsingTask(pl.LightningModule):
 
     def parse(self, batch: dict[str, Any]) -> list[Parsing]:
         """Parse the batch's images, at the size of their annotations."""
-        canvas = batch["images"].shape[-1]
+        canvas = batch["images"].shape[-2:]
         native = [tuple(a["parts"].shape) for a in batch["annotations"]]
         return self.network.parse(batch["images"], [Letterbox.fit(size, canvas) for size in native])
 
@@ -88,7 +90,11 @@ class ParsingTask(pl.LightningModule):
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         free = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
         optimizer = self.optimizer([{"params": decayed}, {"params": free, "weight_decay": 0.0}])
-        return optimizer if self.scheduler is None else ([optimizer], [self.scheduler(optimizer)])
+        if self.schedule is None:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = LambdaLR(optimizer, partial(_factor, self.schedule, total))
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def _log_split(self, split: str, metric: VIPMetrics) -> None:
         # computed on all ranks together and equal on all
@@ -105,3 +111,7 @@ class ParsingTask(pl.LightningModule):
             f"loss {bad} is not finite at step {self.global_step}; its samples are listed in {file}: "
             "look at them, or lower model.optimizer.lr"
         )
+
+
+def _factor(schedule: Callable[[float], float], total: int, step: int) -> float:
+    return schedule(min(step / total, 1.0))

@@ -1,4 +1,7 @@
-"""DeepLabv3+ as ATEN builds it: the stride-4 feature and the parsing branch. No batch norm outside the backbone."""
+"""DeepLabv3+ as ATEN builds it: the stride-4 feature, the parsing branch, and the two as a parser of single images.
+
+ATEN has no batch norm outside the backbone; `norm` adds it, for training from scratch.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,34 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from kornia.losses import lovasz_softmax_loss
 from torch import Tensor, nn
 
+from partwise.batches import Parsing
 from partwise.nn.backbone import Backbone
+from partwise.ops.resize import Letterbox, canvas_size
 
 REFERENCE_SIZE = 512  # input side in pixels that the release's dilations and anchors belong to
 DILATIONS = (6, 12, 18)
+STRIDE = 4  # of the feature
 
 
-def dilations(image_size: int) -> tuple[int, ...]:
-    """The release's dilations for another input size: they reach as far relative to the image."""
-    return tuple(max(1, round(d * image_size / REFERENCE_SIZE)) for d in DILATIONS)
+def dilations(image_size: int | Sequence[int]) -> tuple[int, ...]:
+    """The release's dilations for another input size: they reach as far relative to the image's longer side."""
+    side = max(canvas_size(image_size))
+    return tuple(max(1, round(d * side / REFERENCE_SIZE)) for d in DILATIONS)
 
 
-def conv_relu(in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
-    """Size-preserving convolution and ReLU, He-initialised."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+def conv_relu(
+    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = False
+) -> nn.Sequential:
+    """Size-preserving convolution, batch norm if asked for, and ReLU; He-initialised."""
+    padding = dilation * (kernel // 2)
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=not norm)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-    return nn.Sequential(conv, nn.ReLU(inplace=True))
+    return nn.Sequential(conv, *([nn.BatchNorm2d(out_channels)] if norm else []), nn.ReLU(inplace=True))
 
 
 def small(layer: nn.Conv2d) -> nn.Conv2d:
@@ -39,13 +50,18 @@ def small(layer: nn.Conv2d) -> nn.Conv2d:
 class ASPP(nn.Module):
     """Atrous spatial pyramid: 1x1, three dilated 3x3 and the image mean, each `width` + ReLU, joined by a 1x1."""
 
-    def __init__(self, in_channels: int, width: int = 256, dilations: Sequence[int] = DILATIONS) -> None:
+    def __init__(
+        self, in_channels: int, width: int = 256, dilations: Sequence[int] = DILATIONS, norm: bool = False
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            [conv_relu(in_channels, width, 1), *(conv_relu(in_channels, width, 3, d) for d in dilations)]
+            [
+                conv_relu(in_channels, width, 1, norm=norm),
+                *(conv_relu(in_channels, width, 3, d, norm) for d in dilations),
+            ]
         )
-        self.mean = conv_relu(in_channels, width, 1)
-        self.join = conv_relu(width * (len(dilations) + 2), width, 1)
+        self.mean = conv_relu(in_channels, width, 1)  # one value an image: too few for batch statistics
+        self.join = conv_relu(width * (len(dilations) + 2), width, 1, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, width, h, w)."""
@@ -57,6 +73,14 @@ class DeepLabFeature(nn.Module):
     """N_feat: images to the feature (B, width, H/4, W/4) that all heads share (ATEN section 3.2).
 
     The decoder reads pool1 rather than DeepLabv3+'s res2, as ATEN's released network does.
+
+    Args:
+        backbone: name of a timm ResNet.
+        pretrained: start from timm's ImageNet weights and freeze their batch-norm statistics.
+        width: channels of the feature.
+        image_size: side of the square input in pixels, or its (height, width); the dilations scale with it.
+        backbone_multiplier: of the backbone's widths, from scratch only.
+        norm: batch norm in encoder and decoder, which the paper does not have.
     """
 
     def __init__(
@@ -64,14 +88,15 @@ class DeepLabFeature(nn.Module):
         backbone: str = "resnet50",
         pretrained: bool = True,
         width: int = 256,
-        image_size: int = REFERENCE_SIZE,
+        image_size: int | Sequence[int] = REFERENCE_SIZE,
         backbone_multiplier: float = 1.0,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = Backbone(backbone, pretrained, backbone_multiplier)
-        self.encoder = ASPP(self.backbone.channels, width, dilations(image_size))
-        self.low = conv_relu(self.backbone.low_channels, 48, 1)
-        self.decoder = nn.Sequential(conv_relu(width + 48, width), conv_relu(width, width))
+        self.encoder = ASPP(self.backbone.channels, width, dilations(image_size), norm)
+        self.low = conv_relu(self.backbone.low_channels, 48, 1, norm=norm)
+        self.decoder = nn.Sequential(conv_relu(width + 48, width, norm=norm), conv_relu(width, width, norm=norm))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1], sides divisible by 16 -> (B, width, H/4, W/4)."""
@@ -93,6 +118,76 @@ class ParsingBranch(nn.Module):
         """(B, C, h, w) -> (B, num_classes, h, w)."""
         first, *others = (branch(feature) for branch in self.branches)
         return sum(others, start=first)
+
+
+class DeepLab(nn.Module):
+    """A dense parser: `DeepLabFeature` and `ParsingBranch`, without persons.
+
+    Args:
+        num_classes: part classes, background included.
+        image_size: side of the square input in pixels, or its (height, width); multiples of 16.
+        backbone: see `DeepLabFeature`, as for the next four.
+        pretrained: start from timm's ImageNet weights.
+        width: channels of the feature.
+        backbone_multiplier: of the backbone's widths.
+        norm: batch norm in encoder and decoder.
+        lovasz: weight of the Lovasz-softmax loss (Berman et al., CVPR 2018) beside the cross-entropy.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int | Sequence[int] = REFERENCE_SIZE,
+        backbone: str = "resnet50",
+        pretrained: bool = True,
+        width: int = 256,
+        backbone_multiplier: float = 1.0,
+        norm: bool = False,
+        lovasz: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier, norm)
+        self.parsing = ParsingBranch(width, num_classes, dilations(image_size))
+        self.lovasz = lovasz
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1], sides divisible by 16 -> (B, num_classes, H, W)."""
+        logits = self.parsing(self.feature(images))
+        return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+
+    def losses(self, images: Tensor, parts: Tensor) -> dict[str, Tensor]:
+        """Training losses of images (B, 3, H, W) and parts (B, H, W), 255 ignored."""
+        logits = self.parsing(self.feature(images))
+        losses = {"parsing": parsing_loss(logits, parts)}
+        if self.lovasz:  # at stride 4: sorting every pixel would cost as much as the network
+            losses["lovasz"] = self.lovasz * lovasz_loss(logits, parts[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE])
+        return losses
+
+    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""
+        return most_probable(self.logits(images).float().softmax(1), letterboxes)
+
+
+def most_probable(probs: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+    """The best class of every pixel at each image's native size, from probabilities (B, C, H, W) on the canvas."""
+    pairs = zip(probs, letterboxes, strict=True)
+    return [Parsing(parts=letterbox.restore(p[None])[0].argmax(0)) for p, letterbox in pairs]
+
+
+def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
+    """Lovasz-softmax of logits (B, C, H, W) against parts (B, H, W), 255 ignored.
+
+    The pixels of the batch count as one image, and classes that it lacks are left out.
+    """
+    labelled = parts != 255
+    target = parts[labelled][None, :, None]
+    if not target.numel():
+        return logits.sum() * 0
+    num_classes = logits.shape[1]
+    present = torch.bincount(target.flatten(), minlength=num_classes) > 0
+    weight = present.float() * num_classes / present.sum()
+    pixels = logits.float().permute(0, 2, 3, 1)[labelled].t()[None, :, :, None]
+    return lovasz_softmax_loss(pixels, target, weight)
 
 
 def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from torchvision.ops import roi_align
 from partwise.batches import Parsing
 from partwise.nn.deeplab import (
     REFERENCE_SIZE,
+    STRIDE,
     DeepLabFeature,
     ParsingBranch,
     conv_relu,
@@ -34,7 +35,6 @@ from partwise.nn.deeplab import (
 from partwise.ops.instances import boxes_of, join_parts, join_persons
 from partwise.ops.resize import Letterbox
 
-STRIDE = 4
 ANCHOR_SCALES = (32, 64, 128, 256, 384)  # for REFERENCE_SIZE pixels; scaled with the input
 ANCHOR_RATIOS = (2.0, 4 / 3, 1.0)  # height / width, as torchvision wants them
 DELTA_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas divided by (0.1, 0.1, 0.2, 0.2) in both stages

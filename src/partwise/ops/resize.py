@@ -1,7 +1,8 @@
-"""Letterboxing: fit an image into a square canvas, centred, and take results back to the image's own pixels."""
+"""Letterboxing: fit an image into a canvas, centred, and take results back to the image's own pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ class Letterbox:
     """Where an image lies on its canvas: `[top, top + height) x [left, left + width)` canvas pixels.
 
     Attributes:
-        canvas: side of the square canvas.
+        canvas: (height, width) of the canvas.
         top: first row.
         left: first column.
         height: rows of the resized image.
@@ -26,7 +27,7 @@ class Letterbox:
         native: (height, width) of the image before.
     """
 
-    canvas: int
+    canvas: tuple[int, int]
     top: int
     left: int
     height: int
@@ -34,11 +35,12 @@ class Letterbox:
     native: tuple[int, int]
 
     @classmethod
-    def fit(cls, native: tuple[int, int], canvas: int) -> Letterbox:
-        """The longer side becomes `canvas`, the rest is centred."""
-        scale = canvas / max(native)
+    def fit(cls, native: tuple[int, int], canvas: int | Sequence[int]) -> Letterbox:
+        """As large as it fits, the rest is centred; `canvas` is a square's side or (height, width)."""
+        tall, wide = canvas_size(canvas)
+        scale = min(tall / native[0], wide / native[1])
         height, width = (max(1, round(side * scale)) for side in native)
-        return cls(canvas, (canvas - height) // 2, (canvas - width) // 2, height, width, native)
+        return cls((tall, wide), (tall - height) // 2, (wide - width) // 2, height, width, native)
 
     def place(self, x: npt.NDArray[Any], *, labels: bool = False, fill: int = 0) -> Tensor:
         """Resize an image or a label map and pad it to the canvas.
@@ -49,22 +51,22 @@ class Letterbox:
             fill: value of the padding.
 
         Returns:
-            (canvas, canvas) or (canvas, canvas, C) tensor of x's dtype.
+            (*canvas) or (*canvas, C) tensor of x's dtype.
         """
         if x.shape[:2] != (self.height, self.width):
             # Bilinear skips pixels when it shrinks by more than two, so area averaging takes over.
             mixing = cv2.INTER_AREA if self.height < x.shape[0] else cv2.INTER_LINEAR
             x = cv2.resize(x, (self.width, self.height), interpolation=cv2.INTER_NEAREST if labels else mixing)
-        right, bottom = self.canvas - self.left - self.width, self.canvas - self.top - self.height
+        bottom, right = self.canvas[0] - self.top - self.height, self.canvas[1] - self.left - self.width
         padding = [(self.top, bottom), (self.left, right)] + [(0, 0)] * (x.ndim - 2)
         return torch.from_numpy(np.pad(x, padding, constant_values=fill))
 
     def crop(self, x: Tensor) -> Tensor:
-        """Cut the padding off (..., canvas, canvas)."""
+        """Cut the padding off (..., *canvas)."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
     def restore(self, x: Tensor) -> Tensor:
-        """(B, C, canvas, canvas) scores -> (B, C, H, W) at the image's own size, bilinearly."""
+        """(B, C, *canvas) scores -> (B, C, H, W) at the image's own size, bilinearly."""
         return F.interpolate(self.crop(x), self.native, mode="bilinear", align_corners=False)
 
     def restore_boxes(self, boxes: Tensor) -> Tensor:
@@ -74,3 +76,11 @@ class Letterbox:
         scale = boxes.new_tensor([width / self.width, height / self.height] * 2)
         limit = boxes.new_tensor([width, height] * 2)
         return ((boxes - offset) * scale).clamp(min=0).minimum(limit)
+
+
+def canvas_size(canvas: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a canvas given by a square's side or by both."""
+    if isinstance(canvas, int):
+        return canvas, canvas
+    height, width = canvas
+    return int(height), int(width)

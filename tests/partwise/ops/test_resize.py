@@ -14,8 +14,8 @@ sides = st.integers(1, 400)
 def test_the_image_fits_centred_and_its_longer_side_fills_the_canvas(height, width, canvas):
     box = Letterbox.fit((height, width), canvas)
     assert max(box.height, box.width) == canvas
-    assert 0 <= box.top <= box.canvas - box.height - box.top <= box.top + 1
-    assert 0 <= box.left <= box.canvas - box.width - box.left <= box.left + 1
+    assert 0 <= box.top <= canvas - box.height - box.top <= box.top + 1
+    assert 0 <= box.left <= canvas - box.width - box.left <= box.left + 1
     assert box.place(np.ones((height, width), np.uint8)).shape == (canvas, canvas)
 
 

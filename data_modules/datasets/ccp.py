@@ -1,0 +1,132 @@
+"""Clothing Co-Parsing (Yang, Luo, Lin; CVPR 2014): street photos, 59 classes of pixels merged into 14."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_modules.datasets.images import LabelledImages, UInt8, check_size
+from data_modules.mat import read_mat
+from data_modules.transforms import ClipTransform
+from partwise.errors import InputError
+from partwise.labels import CCP as LABELS
+from partwise.labels import IGNORE, remap_table
+from partwise.media import read_image
+
+#: Published numbers: photos, and those of them with pixel labels.
+PUBLISHED = {"photos": 2098, "pixel-labelled photos": 1004}
+
+#: The dataset's own classes behind each merged one.
+SOURCES = {
+    "background": ("null",),
+    "hair": ("hair",),
+    "hat": ("hat",),
+    "glasses": ("glasses", "sunglasses"),
+    "upper-clothes": ("blouse", "bodysuit", "bra", "cardigan", "hoodie", "jumper", "shirt", "sweater", "sweatshirt",
+                      "t-shirt", "top", "vest"),
+    "coat": ("blazer", "cape", "coat", "jacket", "suit"),
+    "dress": ("dress", "intimate", "romper", "swimwear"),
+    "pants": ("jeans", "leggings", "panties", "pants", "shorts"),
+    "skirt": ("skirt",),
+    "legwear": ("socks", "stockings", "tights"),
+    "shoes": ("boots", "clogs", "flats", "heels", "loafers", "pumps", "sandals", "shoes", "sneakers", "wedges"),
+    "bag": ("bag", "purse", "wallet"),
+    "scarf": ("scarf", "tie"),
+    "skin": ("skin",),
+}  # fmt: skip
+
+#: Too small or too rarely labelled to be scored.
+IGNORED = ("accessories", "belt", "bracelet", "earrings", "gloves", "necklace", "ring", "watch")
+
+SPLITS = ("train", "val", "all")
+
+
+class CCP(LabelledImages):
+    """Photos with pixel labels.
+
+    Layout: `photos/NNNN.jpg`, `annotations/pixel-level/NNNN.mat` (`groundtruth`, (H, W) uint8) and `label_list.mat`
+    (the 59 names, 0 = null). Sorted by number, every fifth labelled photo (positions 4, 9, 14, ...) is validation,
+    the others are training.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val", "all", or the ids themselves ("0001").
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    label_set = LABELS
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        ids = split_ids(root, split) if isinstance(split, str) else split
+        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+        self._merged = merging_table(root / "label_list.mat")
+
+    def picture(self, index: int) -> UInt8:
+        """The photo (H, W, 3), RGB, at its native size."""
+        return read_image(self.root / "photos" / f"{self.ids[index]}.jpg", upright=False)
+
+    def labels(self, name: str, size: tuple[int, int]) -> tuple[UInt8, None]:
+        """The 14 merged classes (H, W); nobody numbers the persons."""
+        file = label_file(self.root, name)
+        fine = np.atleast_2d(read_mat(file, "groundtruth"))
+        check_size(fine, size, file)
+        if fine.max() >= len(self._merged):
+            raise InputError(
+                f"label {fine.max()} in {file} is not one of the {len(self._merged)} of label_list.mat; "
+                "take both from the same copy of the dataset"
+            )
+        return self._merged[fine], None
+
+
+def label_file(root: Path, name: str) -> Path:
+    """Where the labels of a photo lie."""
+    return root / "annotations" / "pixel-level" / f"{name}.mat"
+
+
+def split_ids(root: Path, split: str) -> list[str]:
+    """Ids of the labelled photos of a split, by number.
+
+    Raises:
+        InputError: no such split, no such layout, no labels, or labels without their photo.
+    """
+    if split not in SPLITS:
+        raise InputError(f"Clothing Co-Parsing has the splits {', '.join(SPLITS)}, not {split!r}")
+    for folder in ("photos", "annotations/pixel-level"):
+        if not (root / folder).is_dir():
+            raise InputError(
+                f"{root} does not hold Clothing Co-Parsing: {folder}/ is missing; point data.root at the folder with "
+                "photos/, annotations/pixel-level/ and label_list.mat"
+            )
+    labelled = [file.stem for file in (root / "annotations" / "pixel-level").glob("*.mat")]
+    if odd := sorted(name for name in labelled if not name.isdecimal()):
+        raise InputError(f"{label_file(root, odd[0])} is not named by its photo's number; rename or remove it")
+    photos = {file.stem for file in (root / "photos").glob("*.jpg")}
+    if alone := sorted(set(labelled) - photos):
+        raise InputError(f"photos/{alone[0]}.jpg is missing from {root}, which holds its labels; copy it there")
+    ids = sorted(labelled, key=int)
+    chosen = [name for i, name in enumerate(ids) if split == "all" or (i % 5 == 4) == (split == "val")]
+    if not chosen:
+        raise InputError(f"{root} has {len(ids)} labelled photos, none of them in split {split}; it needs at least 5")
+    return chosen
+
+
+def merging_table(label_list: Path) -> UInt8:
+    """(59,) table from the dataset's ids, named in `label_list`, to the 14 merged classes and 255."""
+    merged = {source: LABELS.id_of(target) for target, sources in SOURCES.items() for source in sources}
+    merged |= dict.fromkeys(IGNORED, IGNORE)
+    names = [str(name) for name in np.atleast_1d(read_mat(label_list, "label_list"))]
+    if unknown := [name for name in names if name not in merged]:
+        raise InputError(f"{label_list} names the class {unknown[0]!r}, which Clothing Co-Parsing does not have")
+    return remap_table({i: merged[name] for i, name in enumerate(names)})[: len(names)]

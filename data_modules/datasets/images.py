@@ -1,0 +1,90 @@
+"""What readers of single labelled pictures share: one sample from a picture, its parts and perhaps its persons."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from data_modules.sampling import Draw
+from data_modules.transforms import ClipTransform
+from partwise.batches import Annotation, InstanceMap
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+
+UInt8 = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
+
+
+class LabelledImages(Dataset[dict[str, Any]]):
+    """Pictures with labels, read when they are asked for.
+
+    Args:
+        root: folder of the layout.
+        ids: of the samples.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    label_set: ClassVar[LabelSet]
+
+    def __init__(
+        self, root: Path, ids: Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
+    ) -> None:
+        self.root, self.ids, self.transform = root, list(ids), transform
+        self.seed, self.annotations = seed, annotations
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
+        """One sample: image (3, H, W) uint8, parts, perhaps instances (H, W), index, sample_id and annotation."""
+        index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
+        name = self.ids[index]
+        image = self.picture(index)
+        parts, persons = self.labels(name, image.shape[:2])
+        seed = None if self.seed is None else (self.seed, epoch, index)
+        clip = self.transform([image], parts, persons, seed=seed)
+        sample: dict[str, Any] = {"images": clip.pop("frames")[0], **clip, "index": index, "sample_ids": name}
+        if self.annotations:
+            sample["annotations"] = self.annotation(name, parts, persons)
+        return sample
+
+    @abstractmethod
+    def picture(self, index: int) -> UInt8:
+        """The picture (H, W, 3), RGB, at its native size."""
+
+    @abstractmethod
+    def labels(self, name: str, size: tuple[int, int]) -> tuple[UInt8, Int32 | None]:
+        """Parts (H, W) and, where the dataset has them, person ids (H, W) of a picture of that size."""
+
+    def annotation(self, name: str, parts: UInt8, persons: Int32 | None) -> Annotation:
+        """The ground truth as metrics need it."""
+        return Annotation(parts=torch.from_numpy(parts).long())
+
+
+def dense(ids: npt.NDArray[np.integer], classes: Mapping[int, int]) -> InstanceMap:
+    """Renumber a sparse id map (H, W) to 1..n in ascending order of the ids; `classes` names each id's class."""
+    table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=np.int64)
+    for n, instance in enumerate(sorted(classes), 1):
+        table[instance] = n
+    return InstanceMap(
+        map=torch.from_numpy(table[ids]),
+        classes=torch.tensor([classes[i] for i in sorted(classes)], dtype=torch.int64),
+    )
+
+
+def check_size(labels: npt.NDArray[Any], size: Sequence[int], file: Path) -> None:
+    """Raise InputError if labels (H, W) from `file` do not have their picture's size."""
+    if labels.shape != tuple(size):
+        raise InputError(
+            f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "
+            "labels and images must be of one size"
+        )

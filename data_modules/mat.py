@@ -1,0 +1,30 @@
+"""MATLAB files, as PASCAL-Part, Clothing Co-Parsing, MPII and JHMDB ship their labels."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import scipy.io
+from scipy.io.matlab import MatReadError
+
+from partwise.errors import InputError
+
+
+def read_mat(file: Path, name: str) -> Any:
+    """The variable `name` of a .mat file, structs as objects and single-element arrays as their element.
+
+    Raises:
+        InputError: the file is missing, damaged, or has no such variable.
+    """
+    try:
+        content = scipy.io.loadmat(str(file), squeeze_me=True, struct_as_record=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{file} is missing; every picture needs its labels") from error
+    except (MatReadError, ValueError, TypeError, OSError, NotImplementedError, zlib.error) as error:
+        raise InputError(f"{file} is damaged or no MATLAB file ({error}); copy or download it again") from error
+    if name not in content:
+        found = ", ".join(sorted(key for key in content if not key.startswith("__"))) or "nothing"
+        raise InputError(f"{file} has no variable {name!r}; it holds {found}")
+    return content[name]

@@ -1,0 +1,84 @@
+"""Multi-scale and flipped testing of dense parsers, as DeepLab and most parsing papers report it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.batches import Parsing
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+from partwise.nn.deeplab import most_probable
+from partwise.ops.flip import flip_scores
+from partwise.ops.resize import Letterbox, canvas_size
+
+STEP = 16  # sides that the networks take are multiples of it
+
+
+def with_views(
+    network: nn.Module, label_set: LabelSet, scales: Sequence[float] = (1.0,), flip: bool = False
+) -> nn.Module:
+    """The network as it is, or as `MultiScale` where more than one view is asked for.
+
+    Raises:
+        InputError: the network is no dense parser, or a scale is none.
+    """
+    if tuple(scales) == (1.0,) and not flip:
+        return network
+    if not hasattr(network, "logits"):
+        raise InputError(
+            f"{type(network).__name__} is no dense parser: leave testing.scales at [1.0] and testing.flip at false"
+        )
+    return MultiScale(network, label_set, scales, flip)
+
+
+def check_input_size(network: nn.Module, size: int | Sequence[int]) -> None:
+    """Raise InputError if a network cannot take another input size, or not this one."""
+    if not hasattr(network, "logits"):
+        raise InputError(f"{type(network).__name__}'s anchors belong to its trained size; leave testing.size unset")
+    if any(side <= 0 or side % STEP for side in canvas_size(size)):
+        raise InputError(f"testing.size={size} must be multiples of {STEP}, such as [384,256]")
+
+
+class MultiScale(nn.Module):
+    """Averages a dense parser's probabilities over sizes of the input and over its mirror image.
+
+    Args:
+        network: module with `logits(images)` at the size of the images.
+        label_set: whose left and right classes the mirror image exchanges.
+        scales: factors on the input's size, each side rounded to a multiple of 16.
+        flip: also parse the mirror image.
+    """
+
+    def __init__(
+        self, network: nn.Module, label_set: LabelSet, scales: Sequence[float] = (1.0,), flip: bool = False
+    ) -> None:
+        super().__init__()
+        if not scales or min(scales) <= 0:
+            raise InputError(f"testing.scales={list(scales)} must be positive factors, such as [0.75,1.0,1.25]")
+        self.network: Any = network
+        self.label_set, self.scales, self.flip = label_set, tuple(scales), flip
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H, W) logarithms of the averaged probabilities."""
+        views = [self._probs(images, scale) for scale in self.scales]
+        if self.flip:
+            views += [flip_scores(self._probs(images.flip(-1), scale), self.label_set) for scale in self.scales]
+        return torch.stack(views).mean(0).clamp(min=torch.finfo(torch.float32).tiny).log()
+
+    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""
+        return most_probable(self.logits(images).softmax(1), letterboxes)
+
+    def _probs(self, images: Tensor, scale: float) -> Tensor:
+        size = images.shape[-2:]
+        scaled = tuple(max(STEP, round(side * scale / STEP) * STEP) for side in size)
+        if scaled == tuple(size):
+            return self.network.logits(images).float().softmax(1)
+        resized = F.interpolate(images, scaled, mode="bilinear", align_corners=False, antialias=True)
+        probs = self.network.logits(resized).float().softmax(1)
+        return F.interpolate(probs, size, mode="bilinear", align_corners=False)

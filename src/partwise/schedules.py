@@ -1,0 +1,29 @@
+"""Learning-rate schedules: the factor on the base rate at a progress of 0 (first step) to 1 (behind the last).
+
+Progress rather than steps, so that one line of a config stays right when epochs, batch size or devices change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def steps(progress: float, *, milestones: Sequence[int], epochs: int, gamma: float = 0.1) -> float:
+    """Multiply by `gamma` from the start of each milestone on, counted in epochs of `epochs`."""
+    epoch = progress * epochs + 1e-6  # a milestone's first step must not fall short of it by rounding
+    return gamma ** sum(epoch >= milestone for milestone in milestones)
+
+
+def poly(progress: float, *, power: float = 0.9, warmup: float = 0.0) -> float:
+    """(1 - progress)^power, DeepLab's; the first `warmup` share of training rises linearly to it."""
+    return _warm(progress, warmup) * (1 - progress) ** power
+
+
+def cosine(progress: float, *, warmup: float = 0.0) -> float:
+    """Half a cosine from 1 to 0 (SGDR without restarts); the first `warmup` share rises linearly to it."""
+    return _warm(progress, warmup) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _warm(progress: float, warmup: float) -> float:
+    return 1.0 if progress >= warmup else 0.01 + 0.99 * progress / warmup

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from torch import nn
+
+from partwise.errors import InputError
+from partwise.labels import FACTS
+from partwise.nn.deeplab import DeepLab
+from partwise.nn.multi_scale import MultiScale, check_input_size, with_views
+from partwise.ops.flip import flip_scores
+from partwise.ops.resize import Letterbox
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = DeepLab(13, (64, 48), "resnet18", pretrained=False, width=8, backbone_multiplier=0.25)
+    with torch.no_grad():
+        for branch in made.parsing.branches:  # they start near zero, where all views agree
+            branch.weight *= 100
+    return made.eval()
+
+
+@torch.no_grad()
+def test_one_view_is_the_network_itself(network):
+    assert with_views(network, FACTS) is network
+    images = torch.rand(2, 3, 64, 48)
+    boxes = [Letterbox.fit((64, 48), (64, 48)), Letterbox.fit((40, 48), (64, 48))]
+    plain, averaged = network.parse(images, boxes), MultiScale(network, FACTS).parse(images, boxes)
+    for one, other in zip(plain, averaged, strict=True):
+        assert torch.equal(one["parts"], other["parts"])
+    assert averaged[1]["parts"].shape == (40, 48)
+
+
+@torch.no_grad()
+def test_the_mirror_image_gives_the_mirrored_parse(network):
+    views = with_views(network, FACTS, scales=[0.75, 1.0, 1.5], flip=True)
+    images = torch.rand(1, 3, 64, 48)
+    straight, mirrored = (views.logits(x).softmax(1) for x in (images, images.flip(-1)))
+    assert torch.allclose(flip_scores(mirrored, FACTS), straight, atol=1e-5)
+    assert not torch.allclose(network.logits(images).softmax(1), straight, atol=1e-3)
+
+
+@torch.no_grad()
+def test_views_are_averaged_as_probabilities(network):
+    images = torch.rand(1, 3, 64, 48)
+    small = nn.functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
+    probs = nn.functional.interpolate(network.logits(small).softmax(1), (64, 48), mode="bilinear")
+    expected = (probs + network.logits(images).softmax(1)) / 2
+    found = with_views(network, FACTS, scales=[0.5, 1.0]).logits(images).softmax(1)  # 24 becomes 32, a multiple of 16
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_what_cannot_be_is_refused(network):
+    with pytest.raises(InputError, match="no dense parser"):
+        with_views(nn.Identity(), FACTS, flip=True)
+    with pytest.raises(InputError, match=r"testing\.scales"):
+        with_views(network, FACTS, scales=[0.0])
+    with pytest.raises(InputError, match="multiples of 16"):
+        check_input_size(network, [100, 64])
+    with pytest.raises(InputError, match="anchors"):
+        check_input_size(nn.Identity(), 512)
