@@ -15,8 +15,8 @@ from data_modules.sampling import EvalSampler, TrainSampler
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 
-#: Fields that stay lists: native annotations differ in size, ids are text.
-LISTED = frozenset({"index", "sample_ids", "annotations"})
+#: Fields that stay lists: native annotations and persons differ in number, ids are text.
+LISTED = frozenset({"index", "sample_ids", "annotations", "keypoints", "boxes"})
 
 
 class ParsingDataModule(pl.LightningDataModule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its start-up check calls home
 
@@ -15,8 +15,16 @@ import torch
 from torch import Tensor
 
 from partwise.labels import IGNORE, LabelSet
-from partwise.ops.flip import hflip
+from partwise.ops.flip import COCO_KEYPOINT_PAIRS, hflip
 from partwise.ops.resize import Letterbox
+
+
+class Labels(TypedDict):
+    """What a reader knows of a picture at its native size."""
+
+    parts: NotRequired[npt.NDArray[np.uint8]]  # (H, W), 255 = ignored
+    persons: NotRequired[npt.NDArray[np.int32]]  # (H, W), 0 = nobody
+    keypoints: NotRequired[npt.NDArray[np.float32]]  # (N, K, 3) x, y in pixels, visibility 0, 1 or 2
 
 
 class ClipTransform:
@@ -30,6 +38,7 @@ class ClipTransform:
         flip: probability of a horizontal flip.
         augment: further albumentations transforms, applied before letterboxing; never a flip, which would
             leave left and right where they were.
+        keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
     """
 
     def __init__(
@@ -38,48 +47,65 @@ class ClipTransform:
         label_set: LabelSet,
         flip: float = 0.5,
         augment: Sequence[A.BasicTransform] = (),
+        keypoint_pairs: Sequence[tuple[int, int]] = COCO_KEYPOINT_PAIRS,
     ) -> None:
         if any(isinstance(t, A.HorizontalFlip | A.D4 | A.Transpose) for t in augment):
             raise ValueError("flips exchange left and right labels: use `flip`, not an albumentations flip")
-        self.size, self.label_set, self.flip = size, label_set, flip
-        self.augment = A.Compose(list(augment), p=1.0) if augment else None
+        self.size, self.label_set, self.flip, self.keypoint_pairs = size, label_set, flip, keypoint_pairs
+        points = A.KeypointParams("xy", remove_invisible=False)
+        self.augment = A.Compose(list(augment), keypoint_params=points) if augment else None
 
     def __call__(
-        self,
-        frames: Sequence[npt.NDArray[np.uint8]],
-        parts: npt.NDArray[np.uint8],
-        instances: npt.NDArray[np.int32] | None = None,
-        *,
-        seed: Sequence[int] | None = None,
+        self, frames: Sequence[npt.NDArray[np.uint8]], labels: Labels, *, seed: Sequence[int] | None = None
     ) -> dict[str, Tensor]:
         """Transform one clip.
 
         Args:
             frames: T arrays (H, W, 3) uint8 RGB of one size.
-            parts: (H, W) ids of the target frame.
-            instances: (H, W) person ids of the target frame.
+            labels: of the target frame, of the same size.
             seed: of this clip's randomness; None does no augmentation at all (evaluation).
 
         Returns:
-            frames (T, 3, *size) uint8, parts (*size) int64 with 255 in the padding, instances (*size) int64.
+            frames (T, 3, *size) uint8 and, where there are labels for them, parts (*size) int64 with 255 in the
+            padding, instances (*size) int64 and keypoints (N, K, 3) float32, invisible (0, 0, 0) off the canvas.
         """
-        masks: list[npt.NDArray[Any]] = [parts, *([] if instances is None else [instances])]
         rng = None if seed is None else np.random.default_rng(list(seed))
         if rng is not None and self.augment is not None:
-            frames, masks = self._augmented(frames, masks, int(rng.integers(2**31)))
+            frames, labels = self._augmented(frames, labels, int(rng.integers(2**31)))
         box = Letterbox.fit(frames[0].shape[:2], self.size)
-        clip: dict[str, Tensor] = {
-            "frames": torch.stack([box.place(frame).permute(2, 0, 1) for frame in frames]),
-            "parts": box.place(masks[0], labels=True, fill=IGNORE).long(),
-        }
-        if instances is not None:
-            clip["instances"] = box.place(masks[1], labels=True).long()
+        clip = {"frames": torch.stack([box.place(frame).permute(2, 0, 1) for frame in frames])}
+        if "parts" in labels:
+            clip["parts"] = box.place(labels["parts"], labels=True, fill=IGNORE).long()
+        if "persons" in labels:
+            clip["instances"] = box.place(labels["persons"], labels=True).long()
+        if "keypoints" in labels:
+            clip["keypoints"] = _on_canvas(labels["keypoints"], box)
         if rng is not None and rng.random() < self.flip:
-            clip = hflip(clip, self.label_set)
+            clip = hflip(clip, self.label_set, self.keypoint_pairs)
         return clip
 
-    def _augmented(self, frames: Sequence[Any], masks: list[Any], seed: int) -> tuple[list[Any], list[Any]]:
+    def _augmented(self, frames: Sequence[Any], labels: Labels, seed: int) -> tuple[list[Any], Labels]:
         assert self.augment is not None
         self.augment.set_random_seed(seed)  # albumentations ignores numpy's and python's seeds
-        out = self.augment(images=np.stack(frames), masks=masks)
-        return list(out["images"]), list(out["masks"])
+        masks = [labels[name] for name in ("parts", "persons") if name in labels]
+        points = labels.get("keypoints", np.zeros((0, 0, 3), np.float32))
+        out = self.augment(
+            images=np.stack(frames), keypoints=points[..., :2].reshape(-1, 2), **({"masks": masks} if masks else {})
+        )
+        moved: Labels = {}
+        if masks:
+            moved |= zip((n for n in ("parts", "persons") if n in labels), out["masks"], strict=True)  # type: ignore
+        if "keypoints" in labels:
+            places = np.asarray(out["keypoints"], np.float32).reshape(*points.shape[:2], 2)
+            moved["keypoints"] = np.concatenate([places, points[..., 2:]], -1)
+        return list(out["images"]), moved
+
+
+def _on_canvas(keypoints: npt.NDArray[np.float32], box: Letterbox) -> Tensor:
+    """Keypoints (N, K, 3) on the canvas; (0, 0, 0) for what is not annotated or off it."""
+    placed = torch.from_numpy(keypoints).float().clone()
+    placed[..., :2] = box.place_points(placed[..., :2])
+    height, width = box.canvas
+    x, y, visibility = placed.unbind(-1)
+    gone = (visibility <= 0) | (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
+    return placed.masked_fill(gone[..., None], 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_modules.datasets.images import LabelledImages, UInt8, check_size
 from data_modules.mat import read_mat
-from data_modules.transforms import ClipTransform
+from data_modules.transforms import ClipTransform, Labels
 from partwise.errors import InputError
 from partwise.labels import CCP as LABELS
 from partwise.labels import IGNORE, remap_table
@@ -77,8 +77,8 @@ class CCP(LabelledImages):
         """The photo (H, W, 3), RGB, at its native size."""
         return read_image(self.root / "photos" / f"{self.ids[index]}.jpg", upright=False)
 
-    def labels(self, name: str, size: tuple[int, int]) -> tuple[UInt8, None]:
-        """The 14 merged classes (H, W); nobody numbers the persons."""
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """The 14 merged classes; nobody numbers the persons."""
         file = label_file(self.root, name)
         fine = np.atleast_2d(read_mat(file, "groundtruth"))
         check_size(fine, size, file)
@@ -87,7 +87,7 @@ class CCP(LabelledImages):
                 f"label {fine.max()} in {file} is not one of the {len(self._merged)} of label_list.mat; "
                 "take both from the same copy of the dataset"
             )
-        return self._merged[fine], None
+        return Labels(parts=self._merged[fine])
 
 
 def label_file(root: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data_modules.sampling import Draw
-from data_modules.transforms import ClipTransform
+from data_modules.transforms import ClipTransform, Labels
 from partwise.batches import Annotation, InstanceMap
 from partwise.errors import InputError
 from partwise.labels import LabelSet
@@ -45,16 +45,16 @@ class LabelledImages(Dataset[dict[str, Any]]):
         return len(self.ids)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
-        """One sample: image (3, H, W) uint8, parts, perhaps instances (H, W), index, sample_id and annotation."""
+        """One sample: image (3, H, W) uint8, the labels there are, index, sample_id and perhaps its annotation."""
         index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
         name = self.ids[index]
         image = self.picture(index)
-        parts, persons = self.labels(name, image.shape[:2])
+        labels = self.labels(name, image.shape[:2])
         seed = None if self.seed is None else (self.seed, epoch, index)
-        clip = self.transform([image], parts, persons, seed=seed)
+        clip = self.transform([image], labels, seed=seed)
         sample: dict[str, Any] = {"images": clip.pop("frames")[0], **clip, "index": index, "sample_ids": name}
         if self.annotations:
-            sample["annotations"] = self.annotation(name, parts, persons)
+            sample["annotations"] = self.annotation(name, labels)
         return sample
 
     @abstractmethod
@@ -62,12 +62,12 @@ class LabelledImages(Dataset[dict[str, Any]]):
         """The picture (H, W, 3), RGB, at its native size."""
 
     @abstractmethod
-    def labels(self, name: str, size: tuple[int, int]) -> tuple[UInt8, Int32 | None]:
-        """Parts (H, W) and, where the dataset has them, person ids (H, W) of a picture of that size."""
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """What is known of a picture of that size (H, W)."""
 
-    def annotation(self, name: str, parts: UInt8, persons: Int32 | None) -> Annotation:
+    def annotation(self, name: str, labels: Labels) -> Annotation:
         """The ground truth as metrics need it."""
-        return Annotation(parts=torch.from_numpy(parts).long())
+        return Annotation(parts=torch.from_numpy(labels["parts"]).long())
 
 
 def dense(ids: npt.NDArray[np.integer], classes: Mapping[int, int]) -> InstanceMap:

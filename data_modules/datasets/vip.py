@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from data_modules.datasets.images import Int32, LabelledImages, UInt8, check_size, dense
-from data_modules.transforms import ClipTransform
+from data_modules.transforms import ClipTransform, Labels
 from partwise.batches import Annotation
 from partwise.errors import InputError
 from partwise.labels import VIP as LABELS
@@ -59,19 +59,19 @@ class VIP(LabelledImages):
         """The frame (H, W, 3) uint8 RGB at its native size."""
         return read_image(self.root / "Images" / f"{self.ids[index]}.jpg", upright=False)
 
-    def labels(self, name: str, size: tuple[int, int]) -> tuple[UInt8, Int32]:
-        """Parts and person ids (H, W)."""
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """Parts and person ids."""
         parts_file = self.labels_root / "Category_ids" / f"{name}.png"
         persons_file = self.labels_root / "Human_ids" / f"{name}.png"
         parts, persons = read_labels(parts_file), read_ids(persons_file)
         self.label_set.check(parts, parts_file)
         check_size(parts, size, parts_file)
         check_size(persons, size, persons_file)
-        return parts, persons
+        return Labels(parts=parts, persons=persons)
 
-    def annotation(self, name: str, parts: UInt8, persons: Int32 | None) -> Annotation:
+    def annotation(self, name: str, labels: Labels) -> Annotation:
         """Parts, persons and part instances."""
-        assert persons is not None
+        parts, persons = labels["parts"], labels["persons"]
         file = self.labels_root / "Instance_ids" / f"{name}.png"
         ids = read_ids(file)
         check_size(ids, parts.shape, file)

@@ -42,8 +42,9 @@ class ImageBatch(TypedDict):
     """Letterboxed training or evaluation images."""
 
     images: Tensor  # (B, 3, H, W) float32 RGB in [0, 1], or uint8 in 0..255 before `on_after_batch_transfer`
-    parts: Tensor  # (B, H, W) int64, 0 = background, 255 = ignored (padding too)
+    parts: NotRequired[Tensor]  # (B, H, W) int64, 0 = background, 255 = ignored (padding too)
     instances: NotRequired[Tensor]  # (B, H, W) int64 person ids, 0 = nobody
+    keypoints: NotRequired[list[Tensor]]  # an image (N, K, 3) float32 x, y in pixels and visibility 0/1/2 as COCO
     index: list[int]  # position of each sample in its split
     sample_ids: list[str]  # for messages and file names
     annotations: NotRequired[list[Annotation]]  # native ground truth; evaluation only

@@ -61,6 +61,14 @@ class Letterbox:
         padding = [(self.top, bottom), (self.left, right)] + [(0, 0)] * (x.ndim - 2)
         return torch.from_numpy(np.pad(x, padding, constant_values=fill))
 
+    def place_points(self, points: Tensor) -> Tensor:
+        """(..., 2) x, y of the native image -> of the canvas; pixel centres are integers in both."""
+        return (points + 0.5) * self._scale(points) + self._corner(points) - 0.5
+
+    def restore_points(self, points: Tensor) -> Tensor:
+        """(..., 2) x, y of the canvas -> of the native image."""
+        return (points + 0.5 - self._corner(points)) / self._scale(points) - 0.5
+
     def crop(self, x: Tensor) -> Tensor:
         """Cut the padding off (..., *canvas)."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
@@ -76,6 +84,12 @@ class Letterbox:
         scale = boxes.new_tensor([width / self.width, height / self.height] * 2)
         limit = boxes.new_tensor([width, height] * 2)
         return ((boxes - offset) * scale).clamp(min=0).minimum(limit)
+
+    def _scale(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.width / self.native[1], self.height / self.native[0]])
+
+    def _corner(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.left, self.top])
 
 
 def canvas_size(canvas: int | Sequence[int]) -> tuple[int, int]:
