@@ -44,8 +44,8 @@ def test(cfg: DictConfig) -> None:
 
     if cfg.ckpt is None:
         raise InputError("task=test needs a checkpoint: ckpt=PATH")
-    data = instantiate(cfg.data)
     checkpoint = checkpoints.load(cfg.ckpt)
+    data = instantiate(cfg.data, image_size=checkpoint[checkpoints.KEY]["image_size"])
     checkpoints.check_fit(checkpoint, cfg.name, data.label_set, cfg.ckpt)
     data.check("test")
     network = with_views(checkpoints.build_network(checkpoint, cfg.ckpt), data.label_set, **cfg.testing.views)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -31,7 +31,14 @@ class ParsingDataModule(pl.LightningDataModule):
         num_workers: loader processes; 0 loads in the training process.
         seed: of shuffling and augmentation.
         test_root: another folder of the same layout that the test split is read from.
+
+    Attributes:
+        layout: the tree below root, for people.
+        published: the numbers that the dataset's authors state.
     """
+
+    layout: ClassVar[str] = ""
+    published: ClassVar[Mapping[str, int]] = {}
 
     def __init__(
         self,

@@ -9,8 +9,9 @@ from typing import Any
 import albumentations as A
 
 from data_modules.base import ParsingDataModule
-from data_modules.datasets.ccp import CCP
+from data_modules.datasets.ccp import CCP, split_ids
 from data_modules.transforms import ClipTransform
+from partwise.errors import InputError
 
 
 class CCPDataModule(ParsingDataModule):
@@ -22,6 +23,7 @@ class CCPDataModule(ParsingDataModule):
             validation set.
         image_size: side of the square canvas, or its (height, width).
         splits: train, val and test: "train", "val", "all", or ids.
+        train_photos: train on so many of the training photos, spread evenly over them; None takes all.
         flip: probability of a horizontal flip in training.
         augment: further albumentations transforms of training samples, in order.
         synthetic: parameters of the stand-in, see `data_modules.synthetic.ccp.write_ccp`.
@@ -37,6 +39,7 @@ class CCPDataModule(ParsingDataModule):
         test_root: str | Path | None = None,
         image_size: int | Sequence[int] = (288, 192),
         splits: Mapping[str, str | Sequence[str]] | None = None,
+        train_photos: int | None = None,
         flip: float = 0.5,
         augment: Sequence[A.BasicTransform] = (),
         synthetic: Mapping[str, Any] | None = None,
@@ -55,7 +58,7 @@ class CCPDataModule(ParsingDataModule):
             seed=seed,
             test_root=test_root,
         )
-        self.flip, self.augment = flip, augment
+        self.flip, self.augment, self.train_photos = flip, augment, train_photos
         self.stand_in_parameters = dict(synthetic or {})
 
     def make_stand_in(self) -> Path:
@@ -71,10 +74,13 @@ class CCPDataModule(ParsingDataModule):
         transform = ClipTransform(
             self.image_size, self.label_set, self.flip if training else 0.0, self.augment if training else ()
         )
-        return CCP(
-            root,
-            self.splits[stage],
-            transform,
-            seed=self.seed if training else None,
-            annotations=not training,
-        )
+        split = self.splits[stage]
+        if training and self.train_photos is not None:
+            split = _evenly(split_ids(root, split) if isinstance(split, str) else split, self.train_photos)
+        return CCP(root, split, transform, seed=self.seed if training else None, annotations=not training)
+
+
+def _evenly(ids: Sequence[str], count: int) -> list[str]:
+    if not 0 < count <= len(ids):
+        raise InputError(f"data.train_photos={count}: there are {len(ids)} training photos; take 1 to {len(ids)}")
+    return [ids[i * len(ids) // count] for i in range(count)]

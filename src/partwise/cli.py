@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -30,10 +31,10 @@ def quoted(value: str) -> str:
     return f"'{value}'"
 
 
-def experiments(root: Path) -> dict[str, str]:
-    """Names of the experiments below the Hydra root, each with its first comment line."""
+def experiments(*roots: Path) -> dict[str, str]:
+    """Names of the experiments below Hydra roots, each with its first comment line."""
     found = {}
-    for file in sorted((root / "experiment").glob("*.yaml")):
+    for file in sorted(file for root in roots for file in (root / "experiment").glob("*.yaml")):
         if file.stem != FROM_CHECKPOINT:
             comments = [row[1:].strip() for row in file.read_text().splitlines() if row.startswith("# ")]
             found[file.stem] = next((c for c in comments if not c.startswith("@package")), "")
@@ -51,7 +52,7 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     os.environ["PARTWISE_PREPARED"] = "1"
     options = dict(arg.split("=", 1) for arg in argv if "=" in arg and not arg.startswith("-"))
     name = options.get("experiment")
-    known = experiments(root)
+    known = experiments(root, *_own_roots(argv))
     if name is not None and name not in known and "," not in name:
         close = difflib.get_close_matches(name, known, n=3) or list(known)
         raise InputError(
@@ -64,7 +65,7 @@ def prepare(argv: list[str], root: Path) -> list[str]:
             "multirun with several devices starts the whole sweep again on every rank (a defect of Hydra with DDP):"
             " sweep on one device, or start one process for each cell"
         )
-    argv = [_quote(arg) for arg in argv]
+    argv = [quoted_override(arg) for arg in argv]
     if name is None and options.get("task") == "predict":
         argv.append(f"experiment={FROM_CHECKPOINT}")
     if name is None and options.get("task") == "test" and "ckpt" in options:
@@ -74,6 +75,14 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     return argv
 
 
+def _own_roots(argv: list[str]) -> list[Path]:
+    """Folders of further YAML files, given as `--config-dir DIR` or `--config-dir=DIR`."""
+    flags = ("--config-dir", "-cd")
+    after = [value for flag, value in pairwise(argv) if flag in flags]
+    joined = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config-dir=")]
+    return [Path(folder) for folder in (*after, *joined)]
+
+
 def task(name: str) -> str:
     """The name itself, if there is such a task."""
     if name not in TASKS:
@@ -81,7 +90,8 @@ def task(name: str) -> str:
     return name
 
 
-def _quote(arg: str) -> str:
+def quoted_override(arg: str) -> str:
+    """An override whose value, if it is a path, Hydra reads back unchanged."""
     key, equals, value = arg.partition("=")
     return f"{key}={quoted(value)}" if equals and key.lstrip("+") in FREE and value not in ("", "null") else arg
 

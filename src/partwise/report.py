@@ -14,6 +14,7 @@ import torch
 from rich.table import Table
 
 from partwise import viz
+from partwise.labels import LabelSet
 from partwise.media import VideoWriter, read_image, write_image, write_json
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.task import ParsingTask
@@ -37,7 +38,8 @@ COLUMNS = {
     "part_ap_50": "part AP.50",
     "part_ap_vol": "part AP vol",
 }
-PICTURES = 6  # test samples in the overlay picture
+PICTURES = 10  # test samples in the overlay picture
+CLASS_COLUMNS = 4  # classes beside each other in the table of their IoUs
 SHOWN = 320  # longer side of what pictures and videos show, pixels
 
 
@@ -63,6 +65,7 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
         files = make_pictures(run, data, tasks["trained"])
         source = "synthetic" if data.synthetic else "real"
         run.say(metrics_table(rows, f"test split, {source} data, in percent"))
+        run.say(class_table(rows["trained"], data.label_set, f"IoU of each class, {source} data, in percent"))
         for about, file in {**files, "checkpoint": run.last, "figures": run.folder / "metrics.json"}.items():
             if file.exists():
                 run.say(f"{about:<16} {file}")
@@ -87,6 +90,17 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
     for name, row in rows.items():
         figures = ["–" if row[key] is None else f"{row[key]:.1f}" for key in shown]
         table.add_row(TITLES.get(name, name), *figures, style="bold" if name == "trained" else "")
+    return table
+
+
+def class_table(row: Mapping[str, float | None], label_set: LabelSet, title: str) -> Table:
+    """The classes' IoUs, side by side in a few columns."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    figures = {name: row[f"iou_{name}"] for name in label_set.names}
+    cells = [(name, "–" if value is None else f"{value:.1f}") for name, value in figures.items()]
+    height = math.ceil(len(cells) / CLASS_COLUMNS)
+    for line in range(height):
+        table.add_row(*(text for cell in cells[line::height] for text in cell))
     return table
 
 

@@ -191,6 +191,8 @@ def keep_freed_memory() -> None:
 
 def make_task(cfg: DictConfig, label_set: LabelSet) -> Any:
     """The task with the weights that the seed gives; the generators are then at the seed's start again."""
+    if cfg.num_classes != label_set.num_classes:
+        raise InputError(f"num_classes={cfg.num_classes}, but the data have {label_set.num_classes}; set the latter")
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     # As a partial, because OmegaConf would take the label set apart.
     task = instantiate(cfg.model, _partial_=True)(label_set=label_set)

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from partwise import cli, labels
 from partwise.configs import differences, plain
 from partwise.runs import make_task
+from partwise.sweeps import override, read_sweep
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(cli.experiments(ROOT))
@@ -67,3 +68,13 @@ def test_every_trainer_and_logger_composes():
     for group in ("trainer", "logger"):
         for file in (ROOT / group).glob("*.yaml"):
             assert composed(NAMES[0], f"{group}={file.stem}")[group]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_cell_of_every_sweep_composes(file):
+    sweep = read_sweep(file)
+    for cell in sweep.cells():
+        values = {key: override(value) for key, value in {**sweep.fixed, **cell}.items()}
+        name = values.pop("experiment")
+        cfg = composed(name, *(f"{key}={value}" for key, value in values.items()))
+        assert cfg.name == name

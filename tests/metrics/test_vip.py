@@ -70,7 +70,9 @@ def test_keys():
         for figure in (mean, *LEVELS)
     }
     flat, report = metrics.compute(), metrics.report()
-    assert set(flat) == {"miou", "pixel_accuracy", "fg_accuracy"} | instance_keys
+    class_keys = {f"iou_{name}" for name in TINY.names}
+    assert set(flat) == {"miou", "pixel_accuracy", "fg_accuracy"} | instance_keys | class_keys
+    assert [flat[f"iou_{name}"] for name in TINY.names] == [50, 50, 100]
     assert all(type(value) is float for value in flat.values())
     assert list(report) == ["miou", "iou_per_class", "human", "part"]
     for kind, mean in (("human", "ap"), ("part", "ap_vol")):
@@ -104,7 +106,7 @@ def test_absent_classes_count_zero_for_authors():
 
 def test_dense_parsers_have_no_instance_figures():
     metrics = measured({"parts": prediction()["parts"]}, {"parts": truth()["parts"]}, instances=False)
-    assert set(metrics.compute()) == {"miou", "pixel_accuracy", "fg_accuracy"}
+    assert set(metrics.compute()) == {"miou", "pixel_accuracy", "fg_accuracy"} | {f"iou_{n}" for n in TINY.names}
     assert set(metrics.report()) == {"miou", "iou_per_class"}
     metrics.reset()
 

@@ -35,6 +35,7 @@ class VIPMetrics(nn.Module):
 
     def __init__(self, label_set: LabelSet, instances: bool = True) -> None:
         super().__init__()
+        self.label_set = label_set
         self.parsing = IndexedParsingMetric(label_set.num_classes)
         self.human = InstanceAP([1], HUMAN_THRESHOLDS) if instances else None
         self.part = InstanceAP(range(1, label_set.num_classes), PART_THRESHOLDS) if instances else None
@@ -64,7 +65,8 @@ class VIPMetrics(nn.Module):
     def compute(self) -> dict[str, float]:
         """Flat figures, keys without a split; NaN where undefined.
 
-        A key without the name of a matching is `one_to_one`'s: `human_ap_50`, `human_authors_ap_50`.
+        A key without the name of a matching is `one_to_one`'s: `human_ap_50`, `human_authors_ap_50`. Each class has
+        its own: `iou_hair`.
         """
         parsing = self.parsing.compute()
         flat = {
@@ -76,7 +78,8 @@ class VIPMetrics(nn.Module):
             for matching, figures in matchings.items():
                 prefix = kind if matching == "one_to_one" else f"{kind}_{matching}"
                 flat |= {f"{prefix}_{name}": value for name, value in figures.items()}
-        return flat
+        per_class = zip(self.label_set.names, parsing["iou_per_class"].tolist(), strict=True)
+        return flat | {f"iou_{name}": value for name, value in per_class}
 
     def report(self) -> dict[str, object]:
         """Nested figures with the keys of the evaluation command; None where undefined."""

@@ -1,0 +1,94 @@
+"""Your own frames with a few label maps, in two folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_modules.datasets.images import LabelledImages, UInt8, check_size
+from data_modules.transforms import ClipTransform, Labels
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+from partwise.media import IMAGE_SUFFIXES, read_image, read_labels
+
+SPLITS = ("train", "val", "all")
+
+
+class LabelledFolder(LabelledImages):
+    """Pictures that have a label map of the same name.
+
+    Layout: `frames/NAME.jpg` (or any other picture) and `labels/NAME.png` (index or greyscale PNG, 255 = ignored);
+    NAME may hold folders, one a video. Frames without labels are left out. Every fifth labelled frame validates; where
+    there are folders, every fifth folder does, so that no video is on both sides.
+
+    Args:
+        root: folder of the layout.
+        label_set: the classes of the label maps.
+        split: "train", "val", "all", or the names themselves.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        label_set: LabelSet,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        files = _frames(root)
+        ids = split_names(root, split) if isinstance(split, str) else split
+        if lost := [name for name in ids if name not in files]:
+            raise InputError(f"frame {lost[0]} is not in {root / 'frames'}; it is listed in the split or has labels")
+        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+        self.classes, self._files = label_set, [files[name] for name in self.ids]
+
+    def picture(self, index: int) -> UInt8:
+        """The frame (H, W, 3), RGB, at its native size."""
+        return read_image(self._files[index], upright=False)
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """The label map."""
+        file = self.root / "labels" / f"{name}.png"
+        parts = read_labels(file)
+        self.classes.check(parts, file)
+        check_size(parts, size, file)
+        return Labels(parts=parts)
+
+
+def split_names(root: Path, split: str) -> list[str]:
+    """Names of the labelled frames of a split."""
+    if split not in SPLITS:
+        raise InputError(f"an own folder has the splits {', '.join(SPLITS)}, not {split!r}; or list names instead")
+    folder = root / "labels"
+    names = sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.png"))
+    if not names:
+        raise InputError(f"{folder} holds no PNG; put label maps named like their frames there")
+    groups = sorted({name.rpartition("/")[0] for name in names})
+    units = groups if len(groups) > 1 else names
+    held_back = set(units[4::5] or units[-1:])
+    if split == "all":
+        return names
+    key = (lambda name: name.rpartition("/")[0]) if len(groups) > 1 else (lambda name: name)
+    chosen = [name for name in names if (key(name) in held_back) == (split == "val")]
+    if not chosen:
+        raise InputError(f"{folder} has {len(names)} label maps, none left for {split}; it needs at least two")
+    return chosen
+
+
+def _frames(root: Path) -> dict[str, Path]:
+    folder = root / "frames"
+    if not folder.is_dir() or not (root / "labels").is_dir():
+        raise InputError(f"{root} needs the folders frames/ and labels/; label maps are PNGs named like their frames")
+    files: dict[str, Path] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in IMAGE_SUFFIXES:
+            name = file.relative_to(folder).with_suffix("").as_posix()
+            if name in files:
+                raise InputError(f"{file} and {files[name]} have one name; keep one of them")
+            files[name] = file
+    return files

@@ -1,0 +1,115 @@
+"""Examines a dataset before hours are spent on it: every file read, every label looked at, counts and gaps."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from data_modules.base import ParsingDataModule
+from partwise.errors import InputError
+
+STAGES = ("train", "val", "test")
+
+
+@dataclass
+class Examination:
+    """What was found.
+
+    Attributes:
+        counts: samples of each stage that could be opened.
+        classes: pixels of each class id in the samples that were read.
+        findings: one line a fault.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    classes: Counter[int] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, finding: str) -> None:
+        """Note a fault once, however many samples show it."""
+        line = " ".join(finding.split())
+        if line not in self.findings:
+            self.findings.append(line)
+
+
+def examine(
+    data: ParsingDataModule,
+    stages: Sequence[str] = STAGES,
+    *,
+    workers: int = 2,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Examination:
+    """Open every split and read every sample of it.
+
+    Args:
+        data: the DataModule, with its root.
+        stages: those to examine.
+        workers: processes that read; 0 reads in this one.
+        progress: called with stage, samples read and samples in all.
+    """
+    result = Examination()
+    for stage in stages:
+        try:
+            dataset = data.dataset(stage)
+        except InputError as error:
+            result.add(f"{stage}: {error}")
+            continue
+        total = len(dataset)  # type: ignore[arg-type]
+        result.counts[stage] = total
+        for line in gaps(getattr(dataset, "ids", [])):
+            result.add(f"{stage}: {line}")
+        for done, (error, classes) in enumerate(_read(dataset, workers), 1):
+            result.classes.update(classes)
+            if error is not None:
+                result.add(f"{stage}: {error}")
+            progress(stage, done, total)
+    return result
+
+
+def gaps(ids: Sequence[str]) -> Iterator[str]:
+    """Lines on numbers that are missing from sequences of ids "SEQUENCE/NUMBER".
+
+    Numbers of one sequence are expected at the distance that most neighbours have.
+    """
+    sequences: dict[str, list[int]] = defaultdict(list)
+    for name in ids:
+        sequence, _, last = name.rpartition("/")
+        if sequence and re.fullmatch(r"\d+", last):
+            sequences[sequence].append(int(last))
+    for sequence, numbers in sequences.items():
+        numbers.sort()
+        steps = [b - a for a, b in itertools.pairwise(numbers)]
+        usual = Counter(steps).most_common(1)[0][0] if steps else 0
+        for number, step in zip(numbers, steps, strict=False):
+            if step > usual:
+                yield f"{sequence}: frames between {number} and {number + step} are missing (every {usual} elsewhere)"
+
+
+class _Checked(Dataset[tuple[str | None, dict[int, int]]]):
+    """A dataset's faults instead of its samples."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[str | None, dict[int, int]]:
+        try:
+            sample = self.dataset[index]
+        except InputError as error:
+            return str(error), {}
+        if "parts" not in sample:
+            return None, {}
+        ids, counts = sample["parts"].unique(return_counts=True)
+        return None, dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
+
+def _read(dataset: Any, workers: int) -> Iterator[tuple[str | None, dict[int, int]]]:
+    yield from DataLoader(_Checked(dataset), batch_size=None, num_workers=workers)

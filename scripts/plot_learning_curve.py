@@ -1,0 +1,48 @@
+"""Draw figures against the number of labelled samples, from the CSV of a sweep.
+
+python scripts/plot_learning_curve.py outputs/sweeps/deeplab_ccp_photos/results.csv --out docs/ccp_learning_curve.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+LINES = {"test/miou": "mIoU", "test/pixel_accuracy": "pixel accuracy", "test/fg_accuracy": "foreground accuracy"}
+
+
+def main() -> None:
+    """Read the rows, draw one line a figure, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="CSV of scripts/run_sweep.py")
+    parser.add_argument("--x", default="data.train_photos", help="column of the horizontal axis")
+    parser.add_argument("--label", default="training photos", help="its name")
+    parser.add_argument("--title", default="", help="what was trained, on what, for how long")
+    parser.add_argument("--out", type=Path, default=Path("learning_curve.png"), help="picture to write")
+    options = parser.parse_args()
+    with options.results.open(newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: float(row[options.x]))
+    counts = [float(row[options.x]) for row in rows]
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for key, name in LINES.items():
+        values = [float(row[key]) for row in rows]
+        axes.plot(counts, values, "o-", label=name)
+        for x, y in zip(counts, values, strict=True):
+            axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [f"{x:g}" for x in counts])
+    axes.set(xlabel=options.label, ylabel="percent", ylim=(0, 100), title=options.title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(options.out, dpi=120)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Run a grid of experiments on this machine: one process a cell, finished cells skipped, failed ones retried.
+
+    python scripts/run_sweep.py experiments/sweeps/NAME.yaml [--outputs DIR] [--jobs N] [key=value ...]
+
+The same file can be given to `wandb sweep`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from partwise import cli, sweeps
+
+
+def main() -> None:
+    """Run the cells, write results.csv, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", type=Path, help="grid in Weights & Biases' format")
+    parser.add_argument("--outputs", type=Path, help="folder of the cells (default outputs/sweeps/NAME)")
+    parser.add_argument("--jobs", type=int, default=1, help="cells beside each other (default 1)")
+    parser.add_argument("--metrics", nargs="+", default=[], help="further keys of metrics.json for the table")
+    arguments, overrides = parser.parse_known_args()
+    with cli.one_line_errors():
+        sweep = sweeps.read_sweep(arguments.sweep)
+        outputs = (arguments.outputs or Path("outputs") / "sweeps" / sweep.name).absolute()
+        failed = sweeps.run_sweep(sweep, outputs, overrides, arguments.jobs)
+        sweeps.write_csv(sweep, outputs, outputs / "results.csv")
+        metrics = [sweep.metric, *arguments.metrics]
+        Console().print(sweeps.summary_table(sweep, outputs, metrics, f"{sweep.name}, mean ± sd over seeds"))
+        Console().print(f"figures  {outputs / 'results.csv'}", markup=False)
+        if failed:
+            sys.exit(f"{len(failed)} cells failed: {', '.join(failed)}; the same command tries them again")
+
+
+if __name__ == "__main__":
+    main()
