@@ -35,10 +35,12 @@ class ParsingDataModule(pl.LightningDataModule):
     Attributes:
         layout: the tree below root, for people.
         published: the numbers that the dataset's authors state.
+        stages: those that the dataset has data for.
     """
 
     layout: ClassVar[str] = ""
     published: ClassVar[Mapping[str, int]] = {}
+    stages: ClassVar[Sequence[str]] = ("train", "val", "test")
 
     def __init__(
         self,

@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import albumentations as A
-
-from data_modules.base import ParsingDataModule
-from data_modules.datasets.ccp import CCP, split_ids
+from data_modules.datasets.ccp import CCP, PUBLISHED, split_ids
+from data_modules.stills import StillsDataModule
 from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
 
 
-class CCPDataModule(ParsingDataModule):
+class CCPDataModule(StillsDataModule):
     """Photos and 14 classes; native ground truth for val and test.
 
     Args:
-        root: folder with photos/, annotations/ and label_list.mat; None renders the stand-in.
-        test_root: another folder of the same layout, all of which is the test set. Without one, the test set is the
-            validation set.
-        image_size: side of the square canvas, or its (height, width).
-        splits: train, val and test: "train", "val", "all", or ids.
         train_photos: train on so many of the training photos, spread evenly over them; None takes all.
-        flip: probability of a horizontal flip in training.
-        augment: further albumentations transforms of training samples, in order.
-        synthetic: parameters of the stand-in, see `data_modules.synthetic.ccp.write_ccp`.
-        batch_size: photos a process and step.
-        num_workers: loader processes.
-        seed: of shuffling and augmentation.
+        options: see `StillsDataModule`. Splits are "train", "val" and "all"; the stand-in's parameters are those of
+            `data_modules.synthetic.ccp.write_ccp`.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str | Path | None = None,
-        test_root: str | Path | None = None,
-        image_size: int | Sequence[int] = (288, 192),
-        splits: Mapping[str, str | Sequence[str]] | None = None,
-        train_photos: int | None = None,
-        flip: float = 0.5,
-        augment: Sequence[A.BasicTransform] = (),
-        synthetic: Mapping[str, Any] | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        seed: int = 0,
-    ) -> None:
-        elsewhere = "val" if test_root is None else "all"
-        super().__init__(
-            CCP.label_set,
-            root=root,
-            splits={"train": "train", "val": "val", "test": elsewhere, **(splits or {})},
-            image_size=image_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            test_root=test_root,
-        )
-        self.flip, self.augment, self.train_photos = flip, augment, train_photos
-        self.stand_in_parameters = dict(synthetic or {})
+    layout = """\
+photos/0001.jpg
+annotations/pixel-level/0001.mat    groundtruth: 59 classes
+label_list.mat                      their names, null first"""
+    published = PUBLISHED
+
+    def __init__(self, *, train_photos: int | None = None, **options: Any) -> None:
+        super().__init__(CCP.label_set, **options)
+        self.train_photos = train_photos
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
@@ -68,16 +38,14 @@ class CCPDataModule(ParsingDataModule):
 
         return stand_in(write_ccp, **self.stand_in_parameters)
 
-    def make_dataset(self, root: Path, stage: str) -> CCP:
-        """The photos of a stage."""
-        training = stage == "train"
-        transform = ClipTransform(
-            self.image_size, self.label_set, self.flip if training else 0.0, self.augment if training else ()
-        )
-        split = self.splits[stage]
+    def read(
+        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
+    ) -> CCP:
+        """The photos of a split."""
+        training = seed is not None
         if training and self.train_photos is not None:
             split = _evenly(split_ids(root, split) if isinstance(split, str) else split, self.train_photos)
-        return CCP(root, split, transform, seed=self.seed if training else None, annotations=not training)
+        return CCP(root, split, transform, seed=seed, annotations=annotations)
 
 
 def _evenly(ids: Sequence[str], count: int) -> list[str]:

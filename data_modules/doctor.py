@@ -14,8 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 from data_modules.base import ParsingDataModule
 from partwise.errors import InputError
 
-STAGES = ("train", "val", "test")
-
 
 @dataclass
 class Examination:
@@ -40,7 +38,7 @@ class Examination:
 
 def examine(
     data: ParsingDataModule,
-    stages: Sequence[str] = STAGES,
+    stages: Sequence[str] | None = None,
     *,
     workers: int = 2,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
@@ -49,12 +47,12 @@ def examine(
 
     Args:
         data: the DataModule, with its root.
-        stages: those to examine.
+        stages: those to examine; None takes all that the dataset has.
         workers: processes that read; 0 reads in this one.
         progress: called with stage, samples read and samples in all.
     """
     result = Examination()
-    for stage in stages:
+    for stage in data.stages if stages is None else stages:
         try:
             dataset = data.dataset(stage)
         except InputError as error:
@@ -62,12 +60,13 @@ def examine(
             continue
         total = len(dataset)  # type: ignore[arg-type]
         result.counts[stage] = total
-        for line in gaps(getattr(dataset, "ids", [])):
-            result.add(f"{stage}: {line}")
-        for done, (error, classes) in enumerate(_read(dataset, workers), 1):
+        if getattr(dataset, "evenly_numbered", False):
+            for line in gaps(dataset.ids):  # type: ignore[attr-defined]
+                result.add(f"{stage}: {line}")
+        for done, (fault, classes) in enumerate(_read(dataset, workers), 1):
             result.classes.update(classes)
-            if error is not None:
-                result.add(f"{stage}: {error}")
+            if fault is not None:
+                result.add(f"{stage}: {fault}")
             progress(stage, done, total)
     return result
 

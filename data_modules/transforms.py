@@ -39,6 +39,7 @@ class ClipTransform:
         augment: further albumentations transforms, applied before letterboxing; never a flip, which would
             leave left and right where they were.
         keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
+        stretch: fill the canvas and give up the aspect, instead of padding.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class ClipTransform:
         flip: float = 0.5,
         augment: Sequence[A.BasicTransform] = (),
         keypoint_pairs: Sequence[tuple[int, int]] = COCO_KEYPOINT_PAIRS,
+        stretch: bool = False,
     ) -> None:
         if any(isinstance(t, A.HorizontalFlip | A.D4 | A.Transpose) for t in augment):
             raise ValueError("flips exchange left and right labels: use `flip`, not an albumentations flip")
         self.size, self.label_set, self.flip, self.keypoint_pairs = size, label_set, flip, keypoint_pairs
+        self.place = Letterbox.stretch if stretch else Letterbox.fit
         points = A.KeypointParams("xy", remove_invisible=False)
         self.augment = A.Compose(list(augment), keypoint_params=points) if augment else None
 
@@ -72,7 +75,7 @@ class ClipTransform:
         rng = None if seed is None else np.random.default_rng(list(seed))
         if rng is not None and self.augment is not None:
             frames, labels = self._augmented(frames, labels, int(rng.integers(2**31)))
-        box = Letterbox.fit(frames[0].shape[:2], self.size)
+        box = self.place(frames[0].shape[:2], self.size)
         clip = {"frames": torch.stack([box.place(frame).permute(2, 0, 1) for frame in frames])}
         if "parts" in labels:
             clip["parts"] = box.place(labels["parts"], labels=True, fill=IGNORE).long()

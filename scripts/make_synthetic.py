@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="empty or new folder")
     parser.add_argument("--videos", type=int, default=6, help="videos, or pictures where there are none (default 6)")
     parser.add_argument("parameters", nargs="*", help="key=value of the writer")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     with one_line_errors():
         write(writer_of(options.layout), options.out, options.videos, options.parameters)
     print(options.out)
@@ -61,15 +61,17 @@ def write(writer: Callable[..., None], out: Path, count: int, parameters: list[s
     amount = next(name for name in known if name != "root")  # every writer's first parameter says how many
     if amount not in given:
         many = "Mapping" in str(known[amount].annotation)
-        given[amount] = _shares(count) if many else count
+        splits = getattr(import_module(writer.__module__), "SPLITS", ("train", "val", "test"))
+        given[amount] = _shares(count, splits) if many else count
     out.mkdir(parents=True, exist_ok=True)
     writer(out, **given)
 
 
-def _shares(count: int) -> dict[str, int]:
-    """Videos of each split: about a sixth each for val and test."""
-    held_back = max(1, count // 6)
-    return {"train": max(1, count - 2 * held_back), "val": held_back, "test": held_back}
+def _shares(count: int, splits: Sequence[str]) -> dict[str, int]:
+    """Videos of each split: about a sixth each for what is not training."""
+    held_back = {split: max(1, count // 6) for split in splits if split != "train"}
+    rest = max(1, count - sum(held_back.values()))
+    return {split: held_back.get(split, rest) for split in splits}
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ class LabelledImages(Dataset[dict[str, Any]]):
 
     label_set: ClassVar[LabelSet]
 
+    #: Whether ids are SEQUENCE/NUMBER at one distance, so that a larger one means that something is missing.
+    evenly_numbered: ClassVar[bool] = False
+
     def __init__(
         self, root: Path, ids: Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
     ) -> None:
@@ -47,12 +50,16 @@ class LabelledImages(Dataset[dict[str, Any]]):
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
         """One sample: image (3, H, W) uint8, the labels there are, index, sample_id and perhaps its annotation."""
         index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
+        sample = self.sample(index, epoch, [self.picture(index)])
+        sample["images"] = sample.pop("frames")[0]
+        return sample
+
+    def sample(self, index: int, epoch: int, frames: Sequence[UInt8]) -> dict[str, Any]:
+        """Frames of one size, the labelled one last, with its labels: transformed, named, perhaps annotated."""
         name = self.ids[index]
-        image = self.picture(index)
-        labels = self.labels(name, image.shape[:2])
+        labels = self.labels(name, frames[-1].shape[:2])
         seed = None if self.seed is None else (self.seed, epoch, index)
-        clip = self.transform([image], labels, seed=seed)
-        sample: dict[str, Any] = {"images": clip.pop("frames")[0], **clip, "index": index, "sample_ids": name}
+        sample: dict[str, Any] = {**self.transform(frames, labels, seed=seed), "index": index, "sample_ids": name}
         if self.annotations:
             sample["annotations"] = self.annotation(name, labels)
         return sample

@@ -53,10 +53,19 @@ class ImageBatch(TypedDict):
 class ClipBatch(TypedDict):
     """Clips with one labelled frame each."""
 
-    frames: Tensor  # (B, T, 3, H, W) float32 RGB in [0, 1]
+    frames: Tensor  # (B, T, 3, H, W) float32 RGB in [0, 1]; the labelled one, the target, is the last
+    offsets: NotRequired[Tensor]  # (B, T) int64, frames from the target to each; 0 for the target itself
     parts: Tensor  # (B, H, W) int64 of the target frame
     instances: NotRequired[Tensor]  # (B, H, W) int64 person ids of the target frame
-    flow: NotRequired[Tensor]  # (B, 2, H, W) float32 (dx, dy) pixels, target to first frame
     index: list[int]
     sample_ids: list[str]
     annotations: NotRequired[list[Annotation]]
+
+
+class FlowBatch(TypedDict):
+    """Pairs of frames with the flow between them, for training a flow network."""
+
+    frames: Tensor  # (B, 2, 3, H, W) float32 RGB in [0, 1]
+    flow: Tensor  # (B, 2, H, W) float32 (dx, dy) pixels, first to second frame
+    index: list[int]
+    sample_ids: list[str]

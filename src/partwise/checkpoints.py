@@ -18,7 +18,8 @@ from torch import nn
 
 from partwise.errors import InputError
 from partwise.labels import LabelSet
-from partwise.nn.multi_scale import check_input_size, with_views
+from partwise.nn.multi_scale import SlidingWindows, with_views
+from partwise.ops.resize import canvas_size
 from partwise.parsers import FrameParser
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
@@ -193,7 +194,7 @@ def load_parser(
         experiment: the one that the user named; a checkpoint of another is refused.
         scales: see `MultiScale`, as for `flip`.
         flip: also parse the mirror image.
-        size: input size of a dense parser other than the trained one.
+        size: of a larger input, which a dense parser parses in windows of the trained size.
         smoothing: see `FlowSmoother`.
     """
     checkpoint = load(path)
@@ -201,9 +202,10 @@ def load_parser(
     label_set = LabelSet.from_state(about["label_set"])
     check_fit(checkpoint, experiment or about["experiment"], label_set, path)
     network = with_views(build_network(checkpoint, path), label_set, scales, flip)
+    canvas = about["image_size"]
     if size is not None:
-        check_input_size(network, size)
-    return FrameParser(network, label_set, about["image_size"] if size is None else size, device, smoothing=smoothing)
+        network, canvas = SlidingWindows(network, canvas_size(canvas)), size
+    return FrameParser(network, label_set, canvas, device, smoothing=smoothing)
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:

@@ -144,6 +144,12 @@ CCP = LabelSet(  # Clothing Co-Parsing's 59 classes, merged
      "shoes", "bag", "scarf", "skin"),
 )  # fmt: skip
 
+HORSE_COW = LabelSet(  # pose-guided transfer's second kind of body
+    "horse_cow",
+    ("background", "head", "torso", "left-front-leg", "right-front-leg", "left-hind-leg", "right-hind-leg"),
+    ((3, 4), (5, 6)),
+)
+
 FOREGROUND = LabelSet("foreground", ("background", "foreground"))
 
 #: Pascal-Person-Part's ten-part left/right form -> its seven classes.

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from itertools import dropwhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,9 @@ from partwise.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".gif")
+
+#: A frame's time stamp in units of its stream, and the frame (H, W, 3).
+_Stamped = tuple[int | None, npt.NDArray[np.uint8]]
 
 
 @contextmanager
@@ -180,10 +184,10 @@ class Video:
         # The first frame is decoded here: only then are rotation and readability known.
         self._frames = self._decode()
         try:
-            self._first: npt.NDArray[np.uint8] | None = next(self._frames)
+            self._first: _Stamped | None = next(self._frames)
         except StopIteration:
             raise InputError(f"video {path} has no frames; check that it plays, or convert it to MP4") from None
-        self.size: tuple[int, int] = self._first.shape[:2]
+        self.size: tuple[int, int] = self._first[1].shape[:2]
 
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         """(H, W, 3) uint8 RGB frames, once.
@@ -191,20 +195,35 @@ class Video:
         Raises:
             InputError: the file is damaged from some frame on.
         """
+        return (image for _, image in self.stamped())
+
+    def stamped(self) -> Iterator[_Stamped]:
+        """The frames with their time stamps, by which `seek` finds them again; None where the file has none."""
         if self._first is not None:
             first, self._first = self._first, None
             yield first
         yield from self._frames
 
-    def _decode(self) -> Iterator[npt.NDArray[np.uint8]]:
+    def seek(self, stamp: int) -> None:
+        """Go on at a key frame, mostly the last one at or before `stamp`.
+
+        Files without an index are hard to search: they may go on too late, or where they are.
+        """
+        with suppress(av.error.FFmpegError, OSError):
+            self._container.seek(stamp, stream=self._stream)
+            self._first, self._frames = None, self._decode(key=True)
+
+    def _decode(self, *, key: bool = False) -> Iterator[_Stamped]:
+        """The frames from here on; with `key` from the first key frame, as those before it lack what they refer to."""
         count, shown, shape = 0, 0.0, dict[str, int]()
         try:
-            for frame in self._container.decode(self._stream):
+            frames = self._container.decode(self._stream)
+            for frame in dropwhile(lambda frame: not frame.key_frame, frames) if key else frames:
                 # Streams may change size midway; the pictures and the overlay video do not.
                 shape = shape or {"width": frame.width, "height": frame.height}
                 image = frame.to_ndarray(format="rgb24", **shape)
                 # The display matrix tells counter-clockwise degrees, as np.rot90 counts.
-                yield np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
+                yield frame.pts, np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
                 count, shown = count + 1, float(frame.time or 0)
         except (av.error.FFmpegError, OSError) as error:
             where = f"breaks off after frame {count}" if count else "cannot be decoded"

@@ -129,7 +129,8 @@ def _unfinished(base: Path, resume: str) -> Path | None:
 def start(cfg: DictConfig, synthetic: bool) -> Run:
     """Open the run's folder, write its config and facts, and introduce it."""
     origin = "synthetic" if synthetic else "real"
-    traits = "-".join([cfg.profile, origin, *([cfg.task] if cfg.task != "train" else [])])
+    training = cfg.task == "train"
+    traits = f"{cfg.profile}-{origin}" if training else f"{origin}-{cfg.task}"
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
     keep_freed_memory()
     quiet()
@@ -140,13 +141,17 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin, **facts())
         run.record(status="running", pid=os.getpid())
-        overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("profile=")]
-        paper = compose("config", overrides=[*overrides, "profile=paper"])
-        # Unresolved, so that a value that others refer to is listed once.
-        changes = differences(plain(paper, resolve=False), plain(cfg, resolve=False))
-        changes = [d.removeprefix("model.") for d in changes if not d.startswith(("data.synthetic", "profile"))]
-        run.say(banner(run, cfg.name, cfg.profile, origin, changes))
+        run.say(banner(run, cfg.name, cfg.profile if training else None, origin, _changes(cfg)))
     return run
+
+
+def _changes(cfg: DictConfig) -> list[str]:
+    """What the profile changes of the paper's recipe."""
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("profile=")]
+    paper = compose("config", overrides=[*overrides, "profile=paper"])
+    # Unresolved, so that a value that others refer to is listed once.
+    changes = differences(plain(paper, resolve=False), plain(cfg, resolve=False))
+    return [d.removeprefix("model.") for d in changes if not d.startswith(("data.synthetic", "profile"))]
 
 
 def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
@@ -217,7 +222,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         *([exponential_average(cfg.ema)] if cfg.ema else []),
         Provenance(
             experiment=cfg.name, network=config["model"]["network"], label_set=data.label_set,
-            image_size=cfg.image_size, synthetic=data.synthetic,
+            image_size=config["image_size"], synthetic=data.synthetic,
         ),
         RandomState(),
         RichProgressBar(),
@@ -303,9 +308,10 @@ def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
         return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(rows) if int(row["step"]) < step]
 
 
-def banner(run: Run, name: str, profile: str, data: str, changes: list[str]) -> Panel:
-    """What this run is, before it starts."""
-    text = Text.assemble((name, "bold"), f"   profile={profile}   data={data}\nfolder {run.folder}")
+def banner(run: Run, name: str, profile: str | None, data: str, changes: list[str]) -> Panel:
+    """What this run is, before it starts; scoring has no profile."""
+    about = f"profile={profile}   data={data}" if profile else f"data={data}"
+    text = Text.assemble((name, "bold"), f"   {about}\nfolder {run.folder}")
     if profile == "demo":
         text.append(
             "\ndemo: smaller sizes, fewer epochs and a schedule to match; all layers train from scratch, so batch"

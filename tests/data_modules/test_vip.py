@@ -5,10 +5,13 @@ import torch
 from PIL import Image
 
 from data_modules.datasets.vip import VIP
+from data_modules.sampling import Draw, key_range
 from data_modules.transforms import ClipTransform
 from data_modules.vip import VIPDataModule
 from partwise.errors import InputError
 from partwise.labels import VIP as LABELS
+from partwise.media import read_image
+from partwise.ops.flip import hflip
 
 
 def dataset(root, split="test", **options):
@@ -173,3 +176,97 @@ def test_an_error_in_a_loader_process_reaches_the_user_in_one_line(vip_copy):
     message = explain(caught.value)
     assert message.startswith("label 99 in ")
     assert "\n" not in message
+
+
+def frame_file(root, name, offset):
+    """The frame of that offset from an annotated one."""
+    video, stem = name.split("/")
+    if offset == 0:
+        return root / "Images" / video / f"{stem}.jpg"
+    return root / "adjacent_frames" / video / stem / f"{int(stem) + offset:012d}.jpg"
+
+
+@pytest.mark.parametrize(("interval", "past"), [(1, 2), (2, 2), (3, 1), (3, 0)])
+def test_clips_are_key_frames_and_the_annotated_one(interval, past, vip_stand_in):
+    """Farthest key first; in evaluation the earlier ones where they exist."""
+    for seed in (None, 3):
+        data = dataset(vip_stand_in, key_interval=interval, encoding_range=past, seed=seed)
+        data.transform.flip = 0.0
+        for index, name in enumerate(data.ids):
+            for epoch in (0, 1) if seed else (0,):
+                sample = data[Draw(index, epoch)]
+                offsets = sample["offsets"].tolist()
+                assert sample["frames"].shape == (past + 2, 3, 128, 128)
+                assert offsets[-1] == 0
+                assert offsets[-2] in key_range(0, interval)
+                steps = set(np.diff(offsets[:-1]).tolist())
+                assert len(steps) == (past > 0)
+                assert {abs(step) for step in steps} <= {interval}
+                earliest = int(name.split("/")[1]) + offsets[-2] - past * interval
+                if seed is None and past:
+                    assert (steps == {interval}) == (earliest >= 1)
+                for frame, offset in zip(sample["frames"], offsets, strict=True):
+                    shown = read_image(frame_file(vip_stand_in, name, offset))
+                    assert (frame[:, 16:112].permute(1, 2, 0).numpy() == shown).all()
+
+
+def test_clips_keep_the_target_of_single_pictures(vip_stand_in):
+    for clip, single in zip(dataset(vip_stand_in, key_interval=2), dataset(vip_stand_in), strict=True):
+        assert torch.equal(clip["frames"][-1], single["images"])
+        assert torch.equal(clip["parts"], single["parts"])
+        assert torch.equal(clip["instances"], single["instances"])
+        assert clip["sample_ids"] == single["sample_ids"]
+        assert torch.equal(clip["annotations"]["part_instances"]["map"], single["annotations"]["part_instances"]["map"])
+
+
+def test_evaluation_can_fix_the_offset_of_the_key_frame(vip_stand_in):
+    for offset in key_range(0, 3):
+        data = dataset(vip_stand_in, key_interval=3, encoding_range=1, key_offset=offset)
+        for index, name in enumerate(data.ids):
+            t, drawn = int(name.split("/")[1]), data[index]["offsets"][-2].item()
+            assert t + drawn == min(max(t + offset, 1), 7)  # the videos have seven frames
+    with pytest.raises(InputError, match=r"key_offset=2 is not in -1\.\.1"):
+        dataset(vip_stand_in, key_interval=3, key_offset=2)
+
+
+def test_clip_batches_have_the_documented_shapes(vip_stand_in):
+    data = module(vip_stand_in, key_interval=2)
+    batch = next(iter(data.train_dataloader()))
+    assert batch["frames"].shape == (2, 4, 3, 64, 64)
+    assert batch["offsets"].shape == (2, 4)
+    assert batch["parts"].shape == batch["instances"].shape == (2, 64, 64)
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        first = next(iter(loader))
+        assert first["frames"].shape == (2, 4, 3, 64, 64)
+        assert first["annotations"][0]["parts"].shape == (96, 128)
+
+
+def test_a_clip_is_flipped_as_a_whole(vip_stand_in):
+    plain = dataset(vip_stand_in, key_interval=2)[0]
+    clip = {name: plain[name] for name in ("frames", "parts", "instances")}
+    once = hflip(clip, LABELS)
+    for left, right in LABELS.pairs:
+        assert torch.equal(once["parts"] == right, (clip["parts"] == left).flip(-1))
+    twice = hflip(once, LABELS)
+    assert all(torch.equal(clip[name], twice[name]) for name in clip)
+
+
+def test_clips_need_adjacent_frames(vip_copy):
+    data = dataset(vip_copy, key_interval=2)
+    folder = vip_copy / "adjacent_frames" / data.ids[1]
+    for file in folder.iterdir():
+        if abs(int(file.stem) - 4) > 1:
+            file.unlink()
+    with pytest.raises(InputError, match=rf"{data.ids[1]} lacks frames for 2 more key frames 2 apart"):
+        data[1]
+    (vip_copy / "adjacent_frames").rename(vip_copy / "elsewhere")
+    with pytest.raises(InputError, match="adjacent_frames/ is missing: key frames come from VIP_Sequence"):
+        dataset(vip_copy, key_interval=2)
+
+
+def test_a_gap_in_the_adjacent_frames_is_stepped_around(vip_copy):
+    data = dataset(vip_copy, key_interval=1, encoding_range=1)
+    missing = frame_file(vip_copy, data.ids[1], -1)
+    missing.unlink()
+    drawn = [data[Draw(1, epoch)]["offsets"].tolist() for epoch in range(9)]
+    assert {tuple(offsets) for offsets in drawn} == {(1, 0, 0)}

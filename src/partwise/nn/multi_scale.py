@@ -1,7 +1,8 @@
-"""Multi-scale and flipped testing of dense parsers, as DeepLab and most parsing papers report it."""
+"""Testing dense parsers as most parsing papers do: several scales, the mirror image, sliding windows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.nn.deeplab import most_probable
 from partwise.ops.flip import flip_scores
-from partwise.ops.resize import Letterbox, canvas_size
+from partwise.ops.resize import Letterbox
 
 STEP = 16  # sides that the networks take are multiples of it
 
@@ -36,12 +37,53 @@ def with_views(
     return MultiScale(network, label_set, scales, flip)
 
 
-def check_input_size(network: nn.Module, size: int | Sequence[int]) -> None:
-    """Raise InputError if a network cannot take another input size, or not this one."""
-    if not hasattr(network, "logits"):
-        raise InputError(f"{type(network).__name__}'s anchors belong to its trained size; leave testing.size unset")
-    if any(side <= 0 or side % STEP for side in canvas_size(size)):
-        raise InputError(f"testing.size={size} must be multiples of {STEP}, such as [384,256]")
+class SlidingWindows(nn.Module):
+    """Parses a canvas larger than the network was trained on, in windows of the trained size that overlap by half.
+
+    A network that has only seen whole people in the middle of its input does not find them elsewhere; a window shows
+    them to it as it knows them. Probabilities are averaged where windows overlap (PSPNet's testing).
+
+    Args:
+        network: module with `logits(images)` at the size of the images.
+        window: (height, width) of the trained input.
+    """
+
+    def __init__(self, network: nn.Module, window: tuple[int, int]) -> None:
+        super().__init__()
+        if not hasattr(network, "logits"):
+            raise InputError(f"{type(network).__name__}'s anchors belong to its trained size; leave testing.size unset")
+        self.network: Any = network
+        self.window = window
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H, W) logarithms of the averaged probabilities."""
+        height, width = (min(side, limit) for side, limit in zip(self.window, images.shape[-2:], strict=True))
+        total: Tensor | None = None
+        count = images.new_zeros(images.shape[-2:])
+        for top in _starts(images.shape[-2], height):
+            for left in _starts(images.shape[-1], width):
+                here = (..., slice(top, top + height), slice(left, left + width))
+                probs = self.network.logits(images[here]).float().softmax(1)
+                if total is None:
+                    total = probs.new_zeros(len(images), probs.shape[1], *images.shape[-2:])
+                total[here] += probs
+                count[here] += 1
+        assert total is not None
+        return _log(total / count)
+
+    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""
+        return most_probable(self.logits(images).softmax(1), letterboxes)
+
+
+def _starts(side: int, window: int) -> list[int]:
+    """First pixels of windows that cover a side, at most half a window apart."""
+    count = 1 + math.ceil((side - window) / (window / 2))
+    return [round(i * (side - window) / max(count - 1, 1)) for i in range(count)]
+
+
+def _log(probs: Tensor) -> Tensor:
+    return probs.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 class MultiScale(nn.Module):
@@ -68,7 +110,7 @@ class MultiScale(nn.Module):
         views = [self._probs(images, scale) for scale in self.scales]
         if self.flip:
             views += [flip_scores(self._probs(images.flip(-1), scale), self.label_set) for scale in self.scales]
-        return torch.stack(views).mean(0).clamp(min=torch.finfo(torch.float32).tiny).log()
+        return _log(torch.stack(views).mean(0))
 
     def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""

@@ -13,6 +13,9 @@ from partwise.ops.flow import flip_flow
 #: COCO's seventeen keypoints: (left, right) rows.
 COCO_KEYPOINT_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
 
+#: MPII's sixteen keypoints: (left, right) rows of hips, knees, ankles, shoulders, elbows and wrists.
+MPII_KEYPOINT_PAIRS = ((3, 2), (4, 1), (5, 0), (13, 12), (14, 11), (15, 10))
+
 _PIXELS = frozenset({"image", "images", "frames", "instances"})
 
 

@@ -42,6 +42,12 @@ class Letterbox:
         height, width = (max(1, round(side * scale)) for side in native)
         return cls((tall, wide), (tall - height) // 2, (wide - width) // 2, height, width, native)
 
+    @classmethod
+    def stretch(cls, native: tuple[int, int], canvas: int | Sequence[int]) -> Letterbox:
+        """The whole canvas without padding; the image's aspect is not kept."""
+        height, width = canvas_size(canvas)
+        return cls((height, width), 0, 0, height, width, native)
+
     def place(self, x: npt.NDArray[Any], *, labels: bool = False, fill: int = 0) -> Tensor:
         """Resize an image or a label map and pad it to the canvas.
 

@@ -5,7 +5,7 @@ from torch import nn
 from partwise.errors import InputError
 from partwise.labels import FACTS
 from partwise.nn.deeplab import DeepLab
-from partwise.nn.multi_scale import MultiScale, check_input_size, with_views
+from partwise.nn.multi_scale import MultiScale, SlidingWindows, with_views
 from partwise.ops.flip import flip_scores
 from partwise.ops.resize import Letterbox
 
@@ -55,7 +55,19 @@ def test_what_cannot_be_is_refused(network):
         with_views(nn.Identity(), FACTS, flip=True)
     with pytest.raises(InputError, match=r"testing\.scales"):
         with_views(network, FACTS, scales=[0.0])
-    with pytest.raises(InputError, match="multiples of 16"):
-        check_input_size(network, [100, 64])
     with pytest.raises(InputError, match="anchors"):
-        check_input_size(nn.Identity(), 512)
+        SlidingWindows(nn.Identity(), (64, 48))
+
+
+@torch.no_grad()
+def test_windows_cover_a_larger_canvas_and_are_averaged(network):
+    windows = SlidingWindows(network, (64, 48))
+    images = torch.rand(1, 3, 64, 72)
+    found = windows.logits(images).softmax(1)
+    left, right = (network.logits(images[..., x : x + 48]).softmax(1) for x in (0, 24))
+    assert torch.allclose(found[..., :24], left[..., :24], atol=1e-6)
+    assert torch.allclose(found[..., 24:48], (left[..., 24:] + right[..., :24]) / 2, atol=1e-6)
+    assert torch.allclose(found[..., 48:], right[..., 24:], atol=1e-6)
+    same = torch.rand(1, 3, 64, 48)
+    assert torch.allclose(windows.logits(same).softmax(1), network.logits(same).softmax(1), atol=1e-6)
+    assert windows.logits(torch.rand(1, 3, 100, 200)).shape == (1, 13, 100, 200)

@@ -1,0 +1,79 @@
+"""CIHP, Crowd Instance-level Human Parsing (Gong et al., ECCV 2018): several people a picture, 20 classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data_modules.datasets.folders import FolderedImages, SplitFolder
+from data_modules.datasets.images import check_size, dense
+from data_modules.datasets.layout import find_folder
+from data_modules.datasets.vip import covering, read_instance_classes
+from data_modules.transforms import Labels
+from partwise.batches import Annotation
+from partwise.errors import InputError
+from partwise.labels import CIHP as LABELS
+from partwise.media import read_ids
+
+#: Published numbers of labelled pictures; the labels of the 5,000 test pictures are kept back.
+PUBLISHED = {"train": 28280, "val": 5000}
+
+#: Split -> its folder.
+FOLDERS = {"train": "Training", "val": "Validation"}
+
+
+class CIHP(FolderedImages):
+    """Pictures with parts and, where their folders are there, persons and part instances.
+
+    Layout: `instance-level_human_parsing/{Training,Validation}/` with `Images/ID.jpg`, `Category_ids/ID.png` and
+    `SPLIT_id.txt`; `Human_ids/ID.png` and `Instance_ids/ID.{png,txt}`, as VIP has them, may be absent: then there are
+    no persons, or no part instances. For arguments see `FolderedImages`.
+    """
+
+    label_set = LABELS
+    dataset = "CIHP"
+
+    @staticmethod
+    def find_splits(root: Path) -> dict[str, SplitFolder]:
+        """The splits that are present; raises InputError where none is."""
+        base = find_folder(root, "instance-level_human_parsing") or root
+        folders = {name: base / folder for name, folder in FOLDERS.items()}
+        splits = {
+            name: SplitFolder(folder / "Images", folder / "Category_ids", folder / f"{name}_id.txt")
+            for name, folder in folders.items()
+        }
+        present = {name: split for name, split in splits.items() if split.images.is_dir() and split.parts.is_dir()}
+        if not present:
+            raise InputError(
+                f"{root} does not hold CIHP: no Training/ or Validation/ with Images/ and Category_ids/ is there; "
+                "point data.root at instance-level_human_parsing/ or the folder above it"
+            )
+        return present
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """Parts and, where they are numbered, persons."""
+        found = super().labels(name, size)
+        file = self._file("Human_ids", name)
+        if file.parent.is_dir():
+            found["persons"] = read_ids(file)
+            check_size(found["persons"], size, file)
+        return found
+
+    def annotation(self, name: str, labels: Labels) -> Annotation:
+        """Parts and, where they are known, persons and part instances."""
+        truth = super().annotation(name, labels)
+        if "persons" not in labels:
+            return truth
+        persons = labels["persons"]
+        truth["persons"] = dense(persons, {i: 1 for i in np.unique(persons).tolist() if i})
+        file = self._file("Instance_ids", name)
+        if file.parent.is_dir():
+            ids = read_ids(file)
+            check_size(ids, persons.shape, file)
+            classes = read_instance_classes(file.with_suffix(".txt"), self.label_set.num_classes)
+            truth["part_instances"] = dense(ids, covering(ids, classes, file))
+        return truth
+
+    def _file(self, kind: str, name: str) -> Path:
+        return self.folders[name].images.parent / kind / f"{name}.png"

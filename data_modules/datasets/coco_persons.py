@@ -1,0 +1,178 @@
+"""COCOPersons: the persons of COCO 2017 with masks and seventeen keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data_modules.datasets.coco_json import Bool, CocoIndex, Thing, read_coco
+from data_modules.datasets.images import LabelledImages, UInt8, dense
+from data_modules.datasets.layout import given_ids
+from data_modules.transforms import ClipTransform, Labels
+from partwise.batches import Annotation
+from partwise.errors import InputError
+from partwise.labels import FOREGROUND, IGNORE
+from partwise.media import read_image
+
+#: Where the annotations of a split may be, best first: the lists of Pose2Seg, COCO's own, or a file's own name.
+_FILES = ("person_keypoints_{}2017_pose2seg", "person_keypoints_{}2017", "{}")
+
+
+class MaskedImages(LabelledImages):
+    """Pictures with the masks and keypoints of a COCO-style json.
+
+    Args:
+        folder: of the pictures.
+        index: the json.
+        ids: file names of the pictures wanted.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    label_set = FOREGROUND
+
+    def __init__(
+        self,
+        folder: Path,
+        index: CocoIndex,
+        ids: Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None,
+        annotations: bool,
+    ) -> None:
+        if unknown := [name for name in ids if name not in index]:
+            raise InputError(f"{unknown[0]} is not listed in {index.file}; name pictures by their file_name there")
+        if not ids:
+            raise InputError(f"{index.file} lists no picture with an annotated object; take a list that does")
+        check_pictures(folder, ids, index.file)
+        super().__init__(folder, ids, transform, seed=seed, annotations=annotations)
+        self.index = index
+
+    def picture(self, index: int) -> UInt8:
+        """The picture (H, W, 3), RGB, at its native size."""
+        return read_image(self.root / self.ids[index], upright=False)
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """Foreground, ids 1..N and the keypoints of persons 1..N."""
+        return to_labels(self.index.things(name, size), size, self.index.num_keypoints)
+
+    def annotation(self, name: str, labels: Labels) -> Annotation:
+        """Foreground and persons; one that others cover whole keeps its id without pixels."""
+        count = len(labels["keypoints"])
+        return Annotation(
+            parts=torch.from_numpy(labels["parts"]).long(),
+            persons=dense(labels["persons"], dict.fromkeys(range(1, count + 1), 1)),
+        )
+
+
+class COCOPersons(MaskedImages):
+    """The persons of COCO: foreground, person ids and keypoints. A mask-and-keypoint pool.
+
+    Layout: `train2017/`, `val2017/` and in `annotations/` `person_keypoints_SPLIT2017_pose2seg.json` (Pose2Seg's
+    lists of persons with keypoints and masks), else COCO's own `person_keypoints_SPLIT2017.json`. A split may also
+    be the name of another json there, such as "instances_val2017". Regions of crowds are ignored. Masks overlap;
+    in the map of ids the smaller lies on top.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val", the name of a json, or file names of pictures that one of the jsons lists.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None is evaluation, which also takes pictures without persons.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        index, ids = find_split(root / "annotations", _FILES, split, ("train", "val"), empty=seed is None)
+        folder = _picture_folder(root, split, ids)
+        super().__init__(folder, index, ids, transform, seed=seed, annotations=annotations)
+
+
+def find_split(
+    folder: Path, files: Sequence[str], split: str | Sequence[str], named: Sequence[str], *, empty: bool
+) -> tuple[CocoIndex, list[str]]:
+    """The json of a split and the pictures it stands for.
+
+    Args:
+        folder: of the jsons.
+        files: names of a split's json without suffix, best first, with {} for the split.
+        split: a name, or file names of pictures.
+        named: splits whose jsons are searched for pictures given by name.
+        empty: also pictures without persons.
+
+    Raises:
+        InputError: there is no such json, or none that lists all the pictures.
+    """
+    if isinstance(split, str):
+        index = read_coco(_file_of(folder, files, split), ("person",))
+        return index, index.names if empty else index.occupied()
+    wanted = given_ids(split)
+    for name in named:
+        if any((folder / f"{file.format(name)}.json").is_file() for file in files):
+            index = read_coco(_file_of(folder, files, name), ("person",))
+            if all(picture in index for picture in wanted):
+                return index, wanted
+    raise InputError(f"no json in {folder} lists all of {', '.join(wanted[:3])} ...; name pictures of one list")
+
+
+def _file_of(folder: Path, files: Sequence[str], split: str) -> Path:
+    for name in files:
+        file = folder / f"{name.format(split)}.json"
+        if file.is_file():
+            return file
+    found = ", ".join(sorted(p.name for p in folder.glob("*.json"))) or "no json"
+    raise InputError(f"{folder / files[0].format(split)}.json is missing; {folder} holds {found}")
+
+
+def _picture_folder(root: Path, split: str | Sequence[str], ids: Sequence[str]) -> Path:
+    """The first folder that has the first picture."""
+    own = [f"{split}2017"] if isinstance(split, str) else []
+    folders = [root / name for name in (*own, "train2017", "val2017", "images")]
+    return next((f for f in folders if ids and (f / ids[0]).is_file()), folders[0])
+
+
+def check_pictures(folder: Path, names: Sequence[str], file: Path) -> None:
+    """Raise InputError unless all pictures that `file` lists are in the folder."""
+    present = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+    for name in names:
+        if name not in present and not (folder / name).is_file():
+            raise InputError(f"{folder / name} is missing, {file} lists it; copy it there, or name other pictures")
+
+
+def to_labels(things: Sequence[Thing], size: tuple[int, int], num_keypoints: int) -> Labels:
+    """Foreground, ids and keypoints of the objects of a picture (H, W).
+
+    Object n of those that are no crowd has id n and row n - 1 of the keypoints. Where masks overlap the smaller one
+    is on top. Crowds are ignored, and so is the box of an object without a mask, where no other object is.
+    """
+    parts, persons = np.zeros(size, np.uint8), np.zeros(size, np.int32)
+    alone = [thing for thing in things if not thing.crowd]
+    for thing in things:
+        if thing.crowd or thing.mask is None:
+            parts[_region(thing)] = IGNORE
+    drawn = [(thing.mask, n) for n, thing in enumerate(alone, 1) if thing.mask is not None]
+    for mask, n in sorted(drawn, key=lambda at: -int(at[0].sum())):
+        parts[mask], persons[mask] = 1, n
+    keypoints = np.stack([t.keypoints for t in alone]) if alone else np.zeros((0, num_keypoints, 3), np.float32)
+    return Labels(parts=parts, persons=persons, keypoints=keypoints)
+
+
+def _region(thing: Thing) -> tuple[slice, slice] | Bool:
+    """The pixels of an object: its mask or else its box."""
+    if thing.mask is not None:
+        return thing.mask
+    left, top, width, height = thing.box
+    rows = slice(max(0, int(top)), max(0, int(np.ceil(top + height))))
+    return rows, slice(max(0, int(left)), max(0, int(np.ceil(left + width))))

@@ -1,0 +1,211 @@
+"""DAVIS by its 2016 protocol: one foreground in every frame. Reads the 2016 and the 2017 release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from data_modules.datasets.clips import Context, LabelledClips, check_keys, frame_at, numbered, read_clip
+from data_modules.datasets.images import UInt8, check_size
+from data_modules.datasets.layout import given_ids
+from data_modules.sampling import Draw, draw_keys, memory, segments
+from data_modules.transforms import ClipTransform, Labels
+from partwise.errors import InputError
+from partwise.labels import FOREGROUND, IGNORE
+from partwise.media import read_image, read_labels
+
+#: Published numbers of the 2016 protocol.
+PUBLISHED = {"train sequences": 30, "train frames": 2079, "val sequences": 20, "val frames": 1376}
+
+#: More objects than any release numbers in one sequence: larger ids are no ids.
+_MOST_OBJECTS = 20
+
+
+class DAVIS(LabelledClips):
+    """Frames of DAVIS with their foreground: single pictures, or clips of key frames and the target for ATEN.
+
+    Layout: `JPEGImages/480p/SEQ/%05d.jpg`, `Annotations/480p/SEQ/%05d.png` and `ImageSets/480p/SPLIT.txt` (2016: rows
+    of image and mask, masks 0/255) or `ImageSets/2016/SPLIT.txt` (2017: sequence names, masks of object ids). In
+    training the key frames are drawn; in evaluation they are those of the whole video, the middle ones of its segments.
+
+    Args:
+        root: folder of the layout.
+        split: name of a list, or the sequences themselves.
+        transform: makes the training or evaluation clip.
+        key_interval: l, frames from key to key; None makes samples single pictures.
+        encoding_range: p, key frames beside the current one.
+        former_only: training takes earlier key frames where they exist, instead of either side.
+        seed: of the draws and the augmentation; None is evaluation.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    label_set = FOREGROUND
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        key_interval: int | None = None,
+        encoding_range: int = 2,
+        former_only: bool = False,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        for folder in ("JPEGImages/480p", "Annotations/480p"):
+            if not (root / folder).is_dir():
+                raise InputError(
+                    f"{root} does not hold DAVIS: {folder}/ is missing; point data.root at the folder with "
+                    "JPEGImages/, Annotations/ and ImageSets/"
+                )
+        check_keys(key_interval, encoding_range)
+        self.key_interval, self.encoding_range, self.former_only = key_interval, encoding_range, former_only
+        listed = read_list(root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
+        #: Sequence -> names of its frames, in order.
+        self.sequences = {name: frame_names(root, name, stems) for name, stems in listed.items()}
+        self._places = [(name, t) for name, stems in self.sequences.items() for t in range(len(stems))]
+        ids = [f"{name}/{self.sequences[name][t]}" for name, t in self._places]
+        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+
+    def file(self, index: int) -> Path:
+        """Where the frame lies."""
+        return self.frame_file(self.ids[index])
+
+    def frame_file(self, name: str) -> Path:
+        """Where frame SEQ/ID lies."""
+        return self.root / "JPEGImages" / "480p" / f"{name}.jpg"
+
+    def context(self, index: int, rng: np.random.Generator) -> Context | None:
+        """The key frames, farthest first and the target's own last."""
+        if self.key_interval is None:
+            return None
+        name, t = self._places[index]
+        stems, span = self.sequences[name], (self.key_interval, self.encoding_range)
+        if self.seed is None:
+            keys = [segment.key for segment in segments(len(stems), self.key_interval)]
+            chosen = memory(keys, t // self.key_interval, self.encoding_range)
+        else:
+            chosen = draw_keys(rng, t, *span, range(len(stems)), former_only=self.former_only)
+        if not chosen:
+            raise InputError(
+                f"{self.file(index).parent} has {len(stems)} frames, too few for {span[1]} more key frames {span[0]} "
+                "apart; lower data.key_interval or data.encoding_range"
+            )
+        return Context([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """Foreground or not; 255 where the release says neither."""
+        file = self.root / "Annotations" / "480p" / f"{name}.png"
+        parts = foreground(read_labels(file), file)
+        check_size(parts, size, file)
+        return Labels(parts=parts)
+
+
+class DAVISSequences(Dataset[dict[str, Any]]):
+    """Whole sequences, every frame in order (evaluation).
+
+    A sample holds frames (T, 3, H, W) uint8, index, sample_ids (the sequence) and annotations, the T frames' native
+    ground truth. T differs, so a batch is one sequence.
+
+    Args:
+        frames: the sequences' frames.
+    """
+
+    def __init__(self, frames: DAVIS) -> None:
+        self.frames, self.ids = frames, list(frames.sequences)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
+        """One sequence."""
+        index = draw[0] if isinstance(draw, tuple) else draw
+        names = self._names(index)
+        frames = read_clip([self.frames.frame_file(name) for name in names])
+        labels = [self.frames.labels(name, frames[0].shape[:2]) for name in names]
+        return {
+            **self.frames.transform(frames, Labels()),
+            "index": index,
+            "sample_ids": self.ids[index],
+            "annotations": [self.frames.annotation(*pair) for pair in zip(names, labels, strict=True)],
+        }
+
+    def picture(self, index: int) -> UInt8:
+        """The first frame (H, W, 3) of a sequence, RGB, at its native size."""
+        return read_image(self.frames.frame_file(self._names(index)[0]), upright=False)
+
+    def _names(self, index: int) -> list[str]:
+        return [f"{self.ids[index]}/{stem}" for stem in self.frames.sequences[self.ids[index]]]
+
+
+def read_list(root: Path, split: str) -> dict[str, list[str]]:
+    """Sequences of a split by the 2016 protocol, from either release's list.
+
+    Returns:
+        Name -> its frames' names; none where the list names the sequence alone (2017).
+
+    Raises:
+        InputError: there is no such list, which names those there are, a damaged row, or no row.
+    """
+    folders = [root / "ImageSets" / release for release in ("480p", "2016")]
+    found = [folder / f"{split}.txt" for folder in folders if (folder / f"{split}.txt").is_file()]
+    if not found:
+        there = ", ".join(sorted({file.stem for folder in folders for file in folder.glob("*.txt")})) or "none"
+        raise InputError(
+            f"{root}/ImageSets has neither 480p/{split}.txt (2016) nor 2016/{split}.txt (2017); the splits here are "
+            f"{there}: name one in data.splits, or list sequences there"
+        )
+    sequences: dict[str, list[str]] = {}
+    for number, row in enumerate(found[0].read_text(encoding="utf-8").splitlines(), 1):
+        match row.split():
+            case []:
+                continue
+            case [image, mask] if Path(image).parent.name and Path(image).stem == Path(mask).stem:
+                sequences.setdefault(Path(image).parent.name, []).append(Path(image).stem)
+            case [name] if "/" not in name:
+                sequences[name] = []
+            case _:
+                raise InputError(
+                    f"{found[0]}, line {number}: {row!r} is neither a sequence nor an image and its mask, as in "
+                    "/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png"
+                )
+    if not sequences:
+        raise InputError(f"{found[0]} lists no sequence; copy it from the release again")
+    return sequences
+
+
+def frame_names(root: Path, sequence: str, listed: Sequence[str] = ()) -> list[str]:
+    """Names of a sequence's frames in order: from the first listed to the last or, without a list, all there are.
+
+    Raises:
+        InputError: the sequence, a listed frame or one between two others is missing.
+    """
+    frames = numbered(root / "JPEGImages" / "480p" / sequence)
+    if odd := [name for name in listed if not name.isdecimal()]:
+        raise InputError(f"{sequence}/{odd[0]} of {root}/ImageSets is not named by its frame's number; mend the list")
+    numbers = sorted(int(name) for name in listed) or list(frames)
+    return [frame_at(frames, number).stem for number in range(numbers[0], numbers[-1] + 1)]
+
+
+def foreground(ids: UInt8, file: Path) -> UInt8:
+    """A mask (H, W) of either release -> 0 background, 1 foreground, 255 neither.
+
+    The 2016 release draws the foreground with 255, the 2017 release numbers its objects and leaves out pixels with 255.
+
+    Raises:
+        InputError: an id is neither.
+    """
+    seen = set(np.unique(ids).tolist())
+    if seen <= {0, IGNORE}:
+        return (ids == IGNORE).astype(np.uint8)
+    if odd := sorted(value for value in seen if _MOST_OBJECTS < value < IGNORE):
+        raise InputError(
+            f"value {odd[0]} in {file} is neither 0/255 (2016) nor the id of an object (2017); was the mask resized "
+            "or saved as a picture? Copy it from the release again"
+        )
+    return np.where(ids == IGNORE, ids, ids > 0).astype(np.uint8)

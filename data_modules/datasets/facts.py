@@ -1,0 +1,120 @@
+"""FACTS, TCNet's tracklets of single persons: Indoor, Outdoor, iLIDS-Parsing and Daily share one layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered
+from data_modules.datasets.images import check_size
+from data_modules.datasets.layout import given_ids
+from data_modules.transforms import ClipTransform, Labels
+from partwise.errors import InputError
+from partwise.labels import FACTS as LABELS
+from partwise.media import read_labels
+
+#: Published numbers of labelled frames of each split.
+PUBLISHED = {
+    "indoor": {"train": 400, "val": 500, "test": 1000},
+    "outdoor": {"train": 421, "val": 582, "test": 1000},
+    "ilids": {"train": 100, "val": 285, "test": 500},
+    "daily": {"train": 244, "val": 120, "test": 670},
+}
+
+_FOLDERS = ("images", "labels", "lists")
+
+
+class FACTS(LabelledClips):
+    """Labelled frames of tracklets, each after the earlier frames that TCNet reads with it.
+
+    Layout: `images/TRACKLET/FRAME.jpg`, numbered without gaps; `labels/TRACKLET/FRAME.png`, the 13 classes of the
+    labelled frames; `lists/SPLIT.txt`, a tracklet a row. A tracklet's name may hold slashes. Where a tracklet has too
+    few earlier frames its first one stands in for them, which `offsets` of the sample tells.
+
+    Args:
+        root: folder of the layout.
+        split: name of a list, or the tracklets themselves.
+        transform: makes the training or evaluation clip.
+        offsets: l and s, how many frames before the target the others lie; none makes samples single pictures.
+        single: use one labelled frame of each tracklet, the middle one, as TCNet does in training.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    label_set = LABELS
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        offsets: Sequence[int] = (3, 1),
+        single: bool = False,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        for folder in _FOLDERS if isinstance(split, str) else _FOLDERS[:2]:
+            if not (root / folder).is_dir():
+                raise InputError(
+                    f"{root} does not hold FACTS tracklets: {folder}/ is missing; point data.root at the folder with "
+                    "images/, labels/ and lists/"
+                )
+        if any(offset < 1 for offset in offsets):
+            raise InputError(f"data.offsets={list(offsets)}: frames lie 1 or more before the labelled one")
+        self.offsets = tuple(offsets)
+        self.tracklets = read_list(root, split) if isinstance(split, str) else given_ids(split)
+        ids = [f"{name}/{stem}" for name in self.tracklets for stem in labelled_frames(root, name, single)]
+        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+
+    def file(self, index: int) -> Path:
+        """Where the labelled frame lies."""
+        return self.root / "images" / f"{self.ids[index]}.jpg"
+
+    def context(self, index: int, rng: np.random.Generator) -> Context | None:
+        """The frames l and s earlier, no earlier than the tracklet's first."""
+        if not self.offsets:
+            return None
+        target = self.file(index)
+        frames = numbered(target.parent)
+        now, first = int(target.stem), min(frames)
+        earlier = [max(now - offset, first) for offset in self.offsets]
+        return Context([frame_at(frames, number) for number in earlier], [number - now for number in earlier])
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """The 13 classes; nobody numbers the persons."""
+        file = self.root / "labels" / f"{name}.png"
+        parts = read_labels(file)
+        self.label_set.check(parts, file)
+        check_size(parts, size, file)
+        return Labels(parts=parts)
+
+
+def read_list(root: Path, split: str) -> list[str]:
+    """Tracklets of a split.
+
+    Raises:
+        InputError: there is no such list, which names those there are, or nothing in it.
+    """
+    file = root / "lists" / f"{split}.txt"
+    if not file.is_file():
+        found = ", ".join(sorted(p.stem for p in file.parent.glob("*.txt"))) or "none"
+        raise InputError(f"{file} is missing: the tracklets here have the splits {found}; name one in data.splits")
+    names = [row.strip() for row in file.read_text(encoding="utf-8").splitlines() if row.strip()]
+    if not names:
+        raise InputError(f"{file} lists no tracklet; it should hold a folder of images/ in each row")
+    return names
+
+
+def labelled_frames(root: Path, tracklet: str, single: bool) -> list[str]:
+    """Names of a tracklet's labelled frames in order, or of the middle one alone.
+
+    Raises:
+        InputError: the tracklet has no images or no labels.
+    """
+    if not (root / "images" / tracklet).is_dir():
+        raise InputError(f"{root / 'images' / tracklet}/ is missing: the split lists it; copy it there or unlist it")
+    files = list(numbered(root / "labels" / tracklet, "*.png").values())
+    return [file.stem for file in (files[len(files) // 2 :][:1] if single else files)]

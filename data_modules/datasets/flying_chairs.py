@@ -1,0 +1,140 @@
+"""FlyingChairs (Dosovitskiy et al., FlowNet, ICCV 2015): pairs of frames with dense optical flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from data_modules.datasets.clips import read_clip
+from data_modules.datasets.images import check_size
+from data_modules.datasets.layout import given_ids
+from data_modules.sampling import Draw
+from partwise.errors import InputError
+from partwise.flo import read_flo
+from partwise.labels import FOREGROUND
+from partwise.ops.flip import hflip
+from partwise.ops.resize import canvas_size
+
+#: Published numbers of pairs.
+PUBLISHED = {"train": 22232, "val": 640}
+
+LIST = "FlyingChairs_train_val.txt"
+
+#: The list's number of a split.
+_SPLITS = {"train": "1", "val": "2"}
+
+
+class FlyingChairs(Dataset[dict[str, Any]]):
+    """Two frames and the flow from the first to the second.
+
+    Layout: `FlyingChairs_release/data/%05d_{img1,img2}.ppm` and `%05d_flow.flo`, or `data/` at the root, counted from
+    1, and beside either `FlyingChairs_train_val.txt`, whose row n is 1 (train) or 2 (val) for pair n.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val", "all", or ids ("00001").
+        crop: side of a random square crop, or its (height, width); None takes whole frames.
+        flip: probability of a horizontal flip.
+        seed: of crop and flip; None does neither (evaluation).
+    """
+
+    label_set = FOREGROUND  # there are no labels that a flip could exchange
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        *,
+        crop: int | Sequence[int] | None = None,
+        flip: float = 0.5,
+        seed: int | None = None,
+    ) -> None:
+        self.folder = find_data(root)
+        self.ids = read_list(root, split) if isinstance(split, str) else given_ids(split)
+        present = {file.name for file in self.folder.iterdir()}
+        for name in self.ids:
+            for file in self._files(name):
+                if file.name not in present:
+                    raise InputError(f"{file} is missing; copy it there, or list the ids you have in data.splits")
+        self.crop, self.flip, self.seed = None if crop is None else canvas_size(crop), flip, seed
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
+        """One pair: frames (2, 3, H, W) uint8, flow (2, H, W) float32 in pixels, index and sample_ids."""
+        index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
+        name = self.ids[index]
+        first, second, flow_file = self._files(name)
+        frames, flow = np.stack(read_clip([first, second])), read_flo(flow_file)
+        check_size(flow[0], frames.shape[1:3], flow_file)
+        rng = None if self.seed is None else np.random.default_rng([self.seed, epoch, index])
+        if rng is not None and self.crop is not None:
+            window = self._window(rng, flow_file, (flow.shape[1], flow.shape[2]))
+            frames, flow = frames[:, *window], flow[:, *window]
+        pair = {
+            "frames": torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))),
+            "flow": torch.from_numpy(np.ascontiguousarray(flow))[None],
+        }
+        if rng is not None and rng.random() < self.flip:
+            pair = hflip(pair, self.label_set)
+        return {"frames": pair["frames"], "flow": pair["flow"][0], "index": index, "sample_ids": name}
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """The first frame (H, W, 3), RGB."""
+        return read_clip([self._files(self.ids[index])[0]])[0]
+
+    def _files(self, name: str) -> tuple[Path, Path, Path]:
+        """First frame, second frame and flow of a pair."""
+        return (
+            self.folder / f"{name}_img1.ppm",
+            self.folder / f"{name}_img2.ppm",
+            self.folder / f"{name}_flow.flo",
+        )
+
+    def _window(self, rng: np.random.Generator, file: Path, size: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of a random crop."""
+        assert self.crop is not None
+        height, width = self.crop
+        if height > size[0] or width > size[1]:
+            raise InputError(f"data.crop={height}x{width} is larger than {file}, {size[0]}x{size[1]}; make it smaller")
+        top, left = rng.integers(size[0] - height + 1), rng.integers(size[1] - width + 1)
+        return slice(top, top + height), slice(left, left + width)
+
+
+def find_data(root: Path) -> Path:
+    """The folder of frames and flows."""
+    for folder in (root / "FlyingChairs_release" / "data", root / "data"):
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        f"{root} does not hold FlyingChairs: FlyingChairs_release/data/ is missing; point data.root at the folder with "
+        f"FlyingChairs_release/ and {LIST}"
+    )
+
+
+def read_list(root: Path, split: str) -> list[str]:
+    """Ids of the pairs of a split.
+
+    Raises:
+        InputError: no such split or list, a damaged row, or no pair.
+    """
+    if split not in (*_SPLITS, "all"):
+        raise InputError(f"FlyingChairs has the splits {', '.join(_SPLITS)} and all, not {split!r}")
+    files = [root / LIST, root / "FlyingChairs_release" / LIST]
+    file = next((f for f in files if f.is_file()), None)
+    if file is None:
+        raise InputError(f"{files[0]} is missing; download the list of the splits, or list ids in data.splits")
+    rows = file.read_text().split()
+    if odd := [n for n, row in enumerate(rows, 1) if row not in _SPLITS.values()]:
+        raise InputError(f"{file}, line {odd[0]}: {rows[odd[0] - 1]!r} is neither 1 (train) nor 2 (val)")
+    ids = [f"{n:05d}" for n, row in enumerate(rows, 1) if split == "all" or row == _SPLITS[split]]
+    if not ids:
+        raise InputError(f"{file} has no pair in split {split}; take another split")
+    return ids

@@ -1,0 +1,89 @@
+"""What LIP and CIHP share: each split has its own folders, with pictures and 20-class label maps of the same names."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from data_modules.datasets.images import LabelledImages, UInt8, check_size
+from data_modules.datasets.layout import given_ids, no_such_split, read_list
+from data_modules.transforms import ClipTransform, Labels
+from partwise.errors import InputError
+from partwise.media import read_image, read_labels
+
+
+@dataclass(frozen=True)
+class SplitFolder:
+    """Files of one split.
+
+    Attributes:
+        images: folder of `ID.jpg`.
+        parts: folder of `ID.png`, class ids.
+        ids: text file, one id a line.
+    """
+
+    images: Path
+    parts: Path
+    ids: Path
+
+
+class FolderedImages(LabelledImages):
+    """Pictures with parts; subclasses say where their splits lie.
+
+    Args:
+        root: folder of the layout, or the one above it.
+        split: "train", "val", or the ids themselves, of either.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    dataset: ClassVar[str]
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        present = self.find_splits(root)
+        if not isinstance(split, str):
+            ids = given_ids(split)
+            self.folders = {name: self._holding(name, present) for name in ids}
+        elif split in present:
+            ids = read_list(present[split].ids)
+            self.folders = dict.fromkeys(ids, present[split])
+        else:
+            raise no_such_split(self.dataset, split, list(present))
+        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+
+    @staticmethod
+    @abstractmethod
+    def find_splits(root: Path) -> dict[str, SplitFolder]:
+        """The splits that are present; raises InputError where none is."""
+
+    def picture(self, index: int) -> UInt8:
+        """The picture (H, W, 3), RGB, at its native size."""
+        name = self.ids[index]
+        return read_image(self.folders[name].images / f"{name}.jpg", upright=False)
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """The parts."""
+        file = self.folders[name].parts / f"{name}.png"
+        parts = read_labels(file)
+        self.label_set.check(parts, file)
+        check_size(parts, size, file)
+        return Labels(parts=parts)
+
+    def _holding(self, name: str, present: Mapping[str, SplitFolder]) -> SplitFolder:
+        for folder in present.values():
+            if (folder.images / f"{name}.jpg").is_file():
+                return folder
+        where = ", ".join(str(folder.images) for folder in present.values())
+        raise InputError(f"data.splits lists {name!r}, but {name}.jpg is not in {where}; take it off the list")

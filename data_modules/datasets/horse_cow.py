@@ -1,0 +1,109 @@
+"""Horses and cows with keypoints and, for some, masks of their parts, for pose-guided transfer to animals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_modules.datasets.coco_json import CocoIndex, read_coco
+from data_modules.datasets.coco_persons import MaskedImages
+from data_modules.datasets.images import check_size
+from data_modules.datasets.layout import given_ids
+from data_modules.transforms import ClipTransform, Labels
+from partwise.errors import InputError
+from partwise.labels import HORSE_COW
+from partwise.media import read_labels
+
+#: Published numbers of Horse-Cow as WSHP uses it: training and test pictures with parts, and those with keypoints only.
+PUBLISHED = {"training pictures": 294, "test pictures": 227, "keypoint-only pictures": 317}
+
+#: AP-10K's keypoints, which the stand-in has; other sets are read with their own.
+KEYPOINTS = (
+    "left_eye", "right_eye", "nose", "neck", "root_of_tail", "left_shoulder", "left_elbow", "left_front_paw",
+    "right_shoulder", "right_elbow", "right_front_paw", "left_hip", "left_knee", "left_back_paw", "right_hip",
+    "right_knee", "right_back_paw",
+)  # fmt: skip
+
+#: How the names of left and right keypoints begin.
+_SIDES = (("left", "right"), ("l_", "r_"))
+
+
+class HorseCow(MaskedImages):
+    """Four-legged animals: keypoints, and with `masks` also parts and ids.
+
+    Without masks it is a keypoint-only pool, with masks a mask-and-keypoint pool. The paper's collection was not
+    released, so the layout is this project's own: `images/`, `annotations/SPLIT.json`, COCO-style with keypoints and
+    perhaps segmentations of whole animals, and `parts/NAME.png`, index maps of `HORSE_COW`'s seven classes. AP-10K,
+    Animal-Pose and Horse-10 as COCO-style json are read too, as keypoint-only pools. The keypoints are the json's.
+
+    Args:
+        root: folder of the layout.
+        split: name of a json, or file names of pictures that `annotations/all.json` lists.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation), where there are masks.
+        masks: also read parts and segmentations.
+        categories: animals that count; None takes all of the json.
+    """
+
+    label_set = HORSE_COW
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+        masks: bool = False,
+        categories: Sequence[str] | None = None,
+    ) -> None:
+        for folder in ("images", "annotations", *(["parts"] * masks)):
+            if not (root / folder).is_dir():
+                raise InputError(
+                    f"{root} does not hold animals: {folder}/ is missing; point data.root at the folder with images/ "
+                    f"and annotations/{', or set data.masks=false' * (folder == 'parts')}"
+                )
+        index = read_animals(root, split, categories)
+        ids = index.occupied() if isinstance(split, str) else given_ids(split)
+        super().__init__(root / "images", index, ids, transform, seed=seed, annotations=annotations and masks)
+        self.parts = root / "parts" if masks else None
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """Keypoints of animals 1..N and, with masks, the parts and the ids."""
+        labels = super().labels(name, size)
+        if self.parts is None:
+            return Labels(keypoints=labels["keypoints"])
+        file = (self.parts / name).with_suffix(".png")
+        parts = read_labels(file)
+        self.label_set.check(parts, file)
+        check_size(parts, size, file)
+        return Labels(parts=parts, persons=labels["persons"].astype(np.int32), keypoints=labels["keypoints"])
+
+
+def read_animals(root: Path, split: str | Sequence[str], categories: Sequence[str] | None) -> CocoIndex:
+    """The json of a split; of pictures given by name, `annotations/all.json`."""
+    file = root / "annotations" / f"{split if isinstance(split, str) else 'all'}.json"
+    if not file.is_file():
+        found = ", ".join(sorted(p.stem for p in file.parent.glob("*.json"))) or "none"
+        raise InputError(f"{file} is missing; the splits here are: {found}")
+    return read_coco(file, categories, len(KEYPOINTS))
+
+
+def keypoint_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
+    """(left, right) rows of keypoints that a flip exchanges, by their names.
+
+    Names are told apart by left... and right..., or by L_... and R_.... Horse-10's near and off are as seen from the
+    camera, and a flip leaves them where they are.
+    """
+    lower = [name.lower() for name in names]
+    pairs = []
+    for left, right in _SIDES:
+        for row, name in enumerate(lower):
+            other = right + name.removeprefix(left)
+            if name.startswith(left) and other in lower:
+                pairs.append((row, lower.index(other)))
+    return pairs

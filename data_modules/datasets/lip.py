@@ -1,0 +1,44 @@
+"""LIP, Look into Person (Gong et al., CVPR 2017): crops of single people, 20 classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_modules.datasets.folders import FolderedImages, SplitFolder
+from data_modules.datasets.layout import find_folder
+from partwise.errors import InputError
+from partwise.labels import LIP as LABELS
+
+#: Published numbers of labelled pictures; there are 10,000 test pictures, whose labels are kept back.
+PUBLISHED = {"train": 30462, "val": 10000}
+
+SPLITS = ("train", "val")
+
+
+class LIP(FolderedImages):
+    """Crops of people with parts; nobody numbers the persons.
+
+    Layout: `TrainVal_images/SPLIT_images/ID.jpg`, `TrainVal_parsing_annotations/SPLIT_segmentations/ID.png` and
+    `TrainVal_images/SPLIT_id.txt` for SPLIT train and val. Both folders may repeat their name inside, as the
+    archives unpack. For arguments see `FolderedImages`.
+    """
+
+    label_set = LABELS
+    dataset = "LIP"
+
+    @staticmethod
+    def find_splits(root: Path) -> dict[str, SplitFolder]:
+        """The splits that are present; raises InputError where none is."""
+        images, parts = find_folder(root, "TrainVal_images"), find_folder(root, "TrainVal_parsing_annotations")
+        if images is None or parts is None:
+            missing = "TrainVal_images" if images is None else "TrainVal_parsing_annotations"
+            raise InputError(
+                f"{root} does not hold LIP: {missing}/ is missing; point data.root at the folder with "
+                "TrainVal_images/ and TrainVal_parsing_annotations/"
+            )
+        lists = images if list(images.glob("*_id.txt")) else images.parent
+        splits = {
+            name: SplitFolder(images / f"{name}_images", parts / f"{name}_segmentations", lists / f"{name}_id.txt")
+            for name in SPLITS
+        }
+        return {name: split for name, split in splits.items() if split.images.is_dir() and split.parts.is_dir()}

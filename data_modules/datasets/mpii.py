@@ -1,0 +1,186 @@
+"""MPII Human Pose (Andriluka et al., CVPR 2014): pictures of people with sixteen joints each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_modules.datasets.coco_persons import check_pictures
+from data_modules.datasets.images import LabelledImages, UInt8
+from data_modules.datasets.layout import given_ids
+from data_modules.mat import read_mat
+from data_modules.transforms import ClipTransform, Labels
+from partwise.errors import InputError
+from partwise.labels import FOREGROUND
+from partwise.media import read_image
+
+Float32 = npt.NDArray[np.float32]
+
+#: Published number: pictures, those of the test set (without joints) included.
+PUBLISHED = {"pictures": 24987}
+
+#: Rows of the keypoints; the ids of the release.
+JOINTS = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "thorax",
+    "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow",
+    "left_wrist",
+)  # fmt: skip
+
+MAT = "mpii_human_pose_v1_u12_1.mat"
+
+#: Where the release may lie, and the names of the splits in the list form.
+_MAT_FOLDERS = (".", "annot", "annotations", "mpii_human_pose_v1_u12_2")
+_LISTS = {"train": "train", "val": "valid"}
+
+SPLITS = ("train", "val", "all")
+
+
+class MPII(LabelledImages):
+    """Pictures with the joints of their people, rows as `JOINTS`. A keypoint-only pool.
+
+    Layout: `images/` and either `annot/{train,valid}.json`, lists of one person each (image, joints, joints_vis,
+    center, scale), or `mpii_human_pose_v1_u12_1.mat` at the root, in `annot/`, `annotations/` or
+    `mpii_human_pose_v1_u12_2/`. Both count pixels from 1; the keypoints here count from 0. Of the release the
+    pictures of its training set that have joints are read; every tenth of them, in the order of the file, is
+    validation. The people of one picture are one sample.
+
+    Visibility is 2, or 1 where the release says that the joint is hidden; the list form does not say.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val", "all", or file names of pictures.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: of no effect: metrics of parsing need parts, and there are none.
+        full_body: leave out people without all sixteen joints, and pictures without others.
+    """
+
+    label_set = FOREGROUND  # there are no labels: a flip exchanges joints only
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+        full_body: bool = False,
+    ) -> None:
+        people, file = read_people(root, split if isinstance(split, str) else "all")
+        if full_body:
+            people = {name: found[(found[..., 2] > 0).all(1)] for name, found in people.items()}
+        self._people = {name: found for name, found in people.items() if len(found)}
+        ids = list(self._people) if isinstance(split, str) else given_ids(split)
+        if unknown := [name for name in ids if name not in self._people]:
+            raise InputError(f"{file} has no {'full ' * full_body}body in {unknown[0]}; name pictures that it lists")
+        if not ids:
+            raise InputError(f"{file} has no {'full ' * full_body}body in split {split}; take another split")
+        check_pictures(root / "images", ids, file)
+        super().__init__(root, ids, transform, seed=seed, annotations=False)
+
+    def picture(self, index: int) -> UInt8:
+        """The picture (H, W, 3), RGB, at its native size."""
+        return read_image(self.root / "images" / self.ids[index], upright=False)
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """The joints (N, 16, 3) of its people."""
+        return Labels(keypoints=self._people[name])
+
+
+def read_people(root: Path, split: str) -> tuple[dict[str, Float32], Path]:
+    """Joints (N, 16, 3) of the people of each picture by its file name, counted from 0, and the file they are from.
+
+    Raises:
+        InputError: no such split, no such layout, or a damaged file.
+    """
+    if split not in SPLITS:
+        raise InputError(f"MPII has the splits {', '.join(SPLITS)}, not {split!r}: joints of its test set are secret")
+    lists = [root / "annot" / f"{name}.json" for key, name in _LISTS.items() if split in (key, "all")]
+    if any(file.is_file() for file in lists):
+        people: dict[str, Float32] = {}
+        for file in filter(Path.is_file, lists):
+            for name, found in _cached(file, file.stat().st_size, file.stat().st_mtime_ns).items():
+                people[name] = np.concatenate([people[name], found]) if name in people else found
+        return people, lists[0]
+    for folder in _MAT_FOLDERS:
+        file = root / folder / MAT
+        if file.is_file():
+            everybody = _cached(file, file.stat().st_size, file.stat().st_mtime_ns).items()
+            chosen = {n: p for i, (n, p) in enumerate(everybody) if split == "all" or (i % 10 == 9) == (split == "val")}
+            return chosen, file
+    raise InputError(
+        f"{root} does not hold MPII: neither annot/{lists[0].name} nor {MAT} is there; point data.root at the folder "
+        "with images/ and one of them"
+    )
+
+
+@lru_cache(maxsize=4)  # the release takes long to read, and each stage asks for it
+def _cached(file: Path, size: int, changed: int) -> dict[str, Float32]:
+    return _from_list(file) if file.suffix == ".json" else _from_release(file)
+
+
+def _from_list(file: Path) -> dict[str, Float32]:
+    try:
+        rows = json.loads(file.read_bytes())
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file} is damaged or no json ({error}); copy or download it again") from error
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f"{file} lists nobody; it should be a list of people with image, joints and joints_vis")
+    people: dict[str, list[Float32]] = {}
+    for number, row in enumerate(rows):
+        try:
+            places, seen = np.array(row["joints"], np.float32), np.array(row["joints_vis"], np.float32)
+            joints = np.concatenate([places.reshape(16, 2) - 1, 2 * (seen.reshape(16, 1) > 0)], 1, dtype=np.float32)
+            people.setdefault(str(row["image"]), []).append(_zeroed(joints))
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{file}, entry {number}: a person has image, 16 joints and joints_vis ({error!r}); mend or remove it"
+            ) from error
+    return {name: np.stack(found) for name, found in people.items()}
+
+
+def _from_release(file: Path) -> dict[str, Float32]:
+    release = read_mat(file, "RELEASE")
+    try:
+        pictures = np.atleast_1d(release.annolist)
+        training = np.atleast_1d(release.img_train)
+        people = {
+            str(picture.image.name): _joints_of(picture)
+            for picture, used in zip(pictures, training, strict=True)
+            if used
+        }
+    except (AttributeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{file} is not laid out as MPII's release ({error}); download it again") from error
+    return {name: found for name, found in people.items() if len(found)}
+
+
+def _joints_of(picture: Any) -> Float32:
+    """Joints (N, 16, 3) of those people of a picture that have any."""
+    found = []
+    for person in np.atleast_1d(picture.annorect):
+        points = getattr(getattr(person, "annopoints", None), "point", None)
+        if points is None:
+            continue  # only the head's box is known
+        joints = np.zeros((16, 3), np.float32)
+        for point in np.atleast_1d(points):
+            joints[int(point.id)] = point.x - 1, point.y - 1, 1 if _hidden(point) else 2
+        found.append(joints)
+    return np.stack([np.zeros((16, 3), np.float32), *found])[1:]  # also of nobody
+
+
+def _hidden(point: Any) -> bool:
+    """Whether a point is said to be hidden: the release leaves it empty for neck and head and stores some as text."""
+    says: Any = getattr(point, "is_visible", ())
+    return np.size(says) == 1 and str(says) != "" and not int(says)
+
+
+def _zeroed(joints: Float32) -> Float32:
+    """Joints (16, 3) with zeros for those that are not annotated."""
+    return np.where(joints[:, 2:] > 0, joints, np.float32(0))

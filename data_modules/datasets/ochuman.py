@@ -1,0 +1,49 @@
+"""OCHuman (Zhang et al., Pose2Seg, CVPR 2019): heavily occluded persons with masks and seventeen keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_modules.datasets.coco_persons import MaskedImages, find_split
+from data_modules.transforms import ClipTransform
+from partwise.errors import InputError
+
+#: Published numbers of the pictures with keypoints and masks.
+PUBLISHED = {"pictures": 4731, "persons": 8110, "val pictures": 2500, "test pictures": 2231}
+
+_FILES = ("ochuman_coco_format_{}_range_0.00_1.00", "ochuman_coco_format_{}", "{}")
+
+
+class OCHuman(MaskedImages):
+    """Occluded persons: foreground, person ids and keypoints. A mask-and-keypoint pool, made for evaluation.
+
+    Layout: `images/`, and `ochuman_coco_format_SPLIT_range_0.00_1.00.json` at the root or in `annotations/`, with
+    the splits val and test; "test_range_0.75_1.00" names a subset. Masks overlap; in the map of ids the smaller
+    lies on top. Not every person in a picture is annotated.
+
+    Args:
+        root: folder of the layout.
+        split: "val", "test", the rest of a json's name, or file names of pictures that one of the jsons lists.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None is evaluation, which also takes pictures without persons.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        if not (root / "images").is_dir():
+            raise InputError(
+                f"{root} does not hold OCHuman: images/ is missing; point data.root at the folder with images/ and "
+                "ochuman_coco_format_val_range_0.00_1.00.json"
+            )
+        folder = root / "annotations" if (root / "annotations").is_dir() else root
+        index, ids = find_split(folder, _FILES, split, ("val", "test"), empty=seed is None)
+        super().__init__(root / "images", index, ids, transform, seed=seed, annotations=annotations)

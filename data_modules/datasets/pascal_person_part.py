@@ -1,0 +1,234 @@
+"""Pascal-Person-Part (Chen et al., CVPR 2014; Xia et al., CVPR 2017): people of VOC 2010, their parts and poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from pytorch_lightning.utilities import rank_zero_warn
+
+from data_modules.datasets.class_order import check_order, order_table
+from data_modules.datasets.images import LabelledImages, UInt8, check_size, dense
+from data_modules.datasets.layout import given_ids, no_such_split, read_list
+from data_modules.datasets.pascal_part import match_poses, paint, read_people, read_poses, shows_people
+from data_modules.synthetic import pool
+from data_modules.transforms import ClipTransform, Labels
+from partwise.batches import Annotation, InstanceMap
+from partwise.errors import InputError
+from partwise.labels import (
+    IGNORE,
+    LR_TO_PASCAL_PERSON_PART,
+    PASCAL_PERSON_PART,
+    PASCAL_PERSON_PART_LR,
+    remap_table,
+)
+from partwise.media import read_image, read_labels
+
+#: Published numbers of pictures.
+PUBLISHED = {"train": 1716, "val": 1817}
+
+#: The seven classes in the left/right form where the side is unknown.
+_SIDELESS = remap_table({0: 0, 1: 1, 2: 2})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files lie; None for what is not there.
+
+    Attributes:
+        images: `ID.jpg` of PASCAL VOC 2010.
+        objects: `ID.mat` of PASCAL-Part.
+        maps: `ID.png` with the seven classes, 255 ignored.
+        lists: `train_id.txt` and `val_id.txt`.
+        joints: `ID.mat` with poses.
+    """
+
+    images: Path
+    objects: Path | None
+    maps: Path | None
+    lists: Path | None
+    joints: Path | None
+
+
+class PascalPersonPart(LabelledImages):
+    """Pictures with seven classes and, where PASCAL-Part is there, persons; with poses where these are there.
+
+    Layout: `JPEGImages/ID.jpg`, and at least one of `Annotations_Part/ID.mat` (PASCAL-Part) and
+    `pascal_person_part/pascal_person_part_gt/ID.png` with `pascal_person_part_trainval_list/SPLIT_id.txt` beside it;
+    `PersonJoints/ID.mat` if wanted. With both annotations the PNG decides the part and the .mat the person. Without
+    lists the split "all" is what PASCAL-Part shows persons in.
+
+    Args:
+        root: folder of the layout.
+        split: name of a list, "all" where there are no lists, or the ids themselves ("2008_000652").
+        transform: makes the training or evaluation sample.
+        class_order: of the PNGs: "official", or "bupt" for the repackaging that permutes the classes.
+        seed: of the augmentation; None does none.
+        annotations: also hand out the native ground truth (evaluation).
+    """
+
+    label_set = PASCAL_PERSON_PART
+    needs_objects: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        class_order: str = "official",
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        self.layout, self._official = find_layout(root), order_table(class_order)
+        if self.needs_objects and self.layout.objects is None:
+            raise InputError(
+                f"{root} has no Annotations_Part/, which alone tells left from right; "
+                "add PASCAL-Part's files or set data.form=seven"
+            )
+        ids = split_ids(self.layout, split)
+        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+        if self.layout.maps is not None:
+            check_order([self.layout.maps / f"{name}.png" for name in ids], class_order)
+
+    def picture(self, index: int) -> UInt8:
+        """The picture (H, W, 3), RGB, at its native size."""
+        return read_image(self.layout.images / f"{self.ids[index]}.jpg", upright=False)
+
+    def labels(self, name: str, size: tuple[int, int]) -> Labels:
+        """Parts; persons and keypoints (N, 16, 3) in MPII's order where their files are there.
+
+        With both, row n - 1 of the keypoints is person n; zeros stand for a person without a pose, and poses without a
+        person come last.
+        """
+        sided, found = None, Labels()
+        if self.layout.objects is not None:
+            sided, found["persons"] = paint(read_people(self.layout.objects / f"{name}.mat", size), size)
+        found["parts"] = self.merge(sided, self._map(name, size))
+        if self.layout.joints is not None:
+            poses = read_poses(self.layout.joints / f"{name}.mat")
+            found["keypoints"] = match_poses(poses, found["persons"]) if "persons" in found else poses
+        return found
+
+    def annotation(self, name: str, labels: Labels) -> Annotation:
+        """Parts and, where they are known, persons and part instances."""
+        truth = super().annotation(name, labels)
+        if "persons" in labels:
+            persons = labels["persons"]
+            truth["persons"] = dense(persons, {i: 1 for i in np.unique(persons).tolist() if i})
+            truth["part_instances"] = part_instances(labels)
+        return truth
+
+    def merge(self, sided: UInt8 | None, official: UInt8 | None) -> UInt8:
+        """Class ids (H, W) from PASCAL-Part's ten parts and the PNG's seven classes, where these are there."""
+        if official is not None:
+            return official
+        assert sided is not None
+        return LR_TO_PASCAL_PERSON_PART[sided]
+
+    def _map(self, name: str, size: tuple[int, int]) -> UInt8 | None:
+        """The PNG's seven classes (H, W) by their official ids."""
+        if self.layout.maps is None:
+            return None
+        file = self.layout.maps / f"{name}.png"
+        stored = read_labels(file)
+        PASCAL_PERSON_PART.check(stored, file)
+        check_size(stored, size, file)
+        return self._official[stored]
+
+
+class PascalPersonPartLR(PascalPersonPart):
+    """The same with left and right limbs apart, ten parts, which only PASCAL-Part's .mat files tell.
+
+    With the PNGs beside them, a limb that the two annotations do not agree on is 255.
+    """
+
+    label_set = PASCAL_PERSON_PART_LR
+    needs_objects = True
+
+    def merge(self, sided: UInt8 | None, official: UInt8 | None) -> UInt8:
+        """Ten parts (H, W); see `PascalPersonPart.merge`."""
+        assert sided is not None
+        if official is None:
+            return sided
+        return np.where(LR_TO_PASCAL_PERSON_PART[sided] == official, sided, _SIDELESS[official])
+
+
+def part_instances(labels: Labels) -> InstanceMap:
+    """One instance for each class of each person; a labelled pixel that is nobody's is 255 here, in no instance."""
+    parts, persons = labels["parts"], labels["persons"]
+    owned = np.where((parts > 0) & (persons == 0), IGNORE, parts)
+    codes = np.where((owned > 0) & (owned != IGNORE), persons.astype(np.int64) * 256 + owned, 0)
+    return dense(codes, {code: code % 256 for code in np.unique(codes).tolist() if code})
+
+
+def find_layout(root: Path) -> Layout:
+    """What of Pascal-Person-Part lies in a folder; raises InputError if it is not enough."""
+    images = _first(root, "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
+    objects = _first(root, "Annotations_Part", "trainval/Annotations_Part")
+    maps = _first(root, "pascal_person_part/pascal_person_part_gt", "pascal_person_part_gt")
+    lists = _first(root, "pascal_person_part/pascal_person_part_trainval_list", "pascal_person_part_trainval_list")
+    if images is None or (objects is None and maps is None):
+        what = "JPEGImages/ is" if images is None else "Annotations_Part/ and pascal_person_part_gt/ are"
+        raise InputError(
+            f"{root} does not hold Pascal-Person-Part: {what} missing; point data.root at the folder with VOC 2010's "
+            "JPEGImages/ and PASCAL-Part's Annotations_Part/ or pascal_person_part/"
+        )
+    return Layout(images, objects, maps, lists, _first(root, "PersonJoints"))
+
+
+def split_ids(layout: Layout, split: str | Sequence[str]) -> list[str]:
+    """Ids of a split. Without lists, pictures that show no person are left out, and their number is told.
+
+    Raises:
+        InputError: there is no such split, an id is a number, or no picture is left.
+    """
+    named = split if isinstance(split, str) else None
+    if layout.lists is not None:
+        present = sorted(file.name.removesuffix("_id.txt") for file in layout.lists.glob("*_id.txt"))
+        if named is not None and named not in present:
+            raise no_such_split("Pascal-Person-Part", named, present)
+        return given_ids(split) if named is None else read_list(layout.lists / f"{named}_id.txt")
+    if named not in (None, "all"):
+        raise InputError(
+            f"there is no list of the split {named!r} beside {layout.images}, as pascal_person_part_trainval_list/ is "
+            "missing; add it, or list ids in data.splits"
+        )
+    return _showing_people(layout, _annotated(layout) if named else given_ids(split))
+
+
+def _annotated(layout: Layout) -> list[str]:
+    """Ids of all pictures that have an annotation."""
+    folder, suffix = (layout.maps, ".png") if layout.objects is None else (layout.objects, ".mat")
+    assert folder is not None
+    return sorted(file.stem for file in folder.glob(f"*{suffix}"))
+
+
+def _showing_people(layout: Layout, ids: list[str]) -> list[str]:
+    """The ids whose .mat has a person; without .mat files, all of them."""
+    kept = ids if layout.objects is None else list(_find_people(layout.objects, tuple(ids)))
+    if not kept:
+        raise InputError(f"none of the {len(ids)} pictures asked for in {layout.images} has a person; name others")
+    if len(kept) < len(ids):
+        rank_zero_warn(f"{len(ids) - len(kept)} of {len(ids)} pictures in {layout.images} show no person: left out")
+    return kept
+
+
+@cache  # minutes for all of PASCAL-Part, and every stage asks
+def _find_people(objects: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
+    kept: list[str] = []
+
+    def look(name: str) -> None:
+        if shows_people(objects / f"{name}.mat"):
+            kept.append(name)
+
+    pool.run(look, ids, "looking for people", workers=1)
+    return tuple(kept)
+
+
+def _first(root: Path, *places: str) -> Path | None:
+    return next((root / place for place in places if (root / place).is_dir()), None)

@@ -1,0 +1,182 @@
+"""Sequences of frames: folders of pictures and video files, of which any few consecutive frames can be had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import dropwhile, islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data_modules.datasets.clips import read_clip
+from data_modules.synthetic import pool
+from data_modules.synthetic.cache import cache_folder
+from partwise.errors import InputError
+from partwise.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_video, write_json
+
+UInt8 = npt.NDArray[np.uint8]
+
+#: A search that ends too late is begun anew so many frames earlier.
+_EARLIER = (0, 30, 300)
+
+#: MPEG program streams stamp some frames only; what is guessed for the others differs after a search.
+_GUESSED = (".mpg", ".mpeg")
+
+
+@dataclass(frozen=True)
+class FrameFolder:
+    """A folder of pictures.
+
+    Attributes:
+        name: of the sequence.
+        files: in order.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def label(self, frame: int) -> str:
+        """Name of a frame, for messages and file names."""
+        return f"{self.name}/{self.files[frame].stem}"
+
+    def read(self, first: int, count: int) -> list[UInt8]:
+        """Frames (H, W, 3) RGB, all of one size."""
+        return read_clip(self.files[first : first + count])
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video file.
+
+    Attributes:
+        name: of the sequence.
+        file: the video.
+        stamps: time stamp of each frame; all None where they do not tell the frames apart.
+    """
+
+    name: str
+    file: Path
+    stamps: tuple[int | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def label(self, frame: int) -> str:
+        """Name of a frame, for messages and file names."""
+        return f"{self.name}/{frame:06d}"
+
+    def read(self, first: int, count: int) -> list[UInt8]:
+        """Frames (H, W, 3) RGB; no others are held in memory.
+
+        Decoding begins at the key frame before them. A file that cannot be searched is decoded from its beginning.
+        """
+        frames = self._found(first, count)
+        if frames is None:
+            with open_video(self.file) as video:
+                frames = list(islice(video, first, first + count))
+        if len(frames) < count:
+            raise InputError(f"{self.file} has become shorter since it was indexed; start anew")
+        return frames
+
+    def _found(self, first: int, count: int) -> list[UInt8] | None:
+        """The frames by their time stamps; None if the search does not lead to them."""
+        wanted = self.stamps[first : first + count]
+        start = wanted[0]
+        if start is None:
+            return None
+        with open_video(self.file) as video:
+            for earlier in _EARLIER:
+                goal = self.stamps[max(0, first - earlier)]
+                assert goal is not None
+                with suppress(InputError):  # a search may end where nothing can be decoded
+                    video.seek(goal)
+                    onwards = dropwhile(lambda at: at[0] is None or at[0] < start, video.stamped())
+                    found = list(islice(onwards, len(wanted)))
+                    if [stamp for stamp, _ in found] == list(wanted):
+                        return [frame for _, frame in found]
+        return None
+
+
+Source = FrameFolder | VideoFile
+
+
+def find_sources(base: Path, folder: Path) -> list[Source]:
+    """All folders with pictures and all video files in `folder`, at any depth, by name.
+
+    Hidden files are left out. Names are paths relative to `base`.
+    """
+    sources: list[Source] = []
+    videos: list[Path] = []
+    for place, _, names in os.walk(folder, followlinks=True):
+        at = Path(place)
+        if any(part.startswith(".") for part in at.relative_to(folder).parts):
+            continue
+        files = [at / name for name in names if not name.startswith(".")]
+        pictures = sorted((f for f in files if f.suffix.lower() in IMAGE_SUFFIXES), key=_counted)
+        if pictures:
+            sources.append(FrameFolder(at.relative_to(base).as_posix(), tuple(pictures)))
+        videos += [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    # One process: decoders use all cores themselves.
+    pool.run(_count, [file for file in videos if _recall(file) is None], "counting the frames of videos", workers=1)
+    sources += [VideoFile(file.relative_to(base).as_posix(), file, tuple(frame_stamps(file))) for file in videos]
+    return sorted(sources, key=lambda source: source.name)
+
+
+def frame_stamps(file: Path) -> list[int | None]:
+    """Time stamps of the frames of a video, as the cache folder has them, or by decoding all of it.
+
+    All are None where they do not ascend, or some are missing: then frames have to be counted.
+
+    Raises:
+        InputError: the video cannot be read to its end.
+    """
+    known = _recall(file)
+    return _remember(file) if known is None else known
+
+
+def _count(file: Path) -> None:
+    _remember(file)
+
+
+def _remember(file: Path) -> list[int | None]:
+    with open_video(file) as video:
+        stamps = [stamp for stamp, _ in video.stamped()]
+    known = [stamp for stamp in stamps if stamp is not None]
+    if known != stamps or any(b <= a for a, b in pairwise(known)) or file.suffix.lower() in _GUESSED:
+        stamps = [None] * len(stamps)
+    with suppress(InputError):  # without a cache folder the next run has to count again
+        write_json(_note(file), {"of": _state(file), "stamps": stamps})
+    return stamps
+
+
+def _recall(file: Path) -> list[int | None] | None:
+    """What the cache folder has of a file as it is now."""
+    try:
+        note = json.loads(_note(file).read_bytes())
+        stamps = note["stamps"] if note["of"] == _state(file) else None
+        return list(stamps) if stamps else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note(file: Path) -> Path:
+    key = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:24]
+    return cache_folder() / "videos" / f"{key}.json"
+
+
+def _state(file: Path) -> list[object]:
+    about = file.stat()
+    return [str(file.resolve()), about.st_size, about.st_mtime_ns]
+
+
+def _counted(file: Path) -> tuple[int, str]:
+    """Frames are numbered: the longer number is the larger one."""
+    return len(file.name), file.name

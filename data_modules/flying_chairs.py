@@ -1,0 +1,72 @@
+"""FlyingChairs: what flow networks are trained on first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_modules.base import ParsingDataModule
+from data_modules.datasets.flying_chairs import PUBLISHED, FlyingChairs
+
+
+class FlyingChairsDataModule(ParsingDataModule):
+    """Pairs `frames (B, 2, 3, H, W)` and `flow (B, 2, H, W)`, (dx, dy) pixels from the first frame to the second.
+
+    Training takes random crops at the frames' own size, for resizing would blur the flow; evaluation takes whole
+    frames.
+
+    Args:
+        root: folder with FlyingChairs_release/ and FlyingChairs_train_val.txt; None renders the stand-in.
+        crop: side of the square crop in training, or its (height, width); None takes whole frames.
+        splits: train, val and test: "train", "val", "all", or ids.
+        flip: probability of a horizontal flip in training.
+        synthetic: parameters of the stand-in, see `data_modules.synthetic.flying_chairs.write_flying_chairs`.
+        batch_size: pairs a process and step.
+        num_workers: loader processes.
+        seed: of shuffling, crops and flips.
+    """
+
+    layout = """\
+FlyingChairs_release/data/00001_{img1,img2}.ppm
+FlyingChairs_release/data/00001_flow.flo
+FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
+    published = PUBLISHED
+
+    def __init__(
+        self,
+        *,
+        root: str | Path | None = None,
+        crop: int | Sequence[int] | None = (320, 448),
+        splits: Mapping[str, str | Sequence[str]] | None = None,
+        flip: float = 0.5,
+        synthetic: Mapping[str, Any] | None = None,
+        batch_size: int = 8,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            FlyingChairs.label_set,
+            root=root,
+            splits={"train": "train", "val": "val", "test": "val", **(splits or {})},
+            image_size=(384, 512) if crop is None else crop,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.crop, self.flip = crop, flip
+        self.stand_in_parameters = dict(synthetic or {})
+
+    def make_stand_in(self) -> Path:
+        """Render the stand-in into the cache, or find it there."""
+        from data_modules.synthetic.cache import stand_in
+        from data_modules.synthetic.flying_chairs import write_flying_chairs
+
+        return stand_in(write_flying_chairs, **self.stand_in_parameters)
+
+    def make_dataset(self, root: Path, stage: str) -> FlyingChairs:
+        """The pairs of a stage."""
+        training = stage == "train"
+        return FlyingChairs(
+            root, self.splits[stage], crop=self.crop, flip=self.flip, seed=self.seed if training else None
+        )

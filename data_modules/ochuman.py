@@ -1,0 +1,50 @@
+"""OCHuman: heavily occluded persons, the test bench of the self-supervised loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_modules.datasets.ochuman import PUBLISHED, OCHuman
+from data_modules.stills import StillsDataModule
+from data_modules.transforms import ClipTransform
+from partwise.errors import InputError
+
+
+class OCHumanDataModule(StillsDataModule):
+    """Pictures, foreground, person ids and 17 keypoints; native ground truth for val and test.
+
+    OCHuman has no training split, for it is meant for evaluation. To train on it all the same, name one, such as
+    `splits={"train": "val"}`; it can then serve pose transfer as a mask-and-keypoint pool.
+
+    Args:
+        splits: train, val and test: "val", "test", a subset such as "test_range_0.75_1.00", or file names.
+        options: see `StillsDataModule`. `root` is the folder with images/ and the jsons; `synthetic` are parameters of
+            `data_modules.synthetic.ochuman.write_ochuman`.
+    """
+
+    stages = ("val", "test")
+
+    layout = """\
+images/000001.jpg
+ochuman_coco_format_{val,test}_range_0.00_1.00.json    COCO-style: boxes, 17 keypoints, RLE masks"""
+    published = PUBLISHED
+
+    def __init__(self, *, splits: Mapping[str, str | Sequence[str]] | None = None, **options: Any) -> None:
+        super().__init__(OCHuman.label_set, splits={"test": "test", **(splits or {})}, **options)
+
+    def make_stand_in(self) -> Path:
+        """Render the stand-in into the cache, or find it there."""
+        from data_modules.synthetic.cache import stand_in
+        from data_modules.synthetic.ochuman import write_ochuman
+
+        return stand_in(write_ochuman, **self.stand_in_parameters)
+
+    def read(
+        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
+    ) -> OCHuman:
+        """The reader of a split; in training, of its pictures with somebody in them."""
+        if split == "train":
+            raise InputError("OCHuman has no training split; train on COCOPersons, or name one in data.splits.train")
+        return OCHuman(root, split, transform, seed=seed, annotations=annotations)

@@ -1,0 +1,29 @@
+"""Print the trees and published counts of all DataModules as Markdown, the last part of docs/data.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+
+from partwise import cli
+
+ROOT = Path(__file__).resolve().parents[1] / "experiments"
+
+
+def markdown() -> str:
+    """One section a data config, in alphabetical order."""
+    sections = []
+    with initialize_config_dir(str(ROOT), version_base="1.3"):
+        for file in sorted((ROOT / "data").glob("*.yaml")):
+            cfg = compose("config", overrides=[f"experiment={cli.FROM_CHECKPOINT}", f"data={file.stem}"])
+            module = get_class(cfg.data._target_)
+            counts = ", ".join(f"{count} {what}" for what, count in module.published.items())
+            published = f"\npublished: {counts}\n" if counts else ""
+            sections.append(f"### `{file.stem}`\n\n```\n{module.layout}\n```\n{published}")
+    return "\n".join(sections)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,116 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_modules.datasets.class_order import ORDERS
+from data_modules.doctor import examine, gaps
+from data_modules.pascal_person_part import PascalPersonPartDataModule
+from data_modules.synthetic.pascal_person_part import write_pascal_person_part
+from data_modules.vip import VIPDataModule
+from partwise.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def findings(root):
+    return examine(VIPDataModule(root=root, image_size=64), workers=0).findings
+
+
+def test_clean_data_pass(vip_stand_in):
+    result = examine(VIPDataModule(root=vip_stand_in, image_size=64), workers=0)
+    assert result.findings == []
+    assert result.counts == {"train": 9, "val": 3, "test": 6}
+    assert result.classes[0] > 0.3 * result.classes.total()
+
+
+def _first(root, folder="Images"):
+    return sorted((root / folder).rglob("*.*"))[0]
+
+
+def _truncate(root):
+    file = _first(root)
+    file.write_bytes(file.read_bytes()[:400])
+
+
+def _label(value, size=(96, 128)):
+    def damage(root):
+        Image.fromarray(np.full(size, value, np.uint8)).save(_first(root, "Annotations/Category_ids"))
+
+    return damage
+
+
+def _drop_row(root):
+    file = root / "lists" / "train_id.txt"
+    rows = file.read_text().splitlines()
+    file.write_text("\n".join([rows[0], *rows[2:]]))
+
+
+FAULTS = {
+    "missing file": (lambda root: _first(root).unlink(), "000000000001.jpg"),
+    "missing annotation": (lambda root: _first(root, "Annotations/Human_ids").unlink(), "Human_ids"),
+    "gap": (_drop_row, "frames between 1 and 7 are missing"),
+    "wrong size": (_label(0, (5, 7)), "7x5"),
+    "label out of range": (_label(37), "label 37"),
+    "truncated image": (_truncate, "cut short"),
+    "empty list": (lambda root: (root / "lists/val_id.txt").write_text(""), "val_id.txt lists no frame"),
+    "missing list": (lambda root: (root / "lists/test_id.txt").unlink(), "test_id.txt is missing"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_planted_fault_is_one_line(fault, vip_copy):
+    damage, message = FAULTS[fault]
+    if fault == "gap":  # three frames a video are too few to say what is usual
+        from data_modules.synthetic.vip import write_vip
+
+        vip_copy = vip_copy.parent / "longer"
+        vip_copy.mkdir()
+        videos = {"train": 1, "val": 1, "test": 1}
+        write_vip(vip_copy, videos=videos, frames_per_video=16, size=(96, 128), annotate_every=3, adjacent=0, workers=1)
+    damage(vip_copy)
+    found = findings(vip_copy)
+    assert len(found) == 1, found
+    assert message in found[0]
+    assert "\n" not in found[0]
+
+
+def test_a_swapped_class_order_is_found(tmp_path):
+    write_pascal_person_part(tmp_path, images={"train": 8, "val": 4}, size=(96, 96), workers=1)
+    swapped = np.argsort(ORDERS["bupt"][:7])
+    for file in (tmp_path / "pascal_person_part" / "pascal_person_part_gt").glob("*.png"):
+        parts = np.asarray(Image.open(file))
+        Image.fromarray(np.where(parts < 7, swapped[np.minimum(parts, 6)], parts).astype(np.uint8)).save(file)
+    found = examine(PascalPersonPartDataModule(root=tmp_path, image_size=64), workers=0).findings
+    assert any("data.class_order=bupt" in line for line in found)
+
+
+def test_a_wrong_root_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"data\.root"):
+        VIPDataModule(root=tmp_path / "nowhere")
+
+
+def test_gaps_are_measured_by_the_usual_distance():
+    assert list(gaps(["a/1", "a/26", "a/51", "b/3", "b/4", "b/5"])) == []
+    found = list(gaps(["a/1", "a/26", "a/76", "a/101"]))
+    assert found == ["a: frames between 26 and 76 are missing (every 25 elsewhere)"]
+    assert list(gaps(["0001", "0009"])) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["env"], 0, "nothing found wrong"),
+        (["data=vip", "data.root=/nowhere"], 1, "data.root=/nowhere is not a folder"),
+        ([], 0, "doctor.py"),
+    ],
+)
+def test_the_command(arguments, status, says):
+    command = [sys.executable, "scripts/doctor.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
