@@ -9,16 +9,25 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from data_modules.datasets.vip import read_list
+from data_modules.synthetic.ccp import write_ccp
+from partwise.media import VideoWriter
 
 ROOT = Path(__file__).parents[1]
 TINY = [
     "experiment=parsing_rcnn_vip", "image_size=64", "model.network.width=16", "model.network.box_width=32",
     "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
     "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
+]  # fmt: skip
+
+TINY_DENSE = [
+    "experiment=deeplab_ccp", "image_size=[64,48]", "model.network.width=16", "trainer.max_epochs=3",
+    "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=3", "trainer.check_val_every_n_epoch=1",
+    "trainer.precision=32-true",
 ]  # fmt: skip
 
 
@@ -33,8 +42,32 @@ def run_py(*arguments):
 
 
 def only_run(outputs):
-    (folder,) = (outputs / "parsing_rcnn_vip").iterdir()
+    (folder,) = outputs.glob("*/*")
     return folder
+
+
+def killed_and_resumed(arguments, outputs):
+    """A run's folder, killed behind its first checkpoint and then resumed to its end."""
+    command = [sys.executable, str(ROOT / "run.py"), *arguments, f"outputs={outputs}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(outputs.glob("*/*/checkpoints/last.ckpt")):
+        assert process.poll() is None, "it ended before its first checkpoint"
+        time.sleep(0.02)
+    time.sleep(0.3)  # into some later step, perhaps into the writing of a checkpoint
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    folder = only_run(outputs)
+    assert json.loads((folder / "run.json").read_text())["status"] == "running"
+    run_py(*arguments, f"outputs={outputs}", "resume=auto")
+    assert only_run(outputs) == folder  # it went on in its own folder
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+    return folder
+
+
+def equal_weights(folder, other):
+    one, two = (torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in (folder, other))
+    assert one["global_step"] == two["global_step"]
+    return all(torch.equal(value, two["state_dict"][name]) for name, value in one["state_dict"].items())
 
 
 @pytest.fixture(scope="module")
@@ -86,30 +119,43 @@ def test_two_processes_train_without_unused_parameters(vip_stand_in, tmp_path):
 
 def test_killed_and_resumed_it_ends_with_the_same_weights(vip_stand_in, tmp_path):
     arguments = [*TINY, "trainer.max_epochs=3", "checkpoint_every=1", f"data.root={vip_stand_in}"]
-    command = [sys.executable, str(ROOT / "run.py"), *arguments, f"outputs={tmp_path / 'killed'}"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list((tmp_path / "killed").glob("*/*/checkpoints/last.ckpt")):
-        assert process.poll() is None, "it ended before its first checkpoint"
-        time.sleep(0.02)
-    time.sleep(0.3)  # into some later step, perhaps into the writing of a checkpoint
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    folder = only_run(tmp_path / "killed")
-    assert json.loads((folder / "run.json").read_text())["status"] == "running"
-    run_py(*arguments, f"outputs={tmp_path / 'killed'}", "resume=auto")
-    assert only_run(tmp_path / "killed") == folder  # it went on in its own folder
-    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+    folder = killed_and_resumed(arguments, tmp_path / "killed")
     run_py(*arguments, f"outputs={tmp_path / 'whole'}")
-    resumed, whole = (
-        torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in (folder, only_run(tmp_path / "whole"))
-    )
-    assert resumed["global_step"] == whole["global_step"]
-    assert all(torch.equal(value, resumed["state_dict"][name]) for name, value in whole["state_dict"].items())
+    whole = only_run(tmp_path / "whole")
+    assert equal_weights(folder, whole)
     with (folder / "metrics.csv").open() as rows:
         steps = [int(row["step"]) for row in csv.DictReader(rows) if row["train/loss"]]
     assert steps == sorted(set(steps))
     # The Trainer logs a step after its checkpoint: a kill in between costs that one row, never more.
-    assert len(set(range(whole["global_step"])) - set(steps)) <= 1
+    last = torch.load(whole / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert len(set(range(last)) - set(steps)) <= 1
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ccp")
+    write_ccp(root, photos=11, size=(96, 64), workers=1)
+    return root
+
+
+def test_a_dense_parser_with_averaged_weights_resumes_scores_and_parses(photos, tmp_path):
+    arguments = [*TINY_DENSE, f"data.root={photos}", "checkpoint_every=1"]
+    folder = killed_and_resumed(arguments, tmp_path / "killed")
+    run_py(*arguments, f"outputs={tmp_path / 'whole'}")
+    assert equal_weights(folder, only_run(tmp_path / "whole"))
+    ckpt = f"ckpt={folder / 'checkpoints/last.ckpt'}"
+    views = "testing.views={scales:[0.75,1.0],flip:true}"
+    run_py("task=test", ckpt, f"data.test_root={photos}", views, f"outputs={tmp_path / 'test'}", "data.num_workers=0")
+    figures = json.loads((only_run(tmp_path / "test") / "metrics.json").read_text())
+    assert {"test/miou", "test/fg_accuracy", "test/iou_hair"} <= figures.keys()
+    assert "test/human_ap_50" not in figures
+    video = tmp_path / "walk.mp4"
+    with VideoWriter(video, fps=5, size=(96, 128)) as writer:
+        for n in range(3):
+            writer.write(np.full((96, 128, 3), 80 * n, np.uint8))
+    sizes = ["testing.size=[96,128]", "testing.smoothing=0.5"]
+    run_py("task=predict", ckpt, f"input={video}", f"output={tmp_path / 'parsed'}", views, *sizes)
+    assert len(list((tmp_path / "parsed" / "parts").glob("*.png"))) == 3
 
 
 def test_predict_needs_the_checkpoint_alone(trained, vip_stand_in, tmp_path):
