@@ -27,6 +27,7 @@ def main() -> None:
     with cli.one_line_errors():
         sweep = sweeps.read_sweep(arguments.sweep)
         outputs = (arguments.outputs or Path("outputs") / "sweeps" / sweep.name).absolute()
+        overrides = [override for override in overrides if override != "--"]
         failed = sweeps.run_sweep(sweep, outputs, overrides, arguments.jobs)
         sweeps.write_csv(sweep, outputs, outputs / "results.csv")
         metrics = [sweep.metric, *arguments.metrics]
