@@ -69,11 +69,14 @@ class LabelSet:
             parts: (H, W) ids.
             where: the file the map was read from, named in the message.
         """
-        seen = np.flatnonzero(np.bincount(parts.ravel(), minlength=256))
-        unknown = seen[(seen >= self.num_classes) & (seen != IGNORE)]
-        if unknown.size:
+        # Two passes of a maximum: a histogram would take as long as decoding the map.
+        highest = parts.max(initial=0)
+        if highest == IGNORE:
+            highest = np.where(parts == IGNORE, 0, parts).max()
+        if parts.min(initial=0) < 0 or highest >= self.num_classes:
+            unknown = next(i for i in np.unique(parts).tolist() if i != IGNORE and not 0 <= i < self.num_classes)
             raise InputError(
-                f"label {unknown[0]} in {where} is not one of {self.name}'s 0..{self.num_classes - 1} (255 = ignored);"
+                f"label {unknown} in {where} is not one of {self.name}'s 0..{self.num_classes - 1} (255 = ignored);"
                 " check that the file belongs to this dataset or remap it"
             )
 
