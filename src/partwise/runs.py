@@ -158,7 +158,7 @@ def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
     """A run goes on with the model and data that it began with; epochs, devices and loggers may change."""
     saved = plain(OmegaConf.load(run.folder / "config.yaml"))  # type: ignore[arg-type]
     fixed = ("model", "image_size", "seed", "profile", "data.")
-    free = ("data.root", "data.num_workers")  # a moved folder, another machine
+    free = ("data.root", "data.num_workers", "model.schedule.epochs")  # a moved folder, another machine, more epochs
     changed = [d for d in differences(saved, plain(cfg)) if d.startswith(fixed) and not d.startswith(free)]
     if changed:
         raise InputError(f"run {run.id} cannot go on with {'; '.join(changed)}: repeat its own overrides")
