@@ -37,9 +37,9 @@ def main() -> None:
             axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [f"{x:g}" for x in counts])
-    axes.set(xlabel=options.label, ylabel="percent", ylim=(0, 100), title=options.title)
+    axes.set(xlabel=options.label, ylabel="percent", ylim=(0, 118), title=options.title)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")
     figure.savefig(options.out, dpi=120)
     print(options.out)
 
