@@ -22,6 +22,7 @@ def read_mat(file: Path, name: str) -> Any:
         content = scipy.io.loadmat(str(file), squeeze_me=True, struct_as_record=False)
     except FileNotFoundError as error:
         raise InputError(f"{file} is missing; every picture needs its labels") from error
+    # scipy raises NotImplementedError for MATLAB 7.3 files, which are HDF5.
     except (MatReadError, ValueError, TypeError, OSError, NotImplementedError, zlib.error) as error:
         raise InputError(f"{file} is damaged or no MATLAB file ({error}); copy or download it again") from error
     if name not in content:
