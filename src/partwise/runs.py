@@ -139,7 +139,9 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
             _refuse_other_config(run, cfg)
         else:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin, **facts())
+            overrides = list(HydraConfig.get().overrides.task)
+            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
+                       overrides=overrides, **facts())  # fmt: skip
         run.record(status="running", pid=os.getpid())
         run.say(banner(run, cfg.name, cfg.profile if training else None, origin, _changes(cfg)))
     return run

@@ -120,8 +120,8 @@ class ParsingMetric(Metric):
         return parsing_figures(self.confusion)
 
 
-class IndexedParsingMetric(ShardMetric):
-    """`parsing_figures` of all images seen, each counted once however many ranks or updates saw it.
+class IndexedConfusion(ShardMetric):
+    """The confusion matrix of all images seen, each counted once however many ranks or updates saw it.
 
     Keeps one confusion matrix an image: 3 KB at 20 classes.
 
@@ -152,10 +152,18 @@ class IndexedParsingMetric(ShardMetric):
             self.append("confusions", confusion[None])
             self.append("index", torch.tensor([i]))
 
+    def compute(self) -> Any:
+        """(C, C) int64 so far, rows = ground truth; collective over ranks."""
+        first = first_visits(self.gathered("index"))
+        return torch.from_numpy(self.gathered("confusions")[first].sum(0))
+
+
+class IndexedParsingMetric(IndexedConfusion):
+    """`parsing_figures` of all images seen, each counted once; see `IndexedConfusion`."""
+
     def compute(self) -> ParsingFigures:
         """The figures so far; collective over ranks."""
-        first = first_visits(self.gathered("index"))
-        return parsing_figures(torch.from_numpy(self.gathered("confusions")[first].sum(0)))
+        return parsing_figures(super().compute())
 
 
 def _precise(confusion: Tensor) -> Tensor:

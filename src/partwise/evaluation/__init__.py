@@ -1,0 +1,1 @@
+"""From files to figures: one module a protocol, equal to its benchmark's own evaluator; no model."""

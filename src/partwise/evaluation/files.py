@@ -1,0 +1,142 @@
+"""What all protocols share: finding and reading label maps, and working on many of them at once.
+
+Nothing here imports torch, so that protocols that need none start at once.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress
+
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+from partwise.media import read_labels
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Images that take as long as starting a process.
+_WORTH_A_PROCESS = 8
+
+#: Folders of pictures for people that lie beside the maps.
+_PICTURES = frozenset({"color"})
+
+
+def label_files(folder: Path, what: str) -> dict[str, Path]:
+    """All PNGs below a folder by their relative names, in order.
+
+    Args:
+        folder: searched at any depth; hidden files and folders of coloured pictures are left out.
+        what: the maps' role, named in messages.
+
+    Raises:
+        InputError: there is no such folder, or no PNG in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} ({what}) is not a folder; name the folder with its label PNGs")
+    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*.png"))}
+    files = {name: file for name, file in files.items() if not _aside(name)}
+    if not files:
+        raise InputError(f"{folder} ({what}) holds no PNG; it should hold one label map an image")
+    return files
+
+
+def paired(truths: dict[str, Path], preds: dict[str, Path], folder: Path) -> list[tuple[Path, Path]]:
+    """Ground truth and prediction of every image.
+
+    Args:
+        truths: maps by name.
+        preds: maps by the same names.
+        folder: of the predictions, named in messages.
+
+    Raises:
+        InputError: a map has no counterpart.
+    """
+    for name in truths:
+        if name not in preds:
+            raise InputError(f"{folder / name} is missing; every image of the ground truth needs a prediction")
+    for name, file in preds.items():
+        if name not in truths:
+            raise InputError(f"{file} has no ground truth; remove it, or check that both folders are of one split")
+    return [(truths[name], preds[name]) for name in truths]
+
+
+def read_parts(file: Path, label_set: LabelSet, like: npt.NDArray[np.integer] | None = None) -> npt.NDArray[np.uint8]:
+    """A part map (H, W), checked.
+
+    Args:
+        file: the PNG.
+        label_set: that its labels belong to; 255 is allowed too.
+        like: a map whose size it must have.
+
+    Raises:
+        InputError: it cannot be read, holds another label, or has another size.
+    """
+    parts = read_labels(file)
+    if like is not None:
+        check_size(parts, like.shape, file)
+    label_set.check(parts, file)
+    return parts
+
+
+def check_size(ids: npt.NDArray[np.integer], size: Sequence[int], file: Path) -> None:
+    """Raise InputError if the map (H, W) of `file` has not its ground truth's size (H, W)."""
+    if ids.shape != tuple(size):
+        raise InputError(
+            f"{file} is {ids.shape[1]}x{ids.shape[0]} but its ground truth is {size[1]}x{size[0]}; "
+            "write predictions at the image's own size"
+        )
+
+
+def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None, title: str) -> Iterator[Result]:
+    """Results of `work` on every item, in order, from several processes if they pay, under a progress bar.
+
+    Args:
+        work: a function of a module, or a partial of one (processes find it by name).
+        items: what it is called with.
+        workers: processes at most; None takes one a core, 1 works in this process.
+        title: of the bar.
+    """
+    workers = min(workers or os.cpu_count() or 1, len(items) // _WORTH_A_PROCESS)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        if workers <= 1:
+            yield from progress.track(map(work, items), total=len(items), description=title)
+            return
+        with ProcessPoolExecutor(workers, mp_context=_context(work)) as pool:
+            chunk = max(1, min(16, len(items) // (4 * workers)))
+            results = pool.map(work, items, chunksize=chunk)
+            yield from progress.track(results, total=len(items), description=title)
+
+
+def defined(value: float) -> float | None:
+    """An undefined figure, NaN, as JSON has it."""
+    return None if math.isnan(value) else float(value)
+
+
+def _context(work: Callable[..., Any]) -> BaseContext:
+    """Processes that import the work's module once for all of them.
+
+    Not forked from this one: a copy of a process whose OpenMP threads have run waits for them for ever.
+    """
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([getattr(work, "func", work).__module__])
+    return context
+
+
+def _aside(name: str) -> bool:
+    folders = name.split("/")[:-1]
+    return name.rpartition("/")[2].startswith(".") or any(f in _PICTURES or f.startswith(".") for f in folders)
