@@ -78,30 +78,35 @@ class ClipTransform:
         box = self.place(frames[0].shape[:2], self.size)
         clip = {"frames": torch.stack([box.place(frame).permute(2, 0, 1) for frame in frames])}
         if "parts" in labels:
-            clip["parts"] = box.place(labels["parts"], labels=True, fill=IGNORE).long()
+            clip["parts"] = box.place(labels["parts"], labels=True, fill=IGNORE)
         if "persons" in labels:
-            clip["instances"] = box.place(labels["persons"], labels=True).long()
+            clip["instances"] = box.place(labels["persons"], labels=True)
         if "keypoints" in labels:
             clip["keypoints"] = _on_canvas(labels["keypoints"], box)
         if rng is not None and rng.random() < self.flip:
             clip = hflip(clip, self.label_set, self.keypoint_pairs)
-        return clip
+        # Last: flips of single bytes are faster.
+        return clip | {name: clip[name].long() for name in ("parts", "instances") if name in clip}
 
     def _augmented(self, frames: Sequence[Any], labels: Labels, seed: int) -> tuple[list[Any], Labels]:
         assert self.augment is not None
         self.augment.set_random_seed(seed)  # albumentations ignores numpy's and python's seeds
-        masks = [labels[name] for name in ("parts", "persons") if name in labels]
-        points = labels.get("keypoints", np.zeros((0, 0, 3), np.float32))
-        out = self.augment(
-            images=np.stack(frames), keypoints=points[..., :2].reshape(-1, 2), **({"masks": masks} if masks else {})
-        )
-        moved: Labels = {}
-        if masks:
-            moved |= zip((n for n in ("parts", "persons") if n in labels), out["masks"], strict=True)  # type: ignore
+        names = [name for name in ("parts", "persons") if name in labels]
+        # albumentations goes a longer way with several images, and with keypoints even if there are none.
+        given: dict[str, Any] = {"images": np.stack(frames)} if len(frames) > 1 else {"image": frames[0]}
+        if names:
+            given["masks"] = [labels[name] for name in names]
         if "keypoints" in labels:
+            given["keypoints"] = labels["keypoints"][..., :2].reshape(-1, 2)
+        out = self.augment(**given)
+        moved: Labels = {}
+        if names:
+            moved |= zip(names, out["masks"], strict=True)  # type: ignore[typeddict-item]
+        if "keypoints" in labels:
+            points = labels["keypoints"]
             places = np.asarray(out["keypoints"], np.float32).reshape(*points.shape[:2], 2)
             moved["keypoints"] = np.concatenate([places, points[..., 2:]], -1)
-        return list(out["images"]), moved
+        return list(out["images"]) if len(frames) > 1 else [out["image"]], moved
 
 
 def _on_canvas(keypoints: npt.NDArray[np.float32], box: Letterbox) -> Tensor:

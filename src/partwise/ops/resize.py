@@ -59,13 +59,19 @@ class Letterbox:
         Returns:
             (*canvas) or (*canvas, C) tensor of x's dtype.
         """
-        if x.shape[:2] != (self.height, self.width):
-            # Bilinear skips pixels when it shrinks by more than two, so area averaging takes over.
-            mixing = cv2.INTER_AREA if self.height < x.shape[0] else cv2.INTER_LINEAR
-            x = cv2.resize(x, (self.width, self.height), interpolation=cv2.INTER_NEAREST if labels else mixing)
-        bottom, right = self.canvas[0] - self.top - self.height, self.canvas[1] - self.left - self.width
-        padding = [(self.top, bottom), (self.left, right)] + [(0, 0)] * (x.ndim - 2)
-        return torch.from_numpy(np.pad(x, padding, constant_values=fill))
+        placed = np.full((*self.canvas, *x.shape[2:]), fill, x.dtype)
+        window = placed[self.top : self.top + self.height, self.left : self.left + self.width]
+        if x.shape[:2] == (self.height, self.width):
+            window[:] = x
+        elif labels:
+            window[:] = cv2.resize(x, (self.width, self.height), interpolation=cv2.INTER_NEAREST)
+        else:
+            whole = int(min(x.shape[0] / self.height, x.shape[1] / self.width))
+            if whole > 1:  # bilinear alone skips pixels here; averaging by a whole factor is the fast case of area
+                smaller = round(x.shape[1] / whole), round(x.shape[0] / whole)
+                x = cv2.resize(x, smaller, interpolation=cv2.INTER_AREA)
+            window[:] = cv2.resize(x, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(placed)
 
     def place_points(self, points: Tensor) -> Tensor:
         """(..., 2) x, y of the native image -> of the canvas; pixel centres are integers in both."""
