@@ -22,6 +22,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import roi_align
 
 from partwise.batches import Parsing
+from partwise.errors import InputError
 from partwise.nn.deeplab import (
     REFERENCE_SIZE,
     STRIDE,
@@ -29,11 +30,12 @@ from partwise.nn.deeplab import (
     ParsingBranch,
     conv_relu,
     dilations,
+    most_probable,
     parsing_loss,
     small,
 )
 from partwise.ops.instances import boxes_of, join_parts, join_persons
-from partwise.ops.resize import Letterbox
+from partwise.ops.resize import Letterbox, canvas_size
 
 ANCHOR_SCALES = (32, 64, 128, 256, 384)  # for REFERENCE_SIZE pixels; scaled with the input
 ANCHOR_RATIOS = (2.0, 4 / 3, 1.0)  # height / width, as torchvision wants them
@@ -108,13 +110,19 @@ class ParsingHeads(nn.Module):
     Args:
         num_classes: part classes, background included.
         in_channels: channels of the feature.
-        image_size: side of the square input; anchors, and with them the numbers of proposals, scale with it.
+        image_size: side of the input, or its (height, width); anchors, and with them the numbers of proposals, scale
+            with its longer side.
         box_width: width of the box head's two layers.
         rois: proposals of an image that the heads train on.
     """
 
     def __init__(
-        self, num_classes: int, in_channels: int = 256, image_size: int = 512, box_width: int = 1024, rois: int = 128
+        self,
+        num_classes: int,
+        in_channels: int = 256,
+        image_size: int | Sequence[int] = 512,
+        box_width: int = 1024,
+        rois: int = 128,
     ) -> None:
         super().__init__()
         self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
@@ -127,7 +135,7 @@ class ParsingHeads(nn.Module):
             mask_roi_pool=RoIPool(14), mask_head=MaskHead(in_channels, in_channels), mask_predictor=nn.Identity(),
         )  # fmt: skip
 
-    def losses(self, feature: Tensor, parts: Tensor, instances: Tensor) -> dict[str, Tensor]:
+    def losses(self, feature: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
         """The six losses of ATEN Eq. 7 (and the RPN's box loss, which the equation leaves out), unit weights.
 
         Args:
@@ -135,6 +143,11 @@ class ParsingHeads(nn.Module):
             parts: (B, H, W) int64, 255 ignored.
             instances: (B, H, W) int64 person ids.
         """
+        if instances is None:
+            raise InputError(
+                "persons are to be parsed but the data have none; set model.network.persons=false and "
+                "model.instances=false, or take vip or pascal_person_part, which have them"
+            )
         size = (parts.shape[-2], parts.shape[-1])
         targets = [_detection_target(ids) for ids in instances]
         images = ImageList(parts.unsqueeze(1), [size] * len(parts))
@@ -164,12 +177,46 @@ class ParsingHeads(nn.Module):
         return [_join(*pair) for pair in zip(logits.float().softmax(1), detections, letterboxes, strict=True)]
 
 
+class DenseHeads(nn.Module):
+    """The parsing branch alone, where there are no persons to tell apart.
+
+    Args:
+        num_classes: part classes, background included.
+        in_channels: channels of the feature.
+        image_size: side of the input in pixels, or its (height, width).
+    """
+
+    def __init__(self, num_classes: int, in_channels: int = 256, image_size: int | Sequence[int] = 512) -> None:
+        super().__init__()
+        self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
+
+    def losses(self, feature: Tensor, parts: Tensor, instances: Tensor | None = None) -> dict[str, Tensor]:
+        """Cross-entropy of features (B, C, H/4, W/4) against parts (B, H, W), 255 ignored."""
+        return {"parsing": parsing_loss(self.parsing(feature), parts)}
+
+    def parse(self, feature: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parts of each image at its native size."""
+        canvas = (feature.shape[-2] * STRIDE, feature.shape[-1] * STRIDE)
+        logits = F.interpolate(self.parsing(feature), canvas, mode="bilinear", align_corners=False)
+        return most_probable(logits.float().softmax(1), letterboxes)
+
+
+def make_heads(
+    num_classes: int, width: int, image_size: int | Sequence[int], persons: bool, box_width: int, rois: int
+) -> ParsingHeads | DenseHeads:
+    """N_parse on a feature of `width` channels, with or without persons."""
+    if not persons:
+        return DenseHeads(num_classes, width, image_size)
+    return ParsingHeads(num_classes, width, image_size, box_width, rois)
+
+
 class ParsingRCNN(nn.Module):
     """ATEN's frame-level model: the DeepLabv3+ feature and `ParsingHeads` on it.
 
     Args:
         num_classes: part classes, background included.
-        image_size: side of the square input in pixels, a multiple of 16.
+        image_size: side of the input in pixels, or its (height, width); multiples of 16.
+        persons: also find persons and part instances; False leaves the parsing branch alone (DAVIS).
         backbone: name of a timm ResNet.
         pretrained: start from timm's ImageNet weights and freeze their batch-norm statistics.
         width: channels of the feature.
@@ -181,7 +228,8 @@ class ParsingRCNN(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        image_size: int = 512,
+        image_size: int | Sequence[int] = 512,
+        persons: bool = True,
         backbone: str = "resnet50",
         pretrained: bool = True,
         width: int = 256,
@@ -191,9 +239,9 @@ class ParsingRCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
-        self.heads = ParsingHeads(num_classes, width, image_size, box_width, rois)
+        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois)
 
-    def losses(self, images: Tensor, parts: Tensor, instances: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, parts: Tensor, instances: Tensor | None = None) -> dict[str, Tensor]:
         """Training losses of images (B, 3, H, W) in [0, 1]; see `ParsingHeads.losses`."""
         return self.heads.losses(self.feature(images), parts, instances)
 
@@ -202,8 +250,8 @@ class ParsingRCNN(nn.Module):
         return self.heads.parse(self.feature(images), letterboxes)
 
 
-def _region_proposals(in_channels: int, image_size: int) -> RegionProposalNetwork:
-    scale = image_size / REFERENCE_SIZE
+def _region_proposals(in_channels: int, image_size: int | Sequence[int]) -> RegionProposalNetwork:
+    scale = max(canvas_size(image_size)) / REFERENCE_SIZE
     area = scale**2  # anchors grow with the area, so the numbers of proposals do
     sizes = tuple(s * scale for s in ANCHOR_SCALES)
     rpn = RegionProposalNetwork(

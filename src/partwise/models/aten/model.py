@@ -1,0 +1,158 @@
+"""Adaptive Temporal Encoding Network for Video Instance-level Human Parsing (Zhou et al., ACM MM 2018).
+
+| paper            | here            | shape, H x W the input's                                            |
+|------------------|-----------------|---------------------------------------------------------------------|
+| I                | image           | (B, 3, H, W) in [0, 1]                                              |
+| N_feat, F_k      | feature         | (B, C, H/4, W/4) of a key frame                                     |
+| F (FlowNet)      | flow            | module; M (B, 2, H/4, W/4) in feature pixels, S (B, C, H/4, W/4)    |
+| M_{i->j}         | M               | from pixel p of frame i to p + M[p] of frame j                      |
+| W                | warp            | bilinear sampling, zeros outside                                    |
+| eps, convGRU     | encoder         | (p + 1) x (B, C, H/4, W/4) -> (B, C, H/4, W/4)                      |
+| F-bar_k          | encoded         | (B, C, H/4, W/4)                                                    |
+| N_parse          | heads           | feature -> parts, persons, part instances                           |
+| l, p             | key_interval, encoding_range | frames from key to key; key frames beside the current |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from partwise.batches import Parsing
+from partwise.models.aten.inference import stream_features
+from partwise.nn.conv_gru import ConvGRU, ConvLSTM, Mean
+from partwise.nn.deeplab import STRIDE, DeepLabFeature
+from partwise.nn.flownet import FLOW_UNIT, FlowNetS
+from partwise.nn.parsing_rcnn import make_heads
+from partwise.ops.flow import warp
+from partwise.ops.resize import Letterbox
+
+ENCODERS: dict[str, Callable[[int], nn.Module]] = {"gru": ConvGRU, "lstm": ConvLSTM, "mean": lambda channels: Mean()}
+
+
+class ScaledFlow(nn.Module):
+    """FlowNet-S with a scale map beside the flow (section 4.2).
+
+    Args:
+        channels: C of the features to scale.
+        unit: feature pixels that a predicted 1 stands for. FlowNet-S tells a twentieth of input pixels, hence
+            20 / 4; the release takes 20, as if the feature had the input's size.
+        width: multiplier of FlowNet-S's channels.
+    """
+
+    def __init__(self, channels: int, unit: float = FLOW_UNIT / STRIDE, width: float = 1.0) -> None:
+        super().__init__()
+        self.net, self.unit = FlowNetS(width), unit
+        self.scale = nn.Conv2d(self.net.top_channels, channels, 1)
+        nn.init.zeros_(self.scale.weight)
+        assert self.scale.bias is not None
+        nn.init.ones_(self.scale.bias)
+        self.scale.bias.requires_grad_(False)
+
+    def forward(self, target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) -> M (B, 2, H/4, W/4) from target to source in feature pixels, S (B, C, H/4, W/4)."""
+        flows, top = self.net(target, source)
+        return self.unit * flows[0], self.scale(top)
+
+
+class ATEN(nn.Module):
+    """Key frames' features, encoded over time and carried to the frames between them.
+
+    Args:
+        num_classes: part classes, background included.
+        image_size: side of the input in pixels, or its (height, width); multiples of 64.
+        key_interval: l, frames from key to key.
+        encoding_range: p, key frames beside the current one.
+        encoder: "gru", or what stands in for it in the ablations.
+        align: warp the other key frames to the current one before they are encoded.
+        centred: key frames in the middle of their segments, as the paper has them; else the first ones, so that no
+            frame waits for later ones.
+        persons: also find persons and part instances; False leaves the parsing branch alone (DAVIS).
+        flow_unit: see `ScaledFlow`.
+        flow_width: multiplier of FlowNet-S's channels.
+        backbone: see `ParsingRCNN`, as for the rest.
+        pretrained: start from ImageNet weights.
+        width: channels of the feature.
+        box_width: width of the box head.
+        rois: proposals of an image that the heads train on.
+        backbone_multiplier: of the backbone's widths.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int | Sequence[int] = 512,
+        key_interval: int = 3,
+        encoding_range: int = 2,
+        encoder: Literal["gru", "lstm", "mean"] = "gru",
+        align: bool = True,
+        centred: bool = True,
+        persons: bool = True,
+        flow_unit: float = FLOW_UNIT / STRIDE,
+        flow_width: float = 1.0,
+        backbone: str = "resnet50",
+        pretrained: bool = True,
+        width: int = 256,
+        box_width: int = 1024,
+        rois: int = 128,
+        backbone_multiplier: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.key_interval, self.encoding_range = key_interval, encoding_range
+        self.align, self.centred = align, centred
+        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
+        self.flow = ScaledFlow(width, flow_unit, flow_width)
+        # A single key frame is its own encoding: no unit has anything to remember.
+        self.encoder: nn.Module = ENCODERS[encoder](width) if encoding_range else Mean()
+        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois)
+
+    def encode(self, features: Sequence[Tensor], images: Sequence[Tensor]) -> Tensor:
+        """F-bar_k of the current key frame (Eqs. 1, 3, 4).
+
+        Args:
+            features: F of p + 1 key frames (B, C, H/4, W/4), farthest first and the current one last.
+            images: I of the same frames (B, 3, H, W).
+        """
+        *others, current = features
+        if self.align and others:
+            others = [self.propagate(f, images[-1], i) for f, i in zip(others, images, strict=False)]  # Eq. 3
+        encoded: Tensor = self.encoder([*others, current])  # Eq. 4
+        return encoded
+
+    def propagate(self, feature: Tensor, target: Tensor, source: Tensor) -> Tensor:
+        """A feature (B, C, H/4, W/4) of the source image carried to the target image (B, 3, H, W) (Eqs. 2, 6)."""
+        M, S = self.flow(target, source)
+        return warp(feature, M.to(feature.dtype)) * S
+
+    def forward(self, frames: Tensor, offsets: Tensor) -> Tensor:
+        """The feature of the last frame of each clip, the target.
+
+        Args:
+            frames: (B, p + 2, 3, H, W): key frames, farthest first, the current one last, then the target.
+            offsets: (B, p + 2) frames from the target to each.
+
+        Returns:
+            (B, C, H/4, W/4). Where the target is the current key frame its encoding itself; the flow is computed
+            there too, so that every parameter takes part in every step (which DDP asks for).
+        """
+        *keys, target = frames.unbind(1)
+        features = self.feature(torch.cat(keys)).chunk(len(keys))  # N_feat, never on the target
+        encoded = self.encode(features, keys)
+        propagated = self.propagate(encoded, target, keys[-1])
+        is_key = (offsets[:, -2] == 0).view(-1, 1, 1, 1)
+        return torch.where(is_key, encoded + 0 * propagated, propagated)
+
+    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
+        """Training losses of clips (Eq. 7); see `forward` and the heads' `losses`."""
+        return self.heads.losses(self(frames, offsets), parts, instances)
+
+    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse the last frame of each clip at its native size."""
+        return self.heads.parse(self(frames, offsets), letterboxes)
+
+    def features(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The feature of every image (1, 3, H, W) of a video, in order (Algorithm 1); see `stream_features`."""
+        return stream_features(self, images)

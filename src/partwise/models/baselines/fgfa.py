@@ -1,0 +1,129 @@
+"""Flow-Guided Feature Aggregation (Zhu et al., ICCV 2017) on ATEN's feature and heads, as ATEN compares with it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.batches import Parsing
+from partwise.nn.deeplab import STRIDE, DeepLabFeature
+from partwise.nn.flownet import FLOW_UNIT, FlowNetS
+from partwise.nn.parsing_rcnn import make_heads
+from partwise.ops.flow import warp
+from partwise.ops.resize import Letterbox
+
+
+class FGFA(nn.Module):
+    """The features of a frame's neighbours, warped to it and averaged by how alike they are to its own.
+
+    Args:
+        num_classes: part classes, background included.
+        image_size: side of the input in pixels, or its (height, width); multiples of 64.
+        reach: K, neighbours on either side in evaluation; ATEN compares with the nearest 10, five a side.
+        persons: also find persons and part instances.
+        embedding: channels of the embedding's three layers.
+        flow_width: multiplier of FlowNet-S's channels.
+        backbone: see `ParsingRCNN`, as for the rest.
+        pretrained: start from ImageNet weights.
+        width: channels of the feature.
+        box_width: width of the box head.
+        rois: proposals of an image that the heads train on.
+        backbone_multiplier: of the backbone's widths.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int | Sequence[int] = 512,
+        reach: int = 5,
+        persons: bool = True,
+        embedding: Sequence[int] = (512, 512, 2048),
+        flow_width: float = 1.0,
+        backbone: str = "resnet50",
+        pretrained: bool = True,
+        width: int = 256,
+        box_width: int = 1024,
+        rois: int = 128,
+        backbone_multiplier: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.reach = reach
+        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
+        self.flow = FlowNetS(flow_width)
+        first, second, third = embedding
+        self.embedding = nn.Sequential(
+            _msra(nn.Conv2d(width, first, 1)), nn.ReLU(inplace=True),
+            _msra(nn.Conv2d(first, second, 3, padding=1)), nn.ReLU(inplace=True),
+            _msra(nn.Conv2d(second, third, 1)),
+        )  # fmt: skip
+        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois)
+
+    def aggregate(self, features: Sequence[Tensor], images: Sequence[Tensor], own: Tensor, target: Tensor) -> Tensor:
+        """F-bar_i = sum_j w_{j->i} f_{j->i}, w the softmax over j of cos(E(f_{j->i}), E(f_i)) at every pixel.
+
+        Args:
+            features: f_j (B, C, H/4, W/4).
+            images: I_j (B, 3, H, W).
+            own: f_i.
+            target: I_i.
+        """
+        warped = [self._warp(f, target, i) for f, i in zip(features, images, strict=True)]
+        mine = self.embedding(own)
+        alike = torch.stack([F.cosine_similarity(self.embedding(f), mine, dim=1) for f in warped])  # (J, B, h, w)
+        weights = alike.softmax(0).unsqueeze(2)
+        return (torch.stack(warped) * weights).sum(0)
+
+    def forward(self, frames: Tensor, offsets: Tensor) -> Tensor:
+        """The aggregated feature (B, C, H/4, W/4) of the last frame of each clip.
+
+        Args:
+            frames: (B, J + 1, 3, H, W), the frames that count, then the target; it counts only if it is among them.
+            offsets: (B, J + 1) frames from the target; not needed.
+        """
+        *images, target = frames.unbind(1)
+        *features, own = self.feature(frames.transpose(0, 1).flatten(0, 1)).chunk(frames.shape[1])
+        return self.aggregate(features, images, own, target)
+
+    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
+        """Training losses of clips; see `forward` and the heads' `losses`."""
+        return self.heads.losses(self(frames, offsets), parts, instances)
+
+    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse the last frame of each clip at its native size."""
+        return self.heads.parse(self(frames, offsets), letterboxes)
+
+    def features(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The feature of every image (1, 3, H, W) of a video, in order, each image's own computed once.
+
+        A frame waits for the K after it; at both ends of the video the end frame is repeated.
+        """
+        window: deque[tuple[Tensor, Tensor]] = deque(maxlen=2 * self.reach + 1)  # image and own feature
+        for count, image in enumerate(images):
+            newest = image, self.feature(image)
+            window.extend([newest] * (self.reach + 1 if count == 0 else 1))
+            if len(window) == 2 * self.reach + 1:
+                yield self._middle(window)
+        # A video of T <= K frames has filled T + K places; its frames come out as the last one is repeated.
+        for _ in range(self.reach if window else 0):
+            window.append(newest)
+            if len(window) == 2 * self.reach + 1:
+                yield self._middle(window)
+
+    def _middle(self, window: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        images, features = [image for image, _ in window], [feature for _, feature in window]
+        return self.aggregate(features, images, features[self.reach], images[self.reach])
+
+    def _warp(self, feature: Tensor, target: Tensor, source: Tensor) -> Tensor:
+        flow = self.flow(target, source)[0][0] * (FLOW_UNIT / STRIDE)
+        return warp(feature, flow.to(feature.dtype))
+
+
+def _msra(conv: nn.Conv2d) -> nn.Conv2d:
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv

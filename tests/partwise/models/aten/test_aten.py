@@ -1,0 +1,187 @@
+"""ATEN against its equations: propagation, encoding, Algorithm 1, and the models it contains."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from data_modules.synthetic.render import Occlusion, Renderer
+from data_modules.synthetic.scene import draw_scene
+from partwise.models.aten.model import ATEN
+from partwise.nn.parsing_rcnn import ParsingRCNN
+from partwise.ops.flow import resize_flow, warp
+from partwise.ops.key_frames import memory, segments
+from partwise.ops.resize import Letterbox
+
+SMALL = {"num_classes": 20, "image_size": 64, "backbone": "resnet18", "pretrained": False, "width": 8,
+         "box_width": 16, "backbone_multiplier": 0.25}  # fmt: skip
+
+
+def aten(**options):
+    torch.manual_seed(0)
+    return ATEN(**SMALL, flow_width=0.125, **options).eval()
+
+
+def set_flow(network, monkeypatch, flow):
+    """Make the flow network answer (dx, dy) everywhere, with unit scale."""
+    one = torch.tensor(flow).view(1, 2, 1, 1)
+
+    def answer(target, source):
+        shape = len(target), target.shape[-2] // 4, target.shape[-1] // 4
+        return one.expand(shape[0], 2, *shape[1:]), torch.ones(shape[0], 8, *shape[1:])
+
+    monkeypatch.setattr(network.flow, "forward", answer)
+
+
+def test_zero_flow_and_unit_scale_are_the_identity(monkeypatch):
+    network, feature, images = aten(), torch.rand(2, 8, 16, 16), torch.rand(2, 3, 64, 64)
+    set_flow(network, monkeypatch, (0.0, 0.0))
+    torch.testing.assert_close(network.propagate(feature, images, images), feature, atol=2e-4, rtol=0)
+
+
+def test_a_shift_moves_the_feature_in_its_own_pixels(monkeypatch):
+    network, feature, images = aten(), torch.rand(1, 8, 16, 16), torch.rand(1, 3, 64, 64)
+    set_flow(network, monkeypatch, (2.0, -1.0))
+    moved = network.propagate(feature, images, images)
+    torch.testing.assert_close(moved[..., 1:, :-2], feature[..., :-1, 2:], atol=2e-4, rtol=0)
+    assert moved[..., 0, :].abs().max() < 1e-6
+
+
+def test_the_scale_starts_at_one_and_its_bias_stays():
+    network, image = aten(), torch.rand(1, 3, 64, 64)
+    _, scale = network.flow(image, torch.rand(1, 3, 64, 64))
+    assert (scale == 1).all()
+    assert not network.flow.scale.bias.requires_grad
+
+
+def test_flow_counts_feature_pixels():
+    network, a, b = aten(), torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
+    raw = network.flow.net(a, b)[0][0]
+    torch.testing.assert_close(network.flow(a, b)[0], 20 / 4 * raw)  # a twentieth of input pixels, four to a feature's
+    torch.testing.assert_close(aten(flow_unit=20.0).flow(a, b)[0], 20 * raw)  # the release
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_true_flow_carries_features(seed):
+    """Features that are local means of the image: outside occlusions the carried one is the target's."""
+    renderer = Renderer(draw_scene(seed, frames=13, severity=0))
+    flow, occlusion = renderer.flow(2, 10)
+    images = [torch.from_numpy(renderer.clean(t)).permute(2, 0, 1)[None].float() / 255 for t in (2, 10)]
+    target, source = (F.avg_pool2d(i, 4) for i in images)
+    carried = warp(source, resize_flow(torch.from_numpy(flow)[None], target.shape[-2:]))
+    # A feature pixel is judged where it moves and no pixel that it sees is hidden.
+    hidden = torch.from_numpy(occlusion != Occlusion.VISIBLE).float()[None, None]
+    hidden = F.max_pool2d(hidden, 12, 4, 4)[..., : target.shape[-2], : target.shape[-1]] > 0
+    moves = F.avg_pool2d(torch.from_numpy(flow)[None], 4).norm(dim=1, keepdim=True) > 4
+    judged = moves & ~hidden
+    error = (carried - target).abs().mean(1, keepdim=True)[judged].mean()
+    still = (source - target).abs().mean(1, keepdim=True)[judged].mean()
+    assert error < 0.04
+    assert error < 0.6 * still
+
+
+def by_definition(network, images):
+    """Algorithm 1 with everything computed anew for each frame."""
+    length, features = network.key_interval, []
+    parts = segments(len(images), length, network.centred)
+    keys = [part.key for part in parts]
+    for t, image in enumerate(images):
+        chosen = memory(keys, t // length, network.encoding_range, network.centred)
+        own = network.feature(images[chosen[-1]])
+        others = [network.feature(images[k]) for k in chosen[:-1]]
+        if network.align:
+            others = [network.propagate(f, images[chosen[-1]], images[k]) for f, k in zip(others, chosen, strict=False)]
+        encoded = network.encoder([*others, own])
+        features.append(encoded if t == chosen[-1] else network.propagate(encoded, image, images[chosen[-1]]))
+    return features
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7, 13])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"key_interval": 4, "encoding_range": 1}, {"centred": False}, {"key_interval": 5, "encoding_range": 0},
+     {"align": False}, {"encoder": "lstm"}, {"encoder": "mean"}, {"key_interval": 1}],
+)  # fmt: skip
+def test_the_stream_equals_the_whole_video(count, options):
+    network, images = aten(**options), [torch.rand(1, 3, 64, 64) for _ in range(count)]
+    with torch.inference_mode():
+        streamed = list(network.features(iter(images)))
+        expected = by_definition(network, images)
+    assert len(streamed) == count
+    assert all(torch.equal(a, b) for a, b in zip(streamed, expected, strict=True))
+
+
+@pytest.mark.parametrize(("centred", "ahead"), [(True, 9), (False, 3)])
+def test_the_stream_reads_only_as_far_ahead_as_it_must(centred, ahead):
+    network, read = aten(centred=centred), 0
+
+    def images():
+        nonlocal read
+        for _ in range(60):
+            read += 1
+            yield torch.zeros(1, 3, 64, 64)
+
+    with torch.inference_mode():
+        for done, _ in enumerate(network.features(images()), 1):
+            assert read - done < ahead
+
+
+def test_each_key_frame_is_computed_once(monkeypatch):
+    network, calls = aten(), 0
+    plain = network.feature.forward
+
+    def counted(images):
+        nonlocal calls
+        calls += 1
+        return plain(images)
+
+    monkeypatch.setattr(network.feature, "forward", counted)
+    with torch.inference_mode():
+        assert len(list(network.features(torch.zeros(1, 3, 64, 64) for _ in range(20)))) == 20
+    assert calls == 7
+
+
+def test_alone_it_is_the_frame_model():
+    network = aten(key_interval=1, encoding_range=0)
+    frame = ParsingRCNN(**SMALL).eval()
+    frame.feature.load_state_dict(network.feature.state_dict())
+    frame.heads.load_state_dict(network.heads.state_dict())
+    images, boxes = [torch.rand(1, 3, 64, 64) for _ in range(3)], [Letterbox.fit((64, 64), 64)]
+    with torch.inference_mode():
+        for image, feature in zip(images, network.features(iter(images)), strict=True):
+            assert torch.equal(feature, frame.feature(image))
+            assert torch.equal(network.heads.parse(feature, boxes)[0]["parts"], frame.parse(image, boxes)[0]["parts"])
+
+
+def test_a_clip_whose_target_is_the_key_frame_takes_its_encoding():
+    network, frames = aten(), torch.rand(2, 4, 3, 64, 64)
+    frames[0, 3] = frames[0, 2]
+    offsets = torch.tensor([[-6, -3, 0, 0], [-7, -4, -1, 0]])
+    with torch.inference_mode():
+        feature = network(frames, offsets)
+        keys = list(frames.unbind(1))[:3]
+        encoded = network.encode([network.feature(k) for k in keys], keys)
+        carried = network.propagate(encoded, frames[:, 3], frames[:, 2])
+    torch.testing.assert_close(feature[0], encoded[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(feature[1], carried[1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [0, -1])
+def test_every_parameter_takes_part_in_every_step(offset):
+    network = aten().train()
+    frames, parts = torch.rand(2, 4, 3, 64, 64), torch.randint(0, 20, (2, 64, 64))
+    instances = torch.zeros(2, 64, 64, dtype=torch.int64)
+    instances[:, 8:56, 8:40] = 1
+    offsets = torch.tensor([[offset - 6, offset - 3, offset, 0]] * 2)
+    sum(network.losses(frames, offsets, parts, instances).values()).backward()
+    missing = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []
+
+
+def test_without_persons_there_are_parts_only():
+    network = aten(persons=False)
+    frames, offsets = torch.rand(1, 4, 3, 64, 64), torch.tensor([[-6, -3, 0, 0]])
+    losses = network.losses(frames, offsets, torch.zeros(1, 64, 64, dtype=torch.int64), None)
+    assert set(losses) == {"parsing"}
+    (parsing,) = network.parse(frames, offsets, [Letterbox.fit((48, 64), 64)])
+    assert parsing["parts"].shape == (48, 64)
+    assert "persons" not in parsing

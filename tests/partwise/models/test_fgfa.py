@@ -1,0 +1,53 @@
+"""FGFA: its weights against the formula, and its stream against the definition."""
+
+import pytest
+import torch
+
+from partwise.models.baselines.fgfa import FGFA
+
+
+def fgfa(reach=2):
+    torch.manual_seed(0)
+    return FGFA(20, 64, reach, embedding=(8, 8, 8), flow_width=0.125, backbone="resnet18", pretrained=False, width=8,
+                box_width=16, backbone_multiplier=0.25).eval()  # fmt: skip
+
+
+def by_definition(network, images, t):
+    """sum_j w_j f_j with w the softmax of cosines, neighbour by neighbour."""
+    target, own = images[t], network.embedding(network.feature(images[t]))
+    warped, alike = [], []
+    for j in range(t - network.reach, t + network.reach + 1):
+        source = images[min(max(j, 0), len(images) - 1)]
+        feature = network._warp(network.feature(source), target, source)
+        warped.append(feature)
+        embedded = network.embedding(feature)
+        alike.append((embedded * own).sum(1) / (embedded.norm(dim=1) * own.norm(dim=1)))
+    total = sum(torch.exp(a) for a in alike)
+    return sum(f * (torch.exp(a) / total)[:, None] for f, a in zip(warped, alike, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_the_stream_follows_the_formula(count):
+    network, images = fgfa(), [torch.rand(1, 3, 64, 64) for _ in range(count)]
+    with torch.inference_mode():
+        streamed = list(network.features(iter(images)))
+        assert len(streamed) == count
+        for t, feature in enumerate(streamed):
+            torch.testing.assert_close(feature, by_definition(network, images, t), atol=1e-5, rtol=1e-4)
+
+
+def test_a_clip_of_all_neighbours_equals_the_stream():
+    network, images = fgfa(), [torch.rand(1, 3, 64, 64) for _ in range(5)]
+    with torch.inference_mode():
+        clip = torch.stack([*images, images[2]], 1)
+        expected = list(network.features(iter(images)))[2]
+        torch.testing.assert_close(network(clip, torch.zeros(1, 6)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_every_parameter_takes_part_in_every_step():
+    network = fgfa().train()
+    frames, parts = torch.rand(2, 3, 3, 64, 64), torch.randint(0, 20, (2, 64, 64))
+    instances = torch.zeros(2, 64, 64, dtype=torch.int64)
+    instances[:, 8:56, 8:40] = 1
+    sum(network.losses(frames, torch.zeros(2, 3), parts, instances).values()).backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None] == []
