@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import hydra
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from partwise import cli
@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parent / "experiments"
 def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
     from partwise import report, runs
-    from partwise.models.task import ParsingTask
     from partwise.nn.multi_scale import with_views
 
     data = instantiate(cfg.data)
@@ -32,8 +31,8 @@ def train(cfg: DictConfig) -> None:
     trainer.save_checkpoint(run.last)
     task.network = with_views(task.network, data.label_set, **cfg.testing.views)
     untrained = runs.make_task(cfg, data.label_set)
-    majority = ParsingTask(report.majority_class(data), data.label_set, instances=task.instances)
-    tasks = {"trained": task, "untrained": untrained, "majority": majority}
+    simplest = runs.make_task(cfg, data.label_set, task.simplest(data))
+    tasks = {"trained": task, "untrained": untrained, simplest.network.name: simplest}
     report.finish(run, runs.make_scorer(cfg, run), data, tasks)
 
 
@@ -45,12 +44,13 @@ def test(cfg: DictConfig) -> None:
     if cfg.ckpt is None:
         raise InputError("task=test needs a checkpoint: ckpt=PATH")
     checkpoint = checkpoints.load(cfg.ckpt)
-    data = instantiate(cfg.data, image_size=checkpoint[checkpoints.KEY]["image_size"])
+    cfg.image_size = checkpoint[checkpoints.KEY]["image_size"]
+    data = instantiate(cfg.data)
     checkpoints.check_fit(checkpoint, cfg.name, data.label_set, cfg.ckpt)
     data.check("test")
     network = with_views(checkpoints.build_network(checkpoint, cfg.ckpt), data.label_set, **cfg.testing.views)
     run = runs.start(cfg, data.synthetic)
-    task = get_class(cfg.model._target_)(network, data.label_set)
+    task = runs.make_task(cfg, data.label_set, network)
     report.finish(run, runs.make_scorer(cfg, run), data, {"trained": task})
 
 

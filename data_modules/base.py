@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import albumentations as A
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from data_modules.sampling import EvalSampler, TrainSampler
+from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
 from partwise.labels import LabelSet
+from partwise.ops.flip import COCO_KEYPOINT_PAIRS
+
+#: Frames of a clip that is shown, at most.
+SHOWN = 24
 
 #: Fields that stay lists: native annotations and persons differ in number, ids are text.
 LISTED = frozenset({"index", "sample_ids", "annotations", "keypoints", "boxes"})
@@ -22,43 +28,56 @@ LISTED = frozenset({"index", "sample_ids", "annotations", "keypoints", "boxes"})
 class ParsingDataModule(pl.LightningDataModule):
     """Base of the DataModules: subclasses build datasets in `make_dataset`.
 
+    Its arguments are theirs too, unless they state their own or another default.
+
     Args:
         label_set: of the labels it yields.
         root: folder in the dataset's native layout; None renders the synthetic stand-in.
-        splits: names of the train, val and test lists, or the ids themselves.
         image_size: side of the square canvas, or its (height, width).
+        splits: names of the train, val and test lists, or the ids themselves.
+        flip: probability of a horizontal flip in training.
+        augment: further albumentations transforms of training samples, in order, alike for all frames of one.
+        synthetic: parameters of the stand-in.
         batch_size: samples a process and step.
         num_workers: loader processes; 0 loads in the training process.
-        seed: of shuffling and augmentation.
+        seed: of shuffling, augmentation and whatever else a training sample draws.
         test_root: another folder of the same layout that the test split is read from.
 
     Attributes:
         layout: the tree below root, for people.
-        published: the numbers that the dataset's authors state.
+        published: the numbers that the dataset's authors state, by split, or "in all", and by unit.
         stages: those that the dataset has data for.
+        keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
     """
 
     layout: ClassVar[str] = ""
-    published: ClassVar[Mapping[str, int]] = {}
+    published: ClassVar[Mapping[str, Mapping[str, int]]] = {}
     stages: ClassVar[Sequence[str]] = ("train", "val", "test")
+    keypoint_pairs: ClassVar[Sequence[tuple[int, int]]] = COCO_KEYPOINT_PAIRS
 
     def __init__(
         self,
         label_set: LabelSet,
         *,
-        root: str | Path | None,
-        splits: Mapping[str, str | Sequence[str]],
-        image_size: int | Sequence[int],
-        batch_size: int,
-        num_workers: int,
-        seed: int,
+        root: str | Path | None = None,
+        image_size: int | Sequence[int] = 512,
+        splits: Mapping[str, str | Sequence[str]] | None = None,
+        flip: float = 0.5,
+        augment: Sequence[A.BasicTransform] = (),
+        synthetic: Mapping[str, Any] | None = None,
+        batch_size: int = 4,
+        num_workers: int = 2,
+        seed: int = 0,
         test_root: str | Path | None = None,
     ) -> None:
         super().__init__()
         for key, folder in (("root", root), ("test_root", test_root)):
             if folder is not None and not Path(folder).is_dir():
                 raise InputError(f"data.{key}={folder} is not a folder; name the dataset's or leave data.{key} unset")
-        self.label_set, self.splits, self.image_size = label_set, dict(splits), image_size
+        self.label_set, self.image_size = label_set, image_size
+        self.splits = {"train": "train", "val": "val", "test": "test", **(splits or {})}
+        self.flip, self.augment = flip, augment
+        self.stand_in_parameters = dict(synthetic or {})
         self.given_root = None if root is None else Path(root)
         self.test_root = None if test_root is None else Path(test_root)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
@@ -76,6 +95,20 @@ class ParsingDataModule(pl.LightningDataModule):
     @abstractmethod
     def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
         """The dataset of stage "train", "val" or "test"."""
+
+    def transform(self, stage: str, *, stretch: bool = False) -> ClipTransform:
+        """What makes a sample of a stage from frames and labels; only training flips and augments.
+
+        Args:
+            stage: "train", "val" or "test".
+            stretch: fill the canvas and give up the aspect, instead of padding.
+        """
+        flip, augment = (self.flip, self.augment) if stage == "train" else (0.0, ())
+        return ClipTransform(self.image_size, self.label_set, flip, augment, self.keypoint_pairs, stretch)
+
+    def count(self, dataset: Any) -> Mapping[str, int]:
+        """How much one of its datasets has, by the units of `published`."""
+        return {"pictures": len(dataset)}
 
     def clip(self) -> list[Path]:
         """A few consecutive frames of the test split, to show; empty if the dataset has single pictures only."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ label_list.mat                      their names, null first"""
     def __init__(self, *, train_photos: int | None = None, **options: Any) -> None:
         super().__init__(CCP.label_set, **options)
         self.train_photos = train_photos
+
+    def count(self, dataset: Any) -> Mapping[str, int]:
+        """Its photos have labels, all of them."""
+        return {"pixel-labelled photos": len(dataset)}
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -20,14 +21,16 @@ class Examination:
     """What was found.
 
     Attributes:
-        counts: samples of each stage that could be opened.
+        counts: how much there is of each stage that could be opened, by unit.
         classes: pixels of each class id in the samples that were read.
         findings: one line a fault.
+        notes: one line for whatever differs from the published numbers, which is no fault: part of a dataset will do.
     """
 
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, Mapping[str, int]] = field(default_factory=dict)
     classes: Counter[int] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, finding: str) -> None:
         """Note a fault once, however many samples show it."""
@@ -51,24 +54,62 @@ def examine(
         workers: processes that read; 0 reads in this one.
         progress: called with stage, samples read and samples in all.
     """
-    result = Examination()
+    result, read = Examination(), set[tuple[Path, str, bool]]()
     for stage in data.stages if stages is None else stages:
         try:
             dataset = data.dataset(stage)
         except InputError as error:
             result.add(f"{stage}: {error}")
             continue
-        total = len(dataset)  # type: ignore[arg-type]
-        result.counts[stage] = total
+        result.counts[stage] = data.count(dataset)
+        files = data.root(stage), str(data.splits[stage]), stage == "train"  # which reads less of them
+        if files in read:
+            continue  # most datasets are tested on val, whose faults are known by now
+        read.add(files)
         if getattr(dataset, "evenly_numbered", False):
             for line in gaps(dataset.ids):  # type: ignore[attr-defined]
                 result.add(f"{stage}: {line}")
+        total = len(dataset)  # type: ignore[arg-type]
         for done, (fault, classes) in enumerate(_read(dataset, workers), 1):
             result.classes.update(classes)
             if fault is not None:
                 result.add(f"{stage}: {fault}")
             progress(stage, done, total)
+    result.notes += [] if data.synthetic else differences(_by_split(data, result.counts), data.published)
     return result
+
+
+def _by_split(data: ParsingDataModule, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
+    """The numbers of the dataset's own splits: not of ids that the user lists, nor of another folder."""
+    splits = {stage: data.splits[stage] for stage in counts if data.test_root is None or stage != "test"}
+    return {split: counts[stage] for stage, split in splits.items() if isinstance(split, str)}
+
+
+def differences(found: Mapping[str, Mapping[str, int]], published: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Lines on what there is less or more of than was published.
+
+    Args:
+        found: split -> unit -> number.
+        published: likewise; its numbers "in all" are compared if all its splits are found.
+    """
+    splits = published.keys() - {"in all"}
+    if splits and splits <= found.keys():
+        units = {unit for name in splits for unit in found[name]}
+        found = {**found, "in all": {unit: sum(found[name].get(unit, 0) for name in splits) for unit in units}}
+    for name in (name for name in published if name in found):
+        for unit, number in published[name].items():
+            here = found[name].get(unit, number)
+            if here < number:
+                yield f"{name}: {here} of {number} published {unit} are here"
+            elif here > number:
+                yield f"{name}: {here} {unit} are here, {number} were published"
+
+
+def spelled_out(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Numbers by split and unit in one line."""
+    return "; ".join(
+        f"{name} {', '.join(f'{number} {unit}' for unit, number in units.items())}" for name, units in counts.items()
+    )
 
 
 def gaps(ids: Sequence[str]) -> Iterator[str]:

@@ -48,14 +48,19 @@ FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
         super().__init__(
             FlyingChairs.label_set,
             root=root,
-            splits={"train": "train", "val": "val", "test": "val", **(splits or {})},
+            splits={"test": "val", **(splits or {})},
             image_size=(384, 512) if crop is None else crop,
+            flip=flip,
+            synthetic=synthetic,
             batch_size=batch_size,
             num_workers=num_workers,
             seed=seed,
         )
-        self.crop, self.flip = crop, flip
-        self.stand_in_parameters = dict(synthetic or {})
+        self.crop = crop
+
+    def count(self, dataset: Any) -> Mapping[str, int]:
+        """Its pairs of frames."""
+        return {"pairs": len(dataset)}
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""

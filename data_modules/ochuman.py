@@ -34,6 +34,10 @@ ochuman_coco_format_{val,test}_range_0.00_1.00.json    COCO-style: boxes, 17 key
     def __init__(self, *, splits: Mapping[str, str | Sequence[str]] | None = None, **options: Any) -> None:
         super().__init__(OCHuman.label_set, splits={"test": "test", **(splits or {})}, **options)
 
+    def count(self, dataset: Any) -> Mapping[str, int]:
+        """Its pictures and the annotated persons in them."""
+        return {"pictures": len(dataset), "persons": dataset.index.count(dataset.ids)}
+
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
         from data_modules.synthetic.cache import stand_in

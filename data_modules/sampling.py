@@ -1,17 +1,19 @@
 """Which sample comes when, and which frames go with it.
 
-Every draw follows from (seed, epoch, index), and a position can be resumed. A video is cut into segments of l frames,
-`interval`, with one key frame each; a key frame is encoded with p others, `past`, which lie l apart.
+Every draw follows from (seed, epoch, index), and a position can be resumed. For segments and key frames see
+`partwise.ops.key_frames`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch.distributed as dist
 from torch.utils.data import Sampler
+
+from partwise.ops.key_frames import key_place
 
 
 class Draw(NamedTuple):
@@ -79,38 +81,15 @@ class EvalSampler(Sampler[Draw]):
         return (Draw(index, 0) for index in self.indices)
 
 
-class Segment(NamedTuple):
-    """Frames of a video that share a key frame."""
-
-    frames: range
-    key: int
-
-
-def segments(length: int, interval: int) -> list[Segment]:
-    """A video of `length` frames in segments of l, each with its middle frame as key; the last may be shorter."""
-    starts = range(0, length, interval)
-    parts = [range(start, min(start + interval, length)) for start in starts]
-    return [Segment(frames, frames.start + len(frames) // 2) for frames in parts]
-
-
-def memory(keys: Sequence[int], n: int, past: int) -> list[int]:
-    """The p + 1 key frames that key frame n of a whole video is encoded from: farthest first, itself last.
-
-    They are the former ones or, where there are fewer than p, the later ones. A video with too few on both sides takes
-    the longer one and repeats its last.
-    """
-    later = n < past and len(keys) - 1 - n > n
-    steps = range(past, -1, -1)
-    return [keys[min(max(n + step if later else n - step, 0), len(keys) - 1)] for step in steps]
-
-
-def key_range(target: int, interval: int) -> range:
+def key_range(target: int, interval: int, centred: bool = True) -> range:
     """Key frames that a target may have: where it lies in its segment is not known, so there are l."""
-    half = interval // 2
-    return range(target - interval + 1 + half, target + half + 1)
+    place = key_place(interval, centred)
+    return range(target - interval + 1 + place, target + place + 1)
 
 
-def key_choices(target: int, interval: int, past: int, available: Container[int]) -> dict[int, list[list[int]]]:
+def key_choices(
+    target: int, interval: int, past: int, available: Container[int], centred: bool = True
+) -> dict[int, list[list[int]]]:
     """For each key frame k that the target may have, the clips of p + 1 key frames that end in it.
 
     Args:
@@ -118,13 +97,14 @@ def key_choices(target: int, interval: int, past: int, available: Container[int]
         interval: l, frames from key to key.
         past: p, key frames beside the current one.
         available: the frames that exist.
+        centred: key frames lie in the middle of their segments; else they are the first ones.
 
     Returns:
         k -> [..., k - 2l, k - l, k] and [..., k + 2l, k + l, k], as far as all their frames exist; farthest first.
         Key frames without any are left out.
     """
     choices = {}
-    for key in key_range(target, interval):
+    for key in key_range(target, interval, centred):
         signs = (-1, 1) if past else (-1,)
         clips = [[key + sign * n * interval for n in range(past, -1, -1)] for sign in signs]
         whole = [clip for clip in clips if all(frame in available for frame in clip)]
@@ -141,6 +121,7 @@ def draw_keys(
     available: Container[int],
     *,
     former_only: bool = False,
+    centred: bool = True,
 ) -> list[int]:
     """Draw the key frames of a training clip: the current one uniformly, then the side on which the others lie.
 
@@ -152,20 +133,23 @@ def draw_keys(
         available: the frames that exist.
         former_only: take earlier frames and, as at test, later ones only where those do not exist; otherwise either
             side is as likely.
+        centred: see `key_choices`.
 
     Returns:
         p + 1 frames, farthest first and the current key last; none where no clip is whole.
     """
-    choices = key_choices(target, interval, past, available)
+    choices = key_choices(target, interval, past, available, centred)
     if not choices:
         return []
     clips = choices[list(choices)[rng.integers(len(choices))]]
     return clips[0 if former_only else rng.integers(len(clips))]
 
 
-def keys_at(target: int, offset: int, interval: int, past: int, available: Container[int]) -> list[int]:
+def keys_at(
+    target: int, offset: int, interval: int, past: int, available: Container[int], centred: bool = True
+) -> list[int]:
     """As `draw_keys`, with the current key `offset` frames after the target, or the nearest that has a whole clip."""
-    choices = key_choices(target, interval, past, available)
+    choices = key_choices(target, interval, past, available, centred)
     if not choices:
         return []
     return choices[min(choices, key=lambda key: abs(key - target - offset))][0]

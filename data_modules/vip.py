@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from data_modules.base import ParsingDataModule
+from data_modules.contexts import Around
 from data_modules.datasets.vip import PUBLISHED, VIP
-from data_modules.transforms import ClipTransform
 
 
 class VIPDataModule(ParsingDataModule):
     """Annotated frames of VIP: images, 20 classes, persons; native ground truth for val and test.
 
-    With `key_interval` set, samples are clips: the key frames, farthest first, and last the annotated frame.
+    With `around` set, samples are clips: the frames that it chooses, and last the annotated frame.
 
     Args:
-        root: VIP_Fine's folder; None renders the stand-in.
-        image_size: side of the square canvas; the longer side of a frame becomes this.
-        key_interval: l, frames from key to key; None yields single pictures.
-        encoding_range: p, key frames beside the current one.
-        former_only: training takes earlier key frames where they exist, as evaluation does, instead of either side.
-        key_offset: in evaluation, frames from the target to its key frame; None draws it, for each frame once.
-        splits: list names (or ids) of train, val and test.
-        flip: probability of a horizontal flip in training, the paper's only augmentation.
-        synthetic: parameters of the stand-in, see `data_modules.synthetic.vip.write_vip`.
-        batch_size: frames a process and step.
-        num_workers: loader processes.
-        seed: of shuffling, key frames and augmentation.
+        around: the frames that go with the labelled one, see `data_modules.contexts`; None yields single pictures.
+        options: see `ParsingDataModule`. `root` is VIP_Fine's folder; a horizontal flip is the paper's only
+            augmentation; `synthetic` are parameters of `data_modules.synthetic.vip.write_vip`.
     """
 
     layout = """\
@@ -43,32 +34,15 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
     def __init__(
         self,
         *,
-        root: str | Path | None = None,
-        image_size: int = 512,
-        key_interval: int | None = None,
-        encoding_range: int = 2,
-        former_only: bool = False,
-        key_offset: int | None = None,
-        splits: Mapping[str, str | Sequence[str]] | None = None,
-        flip: float = 0.5,
-        synthetic: Mapping[str, Any] | None = None,
-        batch_size: int = 4,
-        num_workers: int = 2,
-        seed: int = 0,
+        around: Around | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            VIP.label_set,
-            root=root,
-            splits={"train": "train", "val": "val", "test": "test", **(splits or {})},
-            image_size=image_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        self.flip = flip
-        self.key_interval, self.encoding_range = key_interval, encoding_range
-        self.former_only, self.key_offset = former_only, key_offset
-        self.stand_in_parameters = dict(synthetic or {})
+        super().__init__(VIP.label_set, **options)
+        self.around = around
+
+    def count(self, dataset: Any) -> Mapping[str, int]:
+        """Its videos and those of their frames that are samples."""
+        return {"videos": len({name.split("/")[0] for name in dataset.ids}), "annotated frames": len(dataset)}
 
     def make_stand_in(self) -> Path:
         """Render VIP's stand-in into the cache, or find it there."""
@@ -79,8 +53,8 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
 
     def clip(self) -> list[Path]:
         """The frames adjacent to a test frame that has them, in order, the frame itself in its place."""
-        root = self.root()
-        for name in VIP(root, self.splits["test"], self._transform("test")).ids:
+        root = self.root("test")
+        for name in VIP(root, self.splits["test"], self.transform("test")).ids:
             frames = {p.stem: p for p in (root / "adjacent_frames" / name).glob("*.jpg")}
             if frames:
                 frames[name.split("/")[1]] = root / "Images" / f"{name}.jpg"
@@ -93,14 +67,8 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
         return VIP(
             root,
             self.splits[stage],
-            self._transform(stage),
-            key_interval=self.key_interval,
-            encoding_range=self.encoding_range,
-            former_only=self.former_only,
-            key_offset=self.key_offset,
+            self.transform(stage),
+            around=self.around,
             seed=self.seed if training else None,
             annotations=not training,
         )
-
-    def _transform(self, stage: str) -> ClipTransform:
-        return ClipTransform(self.image_size, self.label_set, self.flip if stage == "train" else 0.0)

@@ -1,4 +1,4 @@
-"""Examine data or the environment; one line a fault, exit status 1 if there is any.
+"""Examine data or the environment; one line a fault, exit status 1 if there is any. Notes are no faults.
 
 python scripts/doctor.py data=vip data.root=DIR      read every file of a dataset
 python scripts/doctor.py env                         versions, torch and torchvision, GPU
@@ -42,21 +42,25 @@ def examine_data(arguments: list[str]) -> list[str]:
         bars: dict[str, Any] = {}
 
         def advance(stage: str, done: int, total: int) -> None:
-            bars.setdefault(stage, progress.add_task(stage, total=total))
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage, total=total)
             progress.update(bars[stage], completed=done)
 
         result = doctor.examine(data, workers=min(8, os.cpu_count() or 1), progress=advance)
-    table = Table("split", "samples", title=f"{type(data).__name__}, {'synthetic' if data.synthetic else 'real'}")
-    for stage, count in result.counts.items():
-        table.add_row(stage, str(count))
+    console.print(f"{type(data).__name__}, {'synthetic' if data.synthetic else 'real'}")
+    table = Table("split", "found")
+    for stage, counts in result.counts.items():
+        table.add_row(stage, ", ".join(f"{number} {unit}" for unit, number in counts.items()))
     console.print(table)
     if data.published:
-        console.print("published: " + ", ".join(f"{count} {what}" for what, count in data.published.items()))
+        console.print(f"published: {doctor.spelled_out(data.published)}", soft_wrap=True)
+    for note in result.notes:
+        print(f"note: {note}")
     seen = result.classes.total()
     for index, name in enumerate(data.label_set.names if seen else ()):
         console.print(f"{index:>3} {name:<18} {100 * result.classes[index] / seen:6.2f} % of the pixels")
     if result.findings and data.layout:
-        console.print(f"expected below data.root:\n{escape(data.layout)}", highlight=False)
+        console.print(f"expected below data.root:\n{escape(data.layout)}", highlight=False, soft_wrap=True)
     return result.findings
 
 
@@ -72,7 +76,7 @@ def main() -> None:
         findings = examine_environment() if arguments == ["env"] else examine_data(arguments)
     for line in findings:
         print(line)
-    print(f"{len(findings)} findings" if findings else "nothing found wrong")
+    print(f"{len(findings)} finding{'s' * (len(findings) > 1)}" if findings else "nothing found wrong")
     sys.exit(bool(findings))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 
+from data_modules.doctor import spelled_out
 from partwise import cli
 
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
@@ -19,8 +20,7 @@ def markdown() -> str:
         for file in sorted((ROOT / "data").glob("*.yaml")):
             cfg = compose("config", overrides=[f"experiment={cli.FROM_CHECKPOINT}", f"data={file.stem}"])
             module = get_class(cfg.data._target_)
-            counts = ", ".join(f"{count} {what}" for what, count in module.published.items())
-            published = f"\npublished: {counts}\n" if counts else ""
+            published = f"\npublished: {spelled_out(module.published)}\n" if module.published else ""
             sections.append(f"### `{file.stem}`\n\n```\n{module.layout}\n```\n{published}")
     return "\n".join(sections)
 

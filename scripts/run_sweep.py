@@ -13,7 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from partwise import cli, sweeps
+from partwise import cli, published, sweeps
+
+FIGURES = Path(__file__).resolve().parents[1] / "experiments" / "published"
 
 
 def main() -> None:
@@ -33,6 +35,10 @@ def main() -> None:
         metrics = [sweep.metric, *arguments.metrics]
         Console().print(sweeps.summary_table(sweep, outputs, metrics, f"{sweep.name}, mean ± sd over seeds"))
         Console().print(f"figures  {outputs / 'results.csv'}", markup=False)
+        if len(failed) < len(sweep.cells()):
+            beside = published.compare(published.read_published(FIGURES), published.find_runs([outputs]))
+            if shown := [c for c in beside if c.data]:
+                Console().print(published.comparison_table(shown))
         if failed:
             sys.exit(f"{len(failed)} cells failed: {', '.join(failed)}; the same command tries them again")
 

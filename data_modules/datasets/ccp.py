@@ -15,8 +15,12 @@ from partwise.labels import CCP as LABELS
 from partwise.labels import IGNORE, remap_table
 from partwise.media import read_image
 
-#: Published numbers: photos, and those of them with pixel labels.
-PUBLISHED = {"photos": 2098, "pixel-labelled photos": 1004}
+#: Published numbers, and what `split_ids` makes of them.
+PUBLISHED = {
+    "in all": {"photos": 2098, "pixel-labelled photos": 1004},
+    "train": {"pixel-labelled photos": 804},
+    "val": {"pixel-labelled photos": 200},
+}
 
 #: The dataset's own classes behind each merged one.
 SOURCES = {

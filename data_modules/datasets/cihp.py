@@ -9,15 +9,15 @@ import numpy as np
 from data_modules.datasets.folders import FolderedImages, SplitFolder
 from data_modules.datasets.images import check_size, dense
 from data_modules.datasets.layout import find_folder
-from data_modules.datasets.vip import covering, read_instance_classes
 from data_modules.transforms import Labels
 from partwise.batches import Annotation
 from partwise.errors import InputError
 from partwise.labels import CIHP as LABELS
 from partwise.media import read_ids
+from partwise.object_rows import covering, read_instance_classes
 
-#: Published numbers of labelled pictures; the labels of the 5,000 test pictures are kept back.
-PUBLISHED = {"train": 28280, "val": 5000}
+#: Published numbers; the labels of the 5,000 test pictures are kept back.
+PUBLISHED = {"train": {"pictures": 28280}, "val": {"pictures": 5000}}
 
 #: Split -> its folder.
 FOLDERS = {"train": "Training", "val": "Validation"}

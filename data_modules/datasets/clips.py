@@ -105,11 +105,3 @@ def frame_at(frames: Mapping[int, Path], number: int) -> Path:
         missing = first.with_name(f"{number:0{len(first.stem)}d}{first.suffix}")
         raise InputError(f"{missing} is missing: a clip needs it, as frames are numbered without gaps; copy it there")
     return frames[number]
-
-
-def check_keys(interval: int | None, past: int) -> None:
-    """Raise InputError for distances and numbers of key frames that make no clip."""
-    if interval is not None and interval < 1:
-        raise InputError(f"data.key_interval={interval} is no distance of key frames; give 1 or more, or null for none")
-    if past < 0:
-        raise InputError(f"data.encoding_range={past} is no number of key frames; give 0 or more")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from data_modules.datasets.notes import Arrays, noted, packed, unpacked
 from partwise.errors import InputError
 
 Bool = npt.NDArray[np.bool_]
@@ -43,6 +44,10 @@ class Thing:
 class CocoIndex:
     """The pictures of a json and their objects, packed into a few arrays that loader processes share.
 
+    Args:
+        file: the json.
+        arrays: what `index_json` makes of it.
+
     Attributes:
         file: the json.
         names: file names of the pictures, in the order of the json.
@@ -50,28 +55,16 @@ class CocoIndex:
         keypoint_names: of the keypoints, empty if the json does not name any.
     """
 
-    def __init__(self, file: Path, categories: Collection[str] | None, num_keypoints: int) -> None:
+    def __init__(self, file: Path, arrays: Arrays) -> None:
         self.file = file
-        content = _load(file)
-        chosen = {c["id"]: c for c in content["categories"] if categories is None or c["name"] in categories}
-        if not chosen:
-            raise InputError(f"{file} has no category {' or '.join(categories or ('at all',))}; take another json")
-        objects = _by_image(content, chosen, file)
-        used = {a["category_id"] for found in objects.values() for a in found}
-        self.keypoint_names = _keypoint_names([chosen[i] for i in used], file)
-        self.num_keypoints = len(self.keypoint_names) or num_keypoints
-        self.names = [str(image["file_name"]) for image in content["images"]]
-        self.image_ids = [image["id"] for image in content["images"]]
+        about = unpacked(arrays["about"])
+        self.names: list[str] = about["names"]
+        self.image_ids: list[Any] = about["image_ids"]
+        self.keypoint_names = tuple(about["keypoint_names"])
+        self.num_keypoints = int(about["num_keypoints"])
+        self.num_objects: list[int] = arrays["num_objects"].tolist()
         self._row = {name: row for row, name in enumerate(self.names)}
-        if len(self._row) < len(self.names):
-            raise InputError(f"{file} lists a picture twice; each file_name must occur once")
-        self.num_objects = [sum(not a.get("iscrowd") for a in objects[i]) for i in self.image_ids]
-        rows = [
-            json.dumps([image.get("height"), image.get("width"), [_kept(a) for a in objects[image["id"]]]]).encode()
-            for image in content["images"]
-        ]
-        self._text = np.frombuffer(b"".join(rows), np.uint8)
-        self._ends = np.cumsum([0, *map(len, rows)])
+        self._text, self._ends = arrays["text"], arrays["ends"]
 
     def __contains__(self, name: str) -> bool:
         return name in self._row
@@ -79,6 +72,10 @@ class CocoIndex:
     def occupied(self) -> list[str]:
         """Names of the pictures with an object that is no crowd."""
         return [name for name, count in zip(self.names, self.num_objects, strict=True) if count]
+
+    def count(self, names: Iterable[str]) -> int:
+        """How many objects that are no crowds these pictures have."""
+        return sum(self.num_objects[self._row[name]] for name in names)
 
     def things(self, name: str, size: tuple[int, int]) -> list[Thing]:
         """The objects of a picture of that size (H, W), in the order of the json.
@@ -108,8 +105,39 @@ class CocoIndex:
         return Thing(mask, (left, top, wide, high), keypoints, bool(annotation.get("iscrowd")))
 
 
+def index_json(file: Path, categories: Collection[str] | None, num_keypoints: int) -> Arrays:
+    """What a `CocoIndex` is made of; for arguments and errors see `read_coco`."""
+    content = _load(file)
+    chosen = {c["id"]: c for c in content["categories"] if categories is None or c["name"] in categories}
+    if not chosen:
+        raise InputError(f"{file} has no category {' or '.join(categories or ('at all',))}; take another json")
+    objects = _by_image(content, chosen, file)
+    used = {a["category_id"] for found in objects.values() for a in found}
+    keypoint_names = _keypoint_names([chosen[i] for i in used], file)
+    images = content["images"]
+    names = [str(image["file_name"]) for image in images]
+    if len(set(names)) < len(names):
+        raise InputError(f"{file} lists a picture twice; each file_name must occur once")
+    about = {
+        "names": names,
+        "image_ids": [image["id"] for image in images],
+        "keypoint_names": keypoint_names,
+        "num_keypoints": len(keypoint_names) or num_keypoints,
+    }
+    rows = [
+        json.dumps([image.get("height"), image.get("width"), [_kept(a) for a in objects[image["id"]]]]).encode()
+        for image in images
+    ]
+    return {
+        "about": packed(about),
+        "num_objects": np.array([sum(not a.get("iscrowd") for a in objects[image["id"]]) for image in images]),
+        "text": np.frombuffer(b"".join(rows), np.uint8),
+        "ends": np.cumsum([0, *map(len, rows)]),
+    }
+
+
 def read_coco(file: Path, categories: Sequence[str] | None = None, num_keypoints: int = 17) -> CocoIndex:
-    """Index a COCO-style json, read again only when the file has changed.
+    """Index a COCO-style json; a large one is parsed once, until the file changes, as the cache folder has the rest.
 
     Args:
         file: the json.
@@ -128,7 +156,10 @@ def read_coco(file: Path, categories: Sequence[str] | None = None, num_keypoints
 
 @lru_cache(maxsize=4)  # a run asks for the same file when it checks, trains, validates and tests
 def _cached(file: Path, kinds: tuple[str, ...] | None, num_keypoints: int, size: int, changed: int) -> CocoIndex:
-    return CocoIndex(file, kinds, num_keypoints)
+    arrays = noted(
+        "coco", [file], lambda: index_json(file, kinds, num_keypoints), kinds=kinds, num_keypoints=num_keypoints
+    )
+    return CocoIndex(file, arrays)
 
 
 def decode(segmentation: Any, size: tuple[int, int]) -> Bool | None:

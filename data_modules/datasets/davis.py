@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from data_modules.datasets.clips import Context, LabelledClips, check_keys, frame_at, numbered, read_clip
+from data_modules.contexts import Around
+from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered, read_clip
 from data_modules.datasets.images import UInt8, check_size
 from data_modules.datasets.layout import given_ids
-from data_modules.sampling import Draw, draw_keys, memory, segments
+from data_modules.sampling import Draw
 from data_modules.transforms import ClipTransform, Labels
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND, IGNORE
 from partwise.media import read_image, read_labels
 
 #: Published numbers of the 2016 protocol.
-PUBLISHED = {"train sequences": 30, "train frames": 2079, "val sequences": 20, "val frames": 1376}
+PUBLISHED = {"train": {"sequences": 30, "frames": 2079}, "val": {"sequences": 20, "frames": 1376}}
 
 #: More objects than any release numbers in one sequence: larger ids are no ids.
 _MOST_OBJECTS = 20
@@ -30,15 +31,13 @@ class DAVIS(LabelledClips):
 
     Layout: `JPEGImages/480p/SEQ/%05d.jpg`, `Annotations/480p/SEQ/%05d.png` and `ImageSets/480p/SPLIT.txt` (2016: rows
     of image and mask, masks 0/255) or `ImageSets/2016/SPLIT.txt` (2017: sequence names, masks of object ids). In
-    training the key frames are drawn; in evaluation they are those of the whole video, the middle ones of its segments.
+    training the frames around a target are drawn; in evaluation they are those of the whole video.
 
     Args:
         root: folder of the layout.
         split: name of a list, or the sequences themselves.
         transform: makes the training or evaluation clip.
-        key_interval: l, frames from key to key; None makes samples single pictures.
-        encoding_range: p, key frames beside the current one.
-        former_only: training takes earlier key frames where they exist, instead of either side.
+        around: the frames that go with a target; None makes samples single pictures.
         seed: of the draws and the augmentation; None is evaluation.
         annotations: also hand out the native ground truth (evaluation).
     """
@@ -51,9 +50,7 @@ class DAVIS(LabelledClips):
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
-        key_interval: int | None = None,
-        encoding_range: int = 2,
-        former_only: bool = False,
+        around: Around | None = None,
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
@@ -63,8 +60,7 @@ class DAVIS(LabelledClips):
                     f"{root} does not hold DAVIS: {folder}/ is missing; point data.root at the folder with "
                     "JPEGImages/, Annotations/ and ImageSets/"
                 )
-        check_keys(key_interval, encoding_range)
-        self.key_interval, self.encoding_range, self.former_only = key_interval, encoding_range, former_only
+        self.around = around
         listed = read_list(root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
         #: Sequence -> names of its frames, in order.
         self.sequences = {name: frame_names(root, name, stems) for name, stems in listed.items()}
@@ -81,20 +77,19 @@ class DAVIS(LabelledClips):
         return self.root / "JPEGImages" / "480p" / f"{name}.jpg"
 
     def context(self, index: int, rng: np.random.Generator) -> Context | None:
-        """The key frames, farthest first and the target's own last."""
-        if self.key_interval is None:
+        """The frames around the target."""
+        if self.around is None:
             return None
         name, t = self._places[index]
-        stems, span = self.sequences[name], (self.key_interval, self.encoding_range)
+        stems = self.sequences[name]
         if self.seed is None:
-            keys = [segment.key for segment in segments(len(stems), self.key_interval)]
-            chosen = memory(keys, t // self.key_interval, self.encoding_range)
+            chosen = self.around.of_video(t, len(stems))
         else:
-            chosen = draw_keys(rng, t, *span, range(len(stems)), former_only=self.former_only)
+            chosen = self.around.draw(rng, t, range(len(stems)))
         if not chosen:
             raise InputError(
-                f"{self.file(index).parent} has {len(stems)} frames, too few for {span[1]} more key frames {span[0]} "
-                "apart; lower data.key_interval or data.encoding_range"
+                f"{self.file(index).parent} has {len(stems)} frames, too few for {self.around}; lower those numbers in "
+                "data.around"
             )
         return Context([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
 

@@ -15,12 +15,28 @@ from partwise.errors import InputError
 from partwise.labels import FACTS as LABELS
 from partwise.media import read_labels
 
-#: Published numbers of labelled frames of each split.
+#: Published numbers; the paper's table has the labelled frames, its text the tracklets of two datasets.
 PUBLISHED = {
-    "indoor": {"train": 400, "val": 500, "test": 1000},
-    "outdoor": {"train": 421, "val": 582, "test": 1000},
-    "ilids": {"train": 100, "val": 285, "test": 500},
-    "daily": {"train": 244, "val": 120, "test": 670},
+    "indoor": {
+        "train": {"tracklets": 400, "labelled frames": 400},
+        "val": {"tracklets": 100, "labelled frames": 500},
+        "test": {"tracklets": 200, "labelled frames": 1000},
+    },
+    "outdoor": {
+        "train": {"tracklets": 421, "labelled frames": 421},
+        "val": {"tracklets": 120, "labelled frames": 582},
+        "test": {"tracklets": 200, "labelled frames": 1000},
+    },
+    "ilids": {
+        "train": {"labelled frames": 100},
+        "val": {"labelled frames": 285},
+        "test": {"labelled frames": 500},
+    },
+    "daily": {
+        "train": {"labelled frames": 244},
+        "val": {"labelled frames": 120},
+        "test": {"labelled frames": 670},
+    },
 }
 
 _FOLDERS = ("images", "labels", "lists")

@@ -21,8 +21,8 @@ from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip
 from partwise.ops.resize import canvas_size
 
-#: Published numbers of pairs.
-PUBLISHED = {"train": 22232, "val": 640}
+#: Published numbers.
+PUBLISHED = {"train": {"pairs": 22232}, "val": {"pairs": 640}}
 
 LIST = "FlyingChairs_train_val.txt"
 

@@ -16,8 +16,9 @@ from partwise.errors import InputError
 from partwise.labels import HORSE_COW
 from partwise.media import read_labels
 
-#: Published numbers of Horse-Cow as WSHP uses it: training and test pictures with parts, and those with keypoints only.
-PUBLISHED = {"training pictures": 294, "test pictures": 227, "keypoint-only pictures": 317}
+#: Published numbers of Horse-Cow as pose transfer uses it: training and test pictures with parts, here train and val,
+#: and those with keypoints only.
+PUBLISHED = {"train": {"pictures": 294}, "val": {"pictures": 227}, "poses": {"pictures": 317}}
 
 #: AP-10K's keypoints, which the stand-in has; other sets are read with their own.
 KEYPOINTS = (

@@ -9,8 +9,8 @@ from data_modules.datasets.layout import find_folder
 from partwise.errors import InputError
 from partwise.labels import LIP as LABELS
 
-#: Published numbers of labelled pictures; there are 10,000 test pictures, whose labels are kept back.
-PUBLISHED = {"train": 30462, "val": 10000}
+#: Published numbers; the labels of the 10,000 test pictures are kept back.
+PUBLISHED = {"train": {"pictures": 30462}, "val": {"pictures": 10000}}
 
 SPLITS = ("train", "val")
 

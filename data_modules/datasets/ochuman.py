@@ -10,7 +10,11 @@ from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
 
 #: Published numbers of the pictures with keypoints and masks.
-PUBLISHED = {"pictures": 4731, "persons": 8110, "val pictures": 2500, "test pictures": 2231}
+PUBLISHED = {
+    "in all": {"pictures": 4731, "persons": 8110},
+    "val": {"pictures": 2500},
+    "test": {"pictures": 2231},
+}
 
 _FILES = ("ochuman_coco_format_{}_range_0.00_1.00", "ochuman_coco_format_{}", "{}")
 

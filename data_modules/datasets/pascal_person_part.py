@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from pytorch_lightning.utilities import rank_zero_warn
 
 from data_modules.datasets.class_order import check_order, order_table
 from data_modules.datasets.images import LabelledImages, UInt8, check_size, dense
 from data_modules.datasets.layout import given_ids, no_such_split, read_list
+from data_modules.datasets.notes import noted
 from data_modules.datasets.pascal_part import match_poses, paint, read_people, read_poses, shows_people
 from data_modules.synthetic import pool
 from data_modules.transforms import ClipTransform, Labels
@@ -28,8 +30,8 @@ from partwise.labels import (
 )
 from partwise.media import read_image, read_labels
 
-#: Published numbers of pictures.
-PUBLISHED = {"train": 1716, "val": 1817}
+#: Published numbers.
+PUBLISHED = {"train": {"pictures": 1716}, "val": {"pictures": 1817}}
 
 #: The seven classes in the left/right form where the side is unknown.
 _SIDELESS = remap_table({0: 0, 1: 1, 2: 2})
@@ -210,7 +212,7 @@ def _annotated(layout: Layout) -> list[str]:
 
 def _showing_people(layout: Layout, ids: list[str]) -> list[str]:
     """The ids whose .mat has a person; without .mat files, all of them."""
-    kept = ids if layout.objects is None else list(_find_people(layout.objects, tuple(ids)))
+    kept = ids if layout.objects is None else _with_people(layout.objects, tuple(ids))
     if not kept:
         raise InputError(f"none of the {len(ids)} pictures asked for in {layout.images} has a person; name others")
     if len(kept) < len(ids):
@@ -218,16 +220,17 @@ def _showing_people(layout: Layout, ids: list[str]) -> list[str]:
     return kept
 
 
-@cache  # minutes for all of PASCAL-Part, and every stage asks
-def _find_people(objects: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
-    kept: list[str] = []
+@cache  # every stage asks
+def _with_people(objects: Path, ids: tuple[str, ...]) -> list[str]:
+    files = [objects / f"{name}.mat" for name in ids]
+    shown = noted("pascal_part", files, lambda: {"shown": _look_for_people(files)})["shown"]  # minutes for all of them
+    return [name for name, people in zip(ids, shown, strict=True) if people]
 
-    def look(name: str) -> None:
-        if shows_people(objects / f"{name}.mat"):
-            kept.append(name)
 
-    pool.run(look, ids, "looking for people", workers=1)
-    return tuple(kept)
+def _look_for_people(files: Sequence[Path]) -> npt.NDArray[np.bool_]:
+    shown: list[bool] = []
+    pool.run(lambda file: shown.append(shows_people(file)), files, "looking for people", workers=1)
+    return np.array(shown)
 
 
 def _first(root: Path, *places: str) -> Path | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data_modules.datasets.clips import read_clip
+from data_modules.datasets.notes import Note
 from data_modules.synthetic import pool
-from data_modules.synthetic.cache import cache_folder
 from partwise.errors import InputError
-from partwise.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_video, write_json
+from partwise.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_video
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -147,34 +145,23 @@ def _count(file: Path) -> None:
 
 
 def _remember(file: Path) -> list[int | None]:
+    note = Note("video", [file])
     with open_video(file) as video:
         stamps = [stamp for stamp, _ in video.stamped()]
     known = [stamp for stamp in stamps if stamp is not None]
-    if known != stamps or any(b <= a for a, b in pairwise(known)) or file.suffix.lower() in _GUESSED:
-        stamps = [None] * len(stamps)
-    with suppress(InputError):  # without a cache folder the next run has to count again
-        write_json(_note(file), {"of": _state(file), "stamps": stamps})
-    return stamps
+    told = known == stamps and all(a < b for a, b in pairwise(known)) and file.suffix.lower() not in _GUESSED
+    numbers = np.array(known if told else [0] * len(stamps), np.int64)
+    note.write({"stamps": numbers, "told": np.array(told)})
+    return list(stamps) if told else [None] * len(stamps)
 
 
 def _recall(file: Path) -> list[int | None] | None:
     """What the cache folder has of a file as it is now."""
-    try:
-        note = json.loads(_note(file).read_bytes())
-        stamps = note["stamps"] if note["of"] == _state(file) else None
-        return list(stamps) if stamps else None
-    except (OSError, ValueError, KeyError, TypeError):
+    note = Note("video", [file]).read()
+    if note is None:
         return None
-
-
-def _note(file: Path) -> Path:
-    key = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:24]
-    return cache_folder() / "videos" / f"{key}.json"
-
-
-def _state(file: Path) -> list[object]:
-    about = file.stat()
-    return [str(file.resolve()), about.st_size, about.st_mtime_ns]
+    stamps: list[int | None] = note["stamps"].tolist()
+    return stamps if note["told"] else [None] * len(stamps)
 
 
 def _counted(file: Path) -> tuple[int, str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from data_modules.datasets.cihp import CIHP, FOLDERS
 from data_modules.synthetic import pool
-from data_modules.synthetic.stills import SPLITS, Still, plan_stills, write_list
-from data_modules.synthetic.vip import part_instances
-from partwise.media import write_labels, write_text
+from data_modules.synthetic.instances import write_instances
+from data_modules.synthetic.shots import Shot, plan, write_list
+
+SPLITS = ("train", "val")
 
 
 def write_cihp(
@@ -35,24 +34,16 @@ def write_cihp(
         domain: key of `scene.DOMAINS`.
         workers: processes at most; the result does not depend on it.
     """
-    stills = plan_stills(
-        root, images, "{:07d}".format, stream=12, size=size, severity=severity, seed=seed, domain=domain
-    )
+    shots = plan(Shot.like(root, size, severity, domain), images, SPLITS, "{number:07d}", seed=seed, stream=12)
     for split in SPLITS:
-        write_list(_folder(root, split) / f"{split}_id.txt", stills, split)
-    pool.run(_write, stills, "rendering CIHP's stand-in", workers)
+        write_list(_folder(root, split) / f"{split}_id.txt", shots, split)
+    pool.run(_write, shots, "rendering CIHP's stand-in", workers)
 
 
-def _write(still: Still) -> None:
-    folder, colors = _folder(still.root, still.split), CIHP.label_set.colors
-    frame = still.render(folder / "Images" / f"{still.name}.jpg")
-    parts = frame.parts(CIHP.label_set)
-    humans = np.where(parts > 0, frame.persons, 0).astype(np.uint8)
-    instances, rows = part_instances(parts, humans)
-    for kind, ids in (("Category_ids", parts), ("Human_ids", humans), ("Instance_ids", instances)):
-        write_labels(folder / kind / f"{still.name}.png", ids, colors)
-    text = "".join(f"{' '.join(map(str, row))}\n" for row in rows)
-    write_text(folder / "Instance_ids" / f"{still.name}.txt", text)
+def _write(shot: Shot) -> None:
+    folder = _folder(shot.root, shot.split)
+    frame = shot.picture(folder / "Images" / f"{shot.name}.jpg")
+    write_instances(folder, shot.name, frame, CIHP.label_set)
 
 
 def _folder(root: Path, split: str) -> Path:

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data_modules.synthetic import coco_json, fragments, pool
-from data_modules.synthetic.render import Frame, Renderer
-from data_modules.synthetic.scene import draw_scene
-from partwise.media import write_image
+from data_modules.synthetic.render import Frame
+from data_modules.synthetic.shots import Shot, check_splits
 
 SPLITS = ("train", "val")
 
 #: Persons of a crowded picture that are annotated one by one; the farther ones become a crowd.
 _NEAREST = 2
-
-
-@dataclass(frozen=True)
-class _Photo:
-    """One photo to be written: split, number, scene seed, (height, width), severity, and whether it shows a crowd."""
-
-    root: Path
-    split: str
-    number: int
-    seed: int
-    size: tuple[int, int]
-    severity: float
-    crowd: bool
 
 
 def write_coco_persons(
@@ -56,16 +42,15 @@ def write_coco_persons(
         seed: equal seeds give equal files.
         workers: processes at most; the result does not depend on it.
     """
-    if unknown := set(photos) - set(SPLITS):
-        raise ValueError(f"COCO has no split {', '.join(sorted(unknown))}; its splits are {', '.join(SPLITS)}")
-    height, width = (int(side) for side in size)
+    check_splits(photos, SPLITS)
+    like = Shot.like(root, size, severity, "labelled")
     start = 1  # no two pictures have one name, whatever their splits
     for s, split in enumerate(SPLITS):
         (root / f"{split}2017").mkdir(parents=True)
         rng = np.random.default_rng(np.random.SeedSequence([seed, s, 21]))
         seeds, crowded = rng.integers(2**31, size=photos.get(split, 0)), rng.random(photos.get(split, 0)) < crowds
         jobs = [
-            _Photo(root, split, n, int(own), (height, width), severity, bool(crowd))
+            replace(like, split=split, name=f"{n:012d}", seed=int(own), domain="crowd" if crowd else "labelled")
             for n, (own, crowd) in enumerate(zip(seeds, crowded, strict=True), start)
         ]
         start += len(jobs)
@@ -74,14 +59,12 @@ def write_coco_persons(
         coco_json.write_json(file, fragments.collect(root), [coco_json.PERSON])
 
 
-def _write_photo(photo: _Photo) -> None:
-    domain = "crowd" if photo.crowd else "labelled"
-    scene = draw_scene(photo.seed, size=photo.size, frames=1, severity=photo.severity, domain=domain)
-    frame = Renderer(scene).frame(0)
-    name = f"{photo.number:012d}.jpg"
-    write_image(photo.root / f"{photo.split}2017" / name, frame.image, quality=95)
-    about = {"id": photo.number, "file_name": name, "height": photo.size[0], "width": photo.size[1]}
-    fragments.leave(photo.root, photo.number, {**about, "annotations": _annotations(frame, photo.crowd)})
+def _write_photo(shot: Shot) -> None:
+    name = f"{shot.name}.jpg"
+    frame = shot.picture(shot.root / f"{shot.split}2017" / name)
+    about = {"id": int(shot.name), "file_name": name, "height": shot.size[0], "width": shot.size[1]}
+    found = _annotations(frame, shot.domain == "crowd")
+    fragments.leave(shot.root, int(shot.name), {**about, "annotations": found})
 
 
 def _annotations(frame: Frame, crowd: bool) -> list[dict[str, Any]]:

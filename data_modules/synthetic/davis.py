@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,39 +11,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from data_modules.synthetic import pool
-from data_modules.synthetic.render import Renderer
-from data_modules.synthetic.scene import draw_scene
-from data_modules.synthetic.truth import save_truth
+from data_modules.synthetic.shots import QUALITY, Shot, plan, write_list
 from partwise.labels import FOREGROUND, voc_colors
 from partwise.media import atomic, write_image, write_labels, write_text
 
 SPLITS = ("train", "val", "test")
 RELEASES = (2016, 2017)
-
-
-@dataclass(frozen=True)
-class _Sequence:
-    """One sequence to be written.
-
-    Attributes:
-        root: folder of the layout.
-        name: of its folders.
-        seed: of its scene.
-        size: (height, width) in pixels.
-        frames: how many.
-        severity: of the corruption.
-        domain: of the scene.
-        release: whose masks it gets.
-    """
-
-    root: Path
-    name: str
-    seed: int
-    size: tuple[int, int]
-    frames: int
-    severity: float
-    domain: str
-    release: int
 
 
 def write_davis(
@@ -75,41 +48,33 @@ def write_davis(
         domain: key of `scene.DOMAINS`.
         workers: processes at most; the result does not depend on it.
     """
-    if unknown := set(sequences) - set(SPLITS):
-        raise ValueError(f"DAVIS has no split {', '.join(sorted(unknown))}; its splits are {', '.join(SPLITS)}")
     if release not in RELEASES:
         raise ValueError(f"release {release} is none of {', '.join(map(str, RELEASES))}")
-    height, width = (int(side) for side in size)
-    jobs = []
-    for s, split in enumerate(SPLITS):
-        names = [f"{split}-{n:02d}" for n in range(sequences.get(split, 0))]
-        if names:
-            _write_list(root, split, names, frames_per_sequence, release)
-        for n, name in enumerate(names):
-            own = int(np.random.SeedSequence([seed, s, n, 11]).generate_state(1)[0])
-            jobs.append(_Sequence(root, name, own, (height, width), frames_per_sequence, severity, domain, release))
-    pool.run(_write_sequence, jobs, "rendering DAVIS's stand-in", workers)
+    like = Shot.like(root, size, severity, domain, frames_per_sequence)
+    shots = plan(like, sequences, SPLITS, "{split}-{n:02d}", seed=seed, stream=11)
+    for split in SPLITS:
+        if sequences.get(split):
+            _write_list(root, split, [shot for shot in shots if shot.split == split], release)
+    pool.run(partial(_write_sequence, release=release), shots, "rendering DAVIS's stand-in", workers)
 
 
-def _write_list(root: Path, split: str, names: Sequence[str], frames: int, release: int) -> None:
+def _write_list(root: Path, split: str, shots: Sequence[Shot], release: int) -> None:
     if release == 2017:
-        write_text(root / "ImageSets" / "2016" / f"{split}.txt", "".join(f"{name}\n" for name in names))
+        write_list(root / "ImageSets" / "2016" / f"{split}.txt", shots, split)
         return
-    at = [f"{name}/{t:05d}" for name in names for t in range(frames)]
+    at = [f"{shot.name}/{t:05d}" for shot in shots for t in range(shot.frames)]
     rows = "".join(f"/JPEGImages/480p/{n}.jpg /Annotations/480p/{n}.png\n" for n in at)
     write_text(root / "ImageSets" / "480p" / f"{split}.txt", rows)
 
 
-def _write_sequence(job: _Sequence) -> None:
-    scene = draw_scene(job.seed, size=job.size, frames=job.frames, severity=job.severity, domain=job.domain)
-    save_truth(job.root, job.name, scene)
-    renderer = Renderer(scene)
-    for t in range(job.frames):
+def _write_sequence(shot: Shot, release: int) -> None:
+    renderer = shot.video()
+    for t in range(shot.frames):
         frame = renderer.frame(t)
         seen = frame.parts(FOREGROUND) > 0
-        write_image(job.root / "JPEGImages" / "480p" / job.name / f"{t:05d}.jpg", frame.image, quality=95)
-        mask = job.root / "Annotations" / "480p" / job.name / f"{t:05d}.png"
-        if job.release == 2017:
+        write_image(shot.root / "JPEGImages" / "480p" / shot.name / f"{t:05d}.jpg", frame.image, quality=QUALITY)
+        mask = shot.root / "Annotations" / "480p" / shot.name / f"{t:05d}.png"
+        if release == 2017:
             write_labels(mask, np.where(seen, frame.persons, 0), voc_colors())
         else:
             _write_grey(mask, seen)

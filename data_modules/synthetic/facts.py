@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data_modules.synthetic import pool
-from data_modules.synthetic.render import Renderer
-from data_modules.synthetic.scene import draw_scene
-from data_modules.synthetic.truth import save_truth
+from data_modules.synthetic.shots import QUALITY, Shot, plan, write_list
 from partwise.labels import FACTS
-from partwise.media import write_image, write_labels, write_text
+from partwise.media import write_image, write_labels
 
 SPLITS = ("train", "val", "test")
 #: Labelled frames of a tracklet, as in the datasets.
 _LABELLED = {"train": 1, "val": 5, "test": 5}
-
-
-@dataclass(frozen=True)
-class _Tracklet:
-    """One tracklet to be written.
-
-    Attributes:
-        root: folder of the layout.
-        name: of its folders.
-        seed: of its scene.
-        size: (height, width) in pixels.
-        frames: how many.
-        labelled: how many of them get labels.
-        step: frames of the scene from one of them to the next.
-        severity: of the corruption.
-        domain: of the scene.
-    """
-
-    root: Path
-    name: str
-    seed: int
-    size: tuple[int, int]
-    frames: int
-    labelled: int
-    step: int
-    severity: float
-    domain: str
 
 
 def write_facts(
@@ -76,38 +47,25 @@ def write_facts(
         domain: key of `scene.DOMAINS`.
         workers: processes at most; the result does not depend on it.
     """
-    if unknown := set(tracklets) - set(SPLITS):
-        raise ValueError(f"FACTS has no split {', '.join(sorted(unknown))}; its splits are {', '.join(SPLITS)}")
-    height, width = (int(side) for side in size)
-    jobs = []
-    for s, split in enumerate(SPLITS):
-        names = [f"{split}{n:04d}" for n in range(tracklets.get(split, 0))]
-        if names:
-            write_text(root / "lists" / f"{split}.txt", "".join(f"{name}\n" for name in names))
-        for n, name in enumerate(names):
-            own = int(np.random.SeedSequence([seed, s, n, 9]).generate_state(1)[0])
-            few = min(_LABELLED[split], frames_per_tracklet)
-            jobs.append(_Tracklet(root, name, own, (height, width), frames_per_tracklet, few, step, severity, domain))
-    pool.run(_write_tracklet, jobs, "rendering the stand-in of FACTS", workers)
+    like = Shot.like(root, size, severity, domain, (frames_per_tracklet - 1) * step + 1)
+    shots = plan(like, tracklets, SPLITS, "{split}{n:04d}", seed=seed, stream=9)
+    for split in SPLITS:
+        if tracklets.get(split):
+            write_list(root / "lists" / f"{split}.txt", shots, split)
+    pool.run(partial(_write_tracklet, step=step), shots, "rendering the stand-in of FACTS", workers)
 
 
-def _write_tracklet(tracklet: _Tracklet) -> None:
-    scene = draw_scene(
-        tracklet.seed,
-        size=tracklet.size,
-        frames=(tracklet.frames - 1) * tracklet.step + 1,
-        severity=tracklet.severity,
-        domain=tracklet.domain,
-    )
-    save_truth(tracklet.root, tracklet.name, scene)
-    rng = np.random.default_rng(np.random.SeedSequence([tracklet.seed, 10]))
-    labelled = set(rng.choice(tracklet.frames, tracklet.labelled, replace=False).tolist())
-    renderer = Renderer(scene)
-    for n in range(tracklet.frames):
-        image = tracklet.root / "images" / tracklet.name / f"{n:06d}.jpg"
+def _write_tracklet(shot: Shot, step: int) -> None:
+    renderer = shot.video()
+    rendered = range(0, shot.frames, step)
+    rng = np.random.default_rng(np.random.SeedSequence([shot.seed, 10]))
+    few = min(_LABELLED[shot.split], len(rendered))
+    labelled = set(rng.choice(len(rendered), few, replace=False).tolist())
+    for n, t in enumerate(rendered):
+        image = shot.root / "images" / shot.name / f"{n:06d}.jpg"
         if n not in labelled:
-            write_image(image, renderer.image(n * tracklet.step), quality=95)
+            write_image(image, renderer.image(t), quality=QUALITY)
             continue
-        frame = renderer.frame(n * tracklet.step)
-        write_image(image, frame.image, quality=95)
-        write_labels(tracklet.root / "labels" / tracklet.name / f"{n:06d}.png", frame.parts(FACTS), FACTS.colors)
+        frame = renderer.frame(t)
+        write_image(image, frame.image, quality=QUALITY)
+        write_labels(shot.root / "labels" / shot.name / f"{n:06d}.png", frame.parts(FACTS), FACTS.colors)

@@ -14,6 +14,7 @@ from data_modules.datasets.flying_chairs import LIST
 from data_modules.synthetic import pool
 from data_modules.synthetic.affine import compose, invert
 from data_modules.synthetic.fabric import draw_color, draw_fabric, render_fabric, smooth_noise
+from data_modules.synthetic.shots import splits_of_all
 from partwise.flo import write_flo
 from partwise.media import write_image
 
@@ -84,12 +85,10 @@ def write_flying_chairs(
         seed: equal seeds give equal files.
         workers: processes at most; the result does not depend on it.
     """
-    if unknown := set(pairs) - set(SPLITS):
-        raise ValueError(f"FlyingChairs has no split {', '.join(sorted(unknown))}; its splits are {', '.join(SPLITS)}")
+    rows = [str(1 + SPLITS.index(split)) for split in splits_of_all(pairs, SPLITS)]
     height, width = (int(side) for side in size)
     folder = root / "FlyingChairs_release" / "data"
     folder.mkdir(parents=True)
-    rows = [str(1 + s) for s, split in enumerate(SPLITS) for _ in range(pairs.get(split, 0))]
     (root / LIST).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     seeds = np.random.SeedSequence([seed, shapes, 27]).generate_state(len(rows)).tolist()
     jobs = [_Job(folder, n, own, (height, width), shapes) for n, own in enumerate(seeds, 1)]

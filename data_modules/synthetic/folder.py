@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from data_modules.synthetic import pool
 from data_modules.synthetic.render import Renderer
-from data_modules.synthetic.scene import draw_scene
+from data_modules.synthetic.shots import QUALITY, Shot, line_up
 from partwise.labels import PASCAL_PERSON_PART
 from partwise.media import write_image, write_labels
-
-
-@dataclass(frozen=True)
-class _Video:
-    """One video to be written: name, scene seed, (height, width), frames, distance of labelled ones, severity."""
-
-    root: Path
-    name: str
-    seed: int
-    size: tuple[int, int]
-    frames: int
-    annotate_every: int
-    severity: float
 
 
 def write_folder(
@@ -51,21 +36,16 @@ def write_folder(
         seed: equal seeds give equal files.
         workers: processes at most; the result does not depend on it.
     """
-    height, width = size
-    seeds = np.random.SeedSequence([seed, 9]).generate_state(videos).tolist()
-    jobs = [
-        _Video(root, f"video{n}", s, (int(height), int(width)), frames_per_video, annotate_every, severity)
-        for n, s in enumerate(seeds, 1)
-    ]
-    pool.run(_write_video, jobs, "rendering labelled frames", workers)
+    like = Shot.like(root, size, severity, "labelled", frames_per_video)
+    shots = line_up(like, [""] * videos, "video{number}", seed=seed, stream=9)
+    pool.run(partial(_write_video, annotate_every=annotate_every), shots, "rendering labelled frames", workers)
 
 
-def _write_video(video: _Video) -> None:
-    scene = draw_scene(video.seed, size=video.size, frames=video.frames, severity=video.severity, domain="labelled")
-    renderer = Renderer(scene)
-    for t in range(video.frames):
-        name = f"{video.name}/{t:04d}"
-        write_image(video.root / "frames" / f"{name}.jpg", renderer.image(t), quality=95)
-        if t % video.annotate_every == 0:
-            labels = video.root / "labels" / f"{name}.png"
+def _write_video(shot: Shot, annotate_every: int) -> None:
+    renderer = Renderer(shot.scene())
+    for t in range(shot.frames):
+        name = f"{shot.name}/{t:04d}"
+        write_image(shot.root / "frames" / f"{name}.jpg", renderer.image(t), quality=QUALITY)
+        if t % annotate_every == 0:
+            labels = shot.root / "labels" / f"{name}.png"
             write_labels(labels, renderer.frame(t).parts(PASCAL_PERSON_PART), PASCAL_PERSON_PART.colors)

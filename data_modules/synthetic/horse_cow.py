@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from data_modules.synthetic.backdrop import MARGIN, draw_canvas
 from data_modules.synthetic.corruption import corrupt, draw_corruption
 from data_modules.synthetic.fabric import render_fabric
 from data_modules.synthetic.quadruped import KINDS, Quadruped, draw_quadruped
-from data_modules.synthetic.scene import draw_scene
+from data_modules.synthetic.shots import QUALITY, Shot, line_up, splits_of_all
 from partwise.labels import HORSE_COW as LABELS
 from partwise.media import write_image, write_labels
 
@@ -25,18 +24,6 @@ SPLITS = ("train", "val", "poses")
 
 #: Chances of one, two and three animals.
 _ANIMALS = (0.6, 0.3, 0.1)
-
-
-@dataclass(frozen=True)
-class _Photo:
-    """One photo to be written: split, number, seed, (height, width) and severity of the corruption."""
-
-    root: Path
-    split: str
-    number: int
-    seed: int
-    size: tuple[int, int]
-    severity: float
 
 
 def write_horse_cow(
@@ -60,52 +47,43 @@ def write_horse_cow(
         seed: equal seeds give equal files.
         workers: processes at most; the result does not depend on it.
     """
-    if unknown := set(photos) - set(SPLITS):
-        raise ValueError(f"there is no split {', '.join(sorted(unknown))}; the splits are {', '.join(SPLITS)}")
-    height, width = (int(side) for side in size)
-    names = [split for split in SPLITS for _ in range(photos.get(split, 0))]
-    seeds = np.random.SeedSequence([seed, 25]).generate_state(len(names)).tolist()
-    jobs = [
-        _Photo(root, split, n, own, (height, width), severity)
-        for n, (split, own) in enumerate(zip(names, seeds, strict=True), 1)
-    ]
+    splits = splits_of_all(photos, SPLITS)
+    shots = line_up(Shot.like(root, size, severity, "single"), splits, "{number:06d}", seed=seed, stream=25)
     for folder in ("images", "parts"):
         (root / folder).mkdir(parents=True)
-    pool.run(_write_photo, jobs, "rendering horses and cows", workers)
+    pool.run(_write_photo, shots, "rendering horses and cows", workers)
     pictures = fragments.collect(root)
     categories = [
         {"id": n, "name": kind, "supercategory": "animal", "keypoints": list(KEYPOINTS), "skeleton": []}
         for n, kind in enumerate(KINDS, 1)
     ]
     for split in SPLITS:
-        chosen = [p for p, name in zip(pictures, names, strict=True) if name == split]
+        chosen = [p for p, name in zip(pictures, splits, strict=True) if name == split]
         coco_json.write_json(root / "annotations" / f"{split}.json", chosen, categories)
 
 
-def _write_photo(photo: _Photo) -> None:
-    rng = np.random.default_rng(np.random.SeedSequence([photo.seed, 26]))
-    animals = [draw_quadruped(rng, photo.size) for _ in range(1 + int(rng.choice(len(_ANIMALS), p=_ANIMALS)))]
-    owners, parts = np.zeros(photo.size, np.uint8), np.zeros(photo.size, np.uint8)
-    image = _backdrop(photo)
+def _write_photo(shot: Shot) -> None:
+    rng = np.random.default_rng(np.random.SeedSequence([shot.seed, 26]))
+    animals = [draw_quadruped(rng, shot.size) for _ in range(1 + int(rng.choice(len(_ANIMALS), p=_ANIMALS)))]
+    owners, parts = np.zeros(shot.size, np.uint8), np.zeros(shot.size, np.uint8)
+    image = _backdrop(shot)
     for n, animal in enumerate(animals, 1):
         _paint(animal, n, image, owners, parts)
-    name = f"{photo.number:06d}"
-    what = draw_corruption(photo.seed, 0, photo.severity)
+    what = draw_corruption(shot.seed, 0, shot.severity)
     shown = image.round().astype(np.uint8) if what is None else corrupt(image, what)
-    write_image(photo.root / "images" / f"{name}.jpg", shown, quality=95)
-    masks = photo.split != "poses"
+    write_image(shot.root / "images" / f"{shot.name}.jpg", shown, quality=QUALITY)
+    masks = shot.split != "poses"
     if masks:
-        write_labels(photo.root / "parts" / f"{name}.png", parts, LABELS.colors)
-    about = {"id": photo.number, "file_name": f"{name}.jpg", "height": photo.size[0], "width": photo.size[1]}
+        write_labels(shot.root / "parts" / f"{shot.name}.png", parts, LABELS.colors)
+    about = {"id": int(shot.name), "file_name": f"{shot.name}.jpg", "height": shot.size[0], "width": shot.size[1]}
     found = [_annotation(animal, n, owners, parts, masks) for n, animal in enumerate(animals, 1)]
-    fragments.leave(photo.root, photo.number, {**about, "annotations": [a for a in found if a is not None]})
+    fragments.leave(shot.root, int(shot.name), {**about, "annotations": [a for a in found if a is not None]})
 
 
-def _backdrop(photo: _Photo) -> npt.NDArray[np.float32]:
+def _backdrop(shot: Shot) -> npt.NDArray[np.float32]:
     """The textured world (H, W, 3) behind the animals, in 0..255."""
-    scene = draw_scene(photo.seed, size=photo.size, frames=1, domain="single")
-    edge = round(MARGIN * photo.size[0])
-    canvas = draw_canvas(scene)[edge : edge + photo.size[0], edge : edge + photo.size[1]]
+    edge = round(MARGIN * shot.size[0])
+    canvas = draw_canvas(shot.scene())[edge : edge + shot.size[0], edge : edge + shot.size[1]]
     return canvas.astype(np.float32)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from data_modules.datasets.lip import LIP
 from data_modules.synthetic import pool
-from data_modules.synthetic.stills import SPLITS, Still, plan_stills, write_list
+from data_modules.synthetic.shots import Shot, plan, write_list
 from partwise.media import write_labels
+
+SPLITS = ("train", "val")
 
 
 def write_lip(
@@ -32,15 +34,15 @@ def write_lip(
         domain: key of `scene.DOMAINS`.
         workers: processes at most; the result does not depend on it.
     """
-    stills = plan_stills(
-        root, images, lambda n: f"{n}_{1000000 + n}", stream=11, size=size, severity=severity, seed=seed, domain=domain
+    shots = plan(
+        Shot.like(root, size, severity, domain), images, SPLITS, "{number}_1{number:06d}", seed=seed, stream=11
     )
     for split in SPLITS:
-        write_list(root / "TrainVal_images" / f"{split}_id.txt", stills, split)
-    pool.run(_write, stills, "rendering LIP's stand-in", workers)
+        write_list(root / "TrainVal_images" / f"{split}_id.txt", shots, split)
+    pool.run(_write, shots, "rendering LIP's stand-in", workers)
 
 
-def _write(still: Still) -> None:
-    frame = still.render(still.root / "TrainVal_images" / f"{still.split}_images" / f"{still.name}.jpg")
-    labels = still.root / "TrainVal_parsing_annotations" / f"{still.split}_segmentations" / f"{still.name}.png"
+def _write(shot: Shot) -> None:
+    frame = shot.picture(shot.root / "TrainVal_images" / f"{shot.split}_images" / f"{shot.name}.jpg")
+    labels = shot.root / "TrainVal_parsing_annotations" / f"{shot.split}_segmentations" / f"{shot.name}.png"
     write_labels(labels, frame.parts(LIP.label_set), LIP.label_set.colors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,15 @@ import scipy.io
 
 from data_modules.datasets.mpii import JOINTS, MAT
 from data_modules.synthetic import fragments, pool
-from data_modules.synthetic.render import Frame, Renderer
-from data_modules.synthetic.scene import draw_scene
+from data_modules.synthetic.render import Frame
+from data_modules.synthetic.shots import Shot, line_up
 from data_modules.synthetic.skeleton import JOINTS as POSED
 from data_modules.synthetic.stage import Stage
-from partwise.media import write_image
 
 Float = npt.NDArray[np.float64]
 
 #: The upper neck lies this far from the base of the neck on the way to the top of the head.
 _UPPER_NECK = 0.13
-
-
-@dataclass(frozen=True)
-class _Photo:
-    """One photo to be written: number, scene seed, (height, width), severity of the corruption and domain."""
-
-    root: Path
-    number: int
-    seed: int
-    size: tuple[int, int]
-    severity: float
-    domain: str
 
 
 def write_mpii(
@@ -66,11 +52,9 @@ def write_mpii(
     """
     if form not in ("mat", "json"):
         raise ValueError(f"form {form!r} is neither 'mat' nor 'json'")
-    height, width = (int(side) for side in size)
     (root / "images").mkdir(parents=True)
-    seeds = np.random.SeedSequence([seed, 23]).generate_state(photos).tolist()
-    jobs = [_Photo(root, n, own, (height, width), severity, domain) for n, own in enumerate(seeds, 1)]
-    pool.run(_write_photo, jobs, "rendering MPII's stand-in", workers)
+    shots = line_up(Shot.like(root, size, severity, domain), [""] * photos, "{number:09d}", seed=seed, stream=23)
+    pool.run(_write_photo, shots, "rendering MPII's stand-in", workers)
     pictures = fragments.collect(root)
     if form == "mat":
         scipy.io.savemat(str(root / MAT), {"RELEASE": _release(pictures)}, do_compression=True)
@@ -81,13 +65,11 @@ def write_mpii(
         (root / "annot" / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
-def _write_photo(photo: _Photo) -> None:
-    scene = draw_scene(photo.seed, size=photo.size, frames=1, severity=photo.severity, domain=photo.domain)
-    frame = Renderer(scene).frame(0)
-    name = f"{photo.number:09d}.jpg"
-    write_image(photo.root / "images" / name, frame.image, quality=95)
-    joints = mpii_joints(Stage(scene).view(0).joints, frame)
-    fragments.leave(photo.root, photo.number, {"name": name, "people": joints.round(3).tolist()})
+def _write_photo(shot: Shot) -> None:
+    name = f"{shot.name}.jpg"
+    frame = shot.picture(shot.root / "images" / name)
+    joints = mpii_joints(Stage(shot.scene()).view(0).joints, frame)
+    fragments.leave(shot.root, int(shot.name), {"name": name, "people": joints.round(3).tolist()})
 
 
 def mpii_joints(posed: Float, frame: Frame) -> Float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,13 @@ import torch
 from torchvision.ops import box_iou
 
 from data_modules.synthetic import coco_json, fragments, pool
-from data_modules.synthetic.render import Frame, Renderer
-from data_modules.synthetic.scene import draw_scene
-from partwise.media import write_image
+from data_modules.synthetic.render import Frame
+from data_modules.synthetic.shots import Shot, line_up, splits_of_all
 
 SPLITS = ("val", "test")
 
 #: Ranges of the largest box IoU with another person: all, moderate and hard.
 RANGES = ((0.0, 1.0), (0.5, 0.75), (0.75, 1.0))
-
-
-@dataclass(frozen=True)
-class _Photo:
-    """One photo to be written: number, scene seed, (height, width) and severity of the corruption."""
-
-    root: Path
-    number: int
-    seed: int
-    size: tuple[int, int]
-    severity: float
 
 
 def write_ochuman(
@@ -57,21 +44,16 @@ def write_ochuman(
         seed: equal seeds give equal files.
         workers: processes at most; the result does not depend on it.
     """
-    if unknown := set(photos) - set(SPLITS):
-        raise ValueError(f"OCHuman has no split {', '.join(sorted(unknown))}; its splits are {', '.join(SPLITS)}")
-    height, width = (int(side) for side in size)
+    splits = splits_of_all(photos, SPLITS)
     (root / "images").mkdir(parents=True)
-    total = sum(photos.values())
-    seeds = np.random.SeedSequence([seed, 22]).generate_state(total).tolist()
-    jobs = [_Photo(root, n, own, (height, width), severity) for n, own in enumerate(seeds, 1)]
-    pool.run(_write_photo, jobs, "rendering OCHuman's stand-in", workers)
-    rows, start = fragments.collect(root), 0
+    shots = line_up(Shot.like(root, size, severity, "crowd"), splits, "{number:06d}", seed=seed, stream=22)
+    pool.run(_write_photo, shots, "rendering OCHuman's stand-in", workers)
+    rows = fragments.collect(root)
     for split in SPLITS:
-        stop = start + photos.get(split, 0)
+        own = [row for row, name in zip(rows, splits, strict=True) if name == split]
         for low, high in RANGES:
             file = root / f"ochuman_coco_format_{split}_range_{low:.2f}_{high:.2f}.json"
-            coco_json.write_json(file, _within(rows[start:stop], low, high), [coco_json.PERSON])
-        start = stop
+            coco_json.write_json(file, _within(own, low, high), [coco_json.PERSON])
 
 
 def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> list[dict[str, Any]]:
@@ -86,19 +68,17 @@ def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> l
     return chosen
 
 
-def _write_photo(photo: _Photo) -> None:
-    scene = draw_scene(photo.seed, size=photo.size, frames=1, severity=photo.severity, domain="crowd")
-    frame = Renderer(scene).frame(0)
-    name = f"{photo.number:06d}.jpg"
-    write_image(photo.root / "images" / name, frame.image, quality=95)
+def _write_photo(shot: Shot) -> None:
+    name = f"{shot.name}.jpg"
+    frame = shot.picture(shot.root / "images" / name)
     people = []
     for person, keypoints in enumerate(_as_released(frame), 1):
         mask = frame.persons == person
         if mask.any():
             about = coco_json.annotation(mask, coco_json.compressed(mask), keypoints)
             people.append({**about, "area": about["bbox"][2] * about["bbox"][3]})
-    about = {"file_name": name, "height": photo.size[0], "width": photo.size[1], "overlaps": _overlaps(people)}
-    fragments.leave(photo.root, photo.number, {**about, "annotations": people})
+    about = {"file_name": name, "height": shot.size[0], "width": shot.size[1], "overlaps": _overlaps(people)}
+    fragments.leave(shot.root, int(shot.name), {**about, "annotations": people})
 
 
 def _as_released(frame: Frame) -> npt.NDArray[np.float32]:

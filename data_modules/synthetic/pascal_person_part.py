@@ -13,11 +13,12 @@ import scipy.io
 from data_modules.synthetic import pool
 from data_modules.synthetic.labels import Anatomy, Garment, Side
 from data_modules.synthetic.render import Frame
+from data_modules.synthetic.shots import Shot, plan, write_list
 from data_modules.synthetic.skeleton import COCO, JOINTS
-from data_modules.synthetic.stills import SPLITS, Still, plan_stills, write_list
 from partwise.labels import PASCAL_PERSON_PART, PASCAL_PERSON_PART_LR
 from partwise.media import write_labels
 
+SPLITS = ("train", "val")
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
 
@@ -64,19 +65,17 @@ def write_pascal_person_part(
         domain: key of `scene.DOMAINS`.
         workers: processes at most; the result does not depend on it.
     """
-    stills = plan_stills(
-        root, images, "2008_{:06d}".format, stream=13, size=size, severity=severity, seed=seed, domain=domain
-    )
+    shots = plan(Shot.like(root, size, severity, domain), images, SPLITS, "2008_{number:06d}", seed=seed, stream=13)
     for folder in ("Annotations_Part", "PersonJoints"):
         (root / folder).mkdir(parents=True)
     for split in SPLITS:
-        write_list(root / "pascal_person_part/pascal_person_part_trainval_list" / f"{split}_id.txt", stills, split)
-    pool.run(_write, stills, "rendering the stand-in of Pascal-Person-Part", workers)
+        write_list(root / "pascal_person_part/pascal_person_part_trainval_list" / f"{split}_id.txt", shots, split)
+    pool.run(_write, shots, "rendering the stand-in of Pascal-Person-Part", workers)
 
 
-def _write(still: Still) -> None:
-    root, name = still.root, still.name
-    frame = still.render(root / "JPEGImages" / f"{name}.jpg")
+def _write(shot: Shot) -> None:
+    root, name = shot.root, shot.name
+    frame = shot.picture(root / "JPEGImages" / f"{name}.jpg")
     png = root / "pascal_person_part" / "pascal_person_part_gt" / f"{name}.png"
     write_labels(png, frame.parts(PASCAL_PERSON_PART), PASCAL_PERSON_PART.colors)
     masks = _person_masks(frame)

@@ -27,7 +27,7 @@ def run(function: Callable[[Job], None], jobs: Sequence[Job], what: str, workers
     The first job is timed in this process, so that small work never starts others.
 
     Args:
-        function: importable by name, as other processes must find it.
+        function: importable by name, as other processes must find it, or a partial of such a one.
         jobs: picklable; the order of execution is not defined.
         what: says what is done, beside the progress bar.
         workers: processes at most; None takes the cores available, up to eight.

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from data_modules.synthetic import pool
-from data_modules.synthetic.render import Renderer
-from data_modules.synthetic.scene import draw_scene
-from data_modules.synthetic.truth import save_truth
+from data_modules.synthetic.shots import QUALITY, Shot, plan
 from partwise.media import write_image
 
 SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class _Video:
-    """One video to be written: path below the root, scene seed, (height, width), frames, severity and domain."""
-
-    root: Path
-    name: str
-    seed: int
-    size: tuple[int, int]
-    frames: int
-    severity: float
-    domain: str
 
 
 def write_unlabelled_video(
@@ -53,21 +35,12 @@ def write_unlabelled_video(
         domain: key of `scene.DOMAINS`.
         workers: processes at most; the result does not depend on it.
     """
-    if unknown := set(videos) - set(SPLITS):
-        raise ValueError(f"there is no split {', '.join(sorted(unknown))}; the splits are {', '.join(SPLITS)}")
-    height, width = (int(side) for side in size)
-    jobs = []
-    for s, split in enumerate(SPLITS):
-        for n in range(videos.get(split, 0)):
-            own = int(np.random.SeedSequence([seed, s, n, 29]).generate_state(1)[0])
-            name = f"{split}/{n:04d}"
-            jobs.append(_Video(root, name, own, (height, width), frames_per_video, severity, domain))
-    pool.run(_write_video, jobs, "rendering unlabelled video", workers)
+    like = Shot.like(root, size, severity, domain, frames_per_video)
+    shots = plan(like, videos, SPLITS, "{split}/{n:04d}", seed=seed, stream=29)
+    pool.run(_write_video, shots, "rendering unlabelled video", workers)
 
 
-def _write_video(video: _Video) -> None:
-    scene = draw_scene(video.seed, size=video.size, frames=video.frames, severity=video.severity, domain=video.domain)
-    save_truth(video.root, video.name, scene)
-    renderer = Renderer(scene)
-    for t in range(video.frames):
-        write_image(video.root / video.name / f"{t:06d}.jpg", renderer.image(t), quality=95)
+def _write_video(shot: Shot) -> None:
+    renderer = shot.video()
+    for t in range(shot.frames):
+        write_image(shot.root / shot.name / f"{t:06d}.jpg", renderer.image(t), quality=QUALITY)

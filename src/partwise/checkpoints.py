@@ -20,7 +20,7 @@ from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.nn.multi_scale import SlidingWindows, with_views
 from partwise.ops.resize import canvas_size
-from partwise.parsers import FrameParser
+from partwise.parsers import FrameParser, make_parser
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
 
@@ -176,6 +176,38 @@ def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
     return network.eval()
 
 
+def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
+    """Load trained parts of other networks: whatever part has the same name, or is that other network.
+
+    A frame model gives ATEN its feature and heads; a flow network goes where the network keeps one of its kind.
+
+    Args:
+        network: receives the weights.
+        paths: checkpoints, later ones over earlier ones.
+
+    Raises:
+        InputError: a checkpoint cannot be read, has no part of the network, or one of another size.
+    """
+    for path in paths:
+        checkpoint = load(path)
+        trained = build_network(checkpoint, path)
+        places = [part for part in network.modules() if type(part) is type(trained)]
+        own = dict(network.named_children())
+        pairs = [(part, trained) for part in places] or [
+            (own[name], part) for name, part in trained.named_children() if name in own
+        ]
+        if not pairs:
+            raise InputError(f"{path} holds a {type(trained).__name__}, no part of which fits {type(network).__name__}")
+        for part, source in pairs:
+            try:
+                part.load_state_dict(source.state_dict())
+            except RuntimeError as error:
+                raise InputError(
+                    f"{path}: its weights do not fit ({' '.join(str(error).split())[:160]}...); "
+                    "set model.network and image_size as that run had them"
+                ) from error
+
+
 def load_parser(
     path: str | Path,
     device: torch.device,
@@ -205,7 +237,7 @@ def load_parser(
     canvas = about["image_size"]
     if size is not None:
         network, canvas = SlidingWindows(network, canvas_size(canvas)), size
-    return FrameParser(network, label_set, canvas, device, smoothing=smoothing)
+    return make_parser(network, label_set, canvas, device, smoothing=smoothing)
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:

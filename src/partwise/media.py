@@ -101,7 +101,10 @@ def read_labels(path: str | Path) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: as `read_ids`, or an id is above 255.
     """
-    return _as_labels(read_ids(path), path)
+    ids = _read_map(path)
+    if ids.dtype != np.uint8 and ids.size and int(ids.max()) > 255:
+        raise InputError(f"{path} holds id {int(ids.max())}, labels end at 255; is it an instance map?")
+    return ids.astype(np.uint8, copy=False)
 
 
 def read_ids(path: str | Path) -> npt.NDArray[np.int32]:
@@ -113,6 +116,11 @@ def read_ids(path: str | Path) -> npt.NDArray[np.int32]:
     Raises:
         InputError: the file is missing, empty, damaged, a colour picture or a JPEG.
     """
+    return _read_map(path).astype(np.int32)
+
+
+def _read_map(path: str | Path) -> npt.NDArray[Any]:
+    """(H, W) ids as stored."""
     content = _read_bytes(path)
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -123,7 +131,7 @@ def read_ids(path: str | Path) -> npt.NDArray[np.int32]:
                     f"{path} is a colour picture ({image.mode}), an index map is needed; "
                     "give the PNG whose pixel values are the ids"
                 )
-            return np.asarray(image).astype(np.int32)
+            return np.asarray(image)
     # Damaged PNGs surface as SyntaxError and ValueError too.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is damaged or no image ({error}); replace it with a whole PNG") from error
@@ -368,9 +376,3 @@ def _cut_short(content: bytes) -> bool:
         step = 2 + int.from_bytes(content[position + 2 : position + 4], "big")
         position += (1 if content[position + 1] == 0xFF else 2) if alone else step
     return position + 4 > len(content)  # a header that merely puzzles us is left to the decoder
-
-
-def _as_labels(ids: npt.NDArray[np.int32], path: str | Path) -> npt.NDArray[np.uint8]:
-    if ids.size and int(ids.max()) > 255:
-        raise InputError(f"{path} holds id {int(ids.max())}, labels end at 255; is it an instance map?")
-    return ids.astype(np.uint8)

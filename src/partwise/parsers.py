@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from partwise.batches import Parsing
 from partwise.errors import InputError
 from partwise.labels import LabelSet
-from partwise.nn.deeplab import most_probable
+from partwise.nn.deeplab import STRIDE, most_probable
 from partwise.ops.resize import Letterbox
 from partwise.smoothing import FlowSmoother
 
@@ -68,10 +69,58 @@ class FrameParser:
             probs = self.network.logits(images).float().softmax(1)
             smooth = [smoother(canvas.numpy(), p) for canvas, p in zip(canvases, probs, strict=True)]
             parsings = most_probable(torch.stack(smooth), boxes)
-        return [_to_cpu(parsing) for parsing in parsings]
+        return [to_cpu(parsing) for parsing in parsings]
 
 
-def _to_cpu(value: Any) -> Any:
+class VideoParser(FrameParser):
+    """Parses a video with a network that carries features over time; see `parse_video`."""
+
+    @torch.inference_mode()
+    def stream(self, frames: Iterable[np.ndarray]) -> Iterator[Parsing]:
+        """One Parsing, on the CPU, for each (H, W, 3) uint8 RGB frame, in order."""
+        frames = iter(frames)
+        first = next(frames, None)
+        if first is None:
+            return
+        native = (first.shape[0], first.shape[1])
+        images = (self._image(frame, native) for frame in itertools.chain([first], frames))
+        yield from (to_cpu(parsing) for parsing in parse_video(self.network, images, native))
+
+    def _image(self, frame: np.ndarray, native: tuple[int, int]) -> Tensor:
+        if frame.shape[:2] != native:
+            raise InputError(f"a frame is {frame.shape[:2]}, the first one {native}; a video has one size")
+        canvas = Letterbox.fit(native, self.image_size).place(frame)
+        return canvas.permute(2, 0, 1)[None].to(self.device).float() / 255
+
+
+def parse_video(network: Any, images: Iterable[Tensor], native: tuple[int, int]) -> Iterator[Parsing]:
+    """Parse a video's images (1, 3, H, W), letterboxed from (height, width) `native`, in order.
+
+    A network with `features` (ATEN, FGFA) sees them as a stream, in constant memory; any other one by one.
+    """
+    if hasattr(network, "features"):
+        for feature in network.features(images):
+            canvas = (feature.shape[-2] * STRIDE, feature.shape[-1] * STRIDE)
+            yield network.heads.parse(feature, [Letterbox.fit(native, canvas)])[0]
+    else:
+        for image in images:
+            yield network.parse(image, [Letterbox.fit(native, (image.shape[-2], image.shape[-1]))])[0]
+
+
+def make_parser(
+    network: Any,
+    label_set: LabelSet,
+    image_size: int | Sequence[int],
+    device: torch.device,
+    smoothing: float = 0.0,
+) -> FrameParser:
+    """The parser that suits a network; see `FrameParser` and `VideoParser`."""
+    kind = VideoParser if hasattr(network, "features") else FrameParser
+    return kind(network, label_set, image_size, device, smoothing=smoothing)
+
+
+def to_cpu(value: Any) -> Any:
+    """Nested dicts of tensors, on the CPU."""
     if isinstance(value, dict):
-        return {k: _to_cpu(v) for k, v in value.items()}
+        return {k: to_cpu(v) for k, v in value.items()}
     return value.cpu()

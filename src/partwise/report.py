@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from rich.table import Table
 
 from partwise import viz
 from partwise.labels import LabelSet
 from partwise.media import VideoWriter, read_image, write_image, write_json
-from partwise.models.baselines.majority import MajorityClass
+from partwise.models.flow import FlowTask
 from partwise.models.task import ParsingTask
-from partwise.parsers import FrameParser
+from partwise.parsers import FrameParser, make_parser, to_cpu
 from partwise.predict import Summary
 from partwise.runs import Run, console
 from partwise.tracking import PersonLinker
@@ -27,6 +28,7 @@ TITLES = {
     "trained": "trained",
     "untrained": "the same, untrained",
     "majority": "majority class",
+    "still": "no motion",
 }
 #: Columns of the table, where the task has them; every figure is in metrics.json.
 COLUMNS = {
@@ -37,19 +39,19 @@ COLUMNS = {
     "human_ap": "person AP",
     "part_ap_50": "part AP.50",
     "part_ap_vol": "part AP vol",
+    "accuracy": "accuracy",
+    "avg_precision": "precision",
+    "avg_recall": "recall",
+    "avg_f1": "F-1",
+    "J_mean": "J",
+    "F_mean": "F",
+    "epe": "end-point error, pixels",
 }
+FRACTIONS = {"J_mean", "F_mean"}  # shown in percent like the others
+PER_CLASS = {"iou_": "IoU", "f1_": "F-1"}
 PICTURES = 10  # test samples in the overlay picture
 CLASS_COLUMNS = 4  # classes beside each other in the table of their IoUs
 SHOWN = 320  # longer side of what pictures and videos show, pixels
-
-
-def majority_class(data: Any, samples: int = 64) -> MajorityClass:
-    """The most frequent class of the first training samples' labels."""
-    dataset, classes = data.dataset("train"), data.label_set.num_classes
-    counts = torch.zeros(256, dtype=torch.int64)
-    for index in range(min(samples, len(dataset))):
-        counts += torch.bincount(dataset[index]["parts"].flatten(), minlength=256)
-    return MajorityClass(int(counts[:classes].argmax()))
 
 
 def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingTask]) -> None:
@@ -65,7 +67,10 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
         files = make_pictures(run, data, tasks["trained"])
         source = "synthetic" if data.synthetic else "real"
         run.say(metrics_table(rows, f"test split, {source} data, in percent"))
-        run.say(class_table(rows["trained"], data.label_set, f"IoU of each class, {source} data, in percent"))
+        for prefix, figure in PER_CLASS.items():
+            if any(key.startswith(prefix) for key in rows["trained"]):
+                title = f"{figure} of each class, {source} data, in percent"
+                run.say(class_table(rows["trained"], prefix, data.label_set, title))
         for about, file in {**files, "checkpoint": run.last, "figures": run.folder / "metrics.json"}.items():
             if file.exists():
                 run.say(f"{about:<16} {file}")
@@ -88,15 +93,15 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
     for key in shown:
         table.add_column(COLUMNS[key], justify="right")
     for name, row in rows.items():
-        figures = ["–" if row[key] is None else f"{row[key]:.1f}" for key in shown]
+        figures = ["–" if (v := row[key]) is None else f"{100 * v if key in FRACTIONS else v:.1f}" for key in shown]
         table.add_row(TITLES.get(name, name), *figures, style="bold" if name == "trained" else "")
     return table
 
 
-def class_table(row: Mapping[str, float | None], label_set: LabelSet, title: str) -> Table:
-    """The classes' IoUs, side by side in a few columns."""
+def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSet, title: str) -> Table:
+    """A figure of every class, under keys that begin with `prefix`, side by side in a few columns."""
     table = Table(title=title, title_justify="left", show_header=False)
-    figures = {name: row[f"iou_{name}"] for name in label_set.names}
+    figures = {name: row[f"{prefix}{name}"] for name in label_set.names}
     cells = [(name, "–" if value is None else f"{value:.1f}") for name, value in figures.items()]
     height = math.ceil(len(cells) / CLASS_COLUMNS)
     for line in range(height):
@@ -106,13 +111,17 @@ def class_table(row: Mapping[str, float | None], label_set: LabelSet, title: str
 
 def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
     """An overlay picture of test samples beside their truth, and a short overlay video if there are frames."""
-    parser = FrameParser(task.network, data.label_set, data.image_size, task.device)
     picture, video = run.folder / "pictures" / "overlay.jpg", run.folder / "pictures" / "overlay.mp4"
     picture.parent.mkdir(exist_ok=True)
-    write_image(picture, _comparison(parser, data))
+    task.eval()
+    if isinstance(task, FlowTask):
+        write_image(picture, _flow_comparison(task, data))
+        return {"flow picture": picture}
+    write_image(picture, _comparison(task, data))
     files = {"overlay picture": picture}
     frames = data.clip()
     if frames:
+        parser = make_parser(task.network, data.label_set, data.image_size, task.device)
         _overlay_video(parser, frames, video)
         files["overlay video"] = video
     return files
@@ -127,20 +136,41 @@ def show_summary(summary: Summary) -> None:
     console.print(f"results          {summary.output}", markup=False, soft_wrap=True)
 
 
-def _comparison(parser: FrameParser, data: Any) -> viz.Picture:
-    """Frame, truth and parse of samples spread over the test split, above the legend of what occurs."""
-    dataset = data.dataset("test")
+def _test_samples(data: Any) -> Iterator[tuple[Any, int, dict[str, Any]]]:
+    """Samples spread over the test split: the dataset, the place in it, and a batch of the one sample."""
+    loader = data.test_dataloader()
+    dataset = getattr(loader.dataset, "frames", loader.dataset)  # of whole videos, single frames
     chosen = np.linspace(0, len(dataset) - 1, min(PICTURES, len(dataset))).round().astype(int)
+    for index in chosen.tolist():
+        yield dataset, index, data.on_after_batch_transfer(loader.collate_fn([dataset[index]]), 0)
+
+
+@torch.inference_mode()
+def _comparison(task: ParsingTask, data: Any) -> viz.Picture:
+    """Frame, truth and parse of test samples, above the legend of what occurs."""
     cells: list[viz.Picture] = []
     present: set[int] = set()
-    for index in chosen.tolist():
-        frame, truth = dataset.picture(index), dataset[index]["annotations"]
-        parsed = next(parser.stream([frame]))
+    for dataset, index, batch in _test_samples(data):
+        frame, truth = dataset.picture(index), batch["annotations"][0]
+        parsed = to_cpu(task.parse(apply_to_collection(batch, torch.Tensor, lambda x: x.to(task.device)))[0])
         drawn = [frame, viz.overlay(frame, truth, data.label_set), viz.overlay(frame, parsed, data.label_set)]
         cells.append(_beside(drawn))
         present |= {*torch.unique(truth["parts"]).tolist(), *torch.unique(parsed["parts"]).tolist()}
     sheet = viz.grid(cells, columns=2)
     return np.concatenate([sheet, viz.legend(data.label_set, present, width=sheet.shape[1])])
+
+
+@torch.inference_mode()
+def _flow_comparison(task: FlowTask, data: Any) -> viz.Picture:
+    """First frame, true flow and estimated flow of test samples, in colours of one scale a sample."""
+    cells: list[viz.Picture] = []
+    for _, _, batch in _test_samples(data):
+        frame = (batch["frames"][0, 0].permute(1, 2, 0) * 255).byte().numpy()
+        flow = task.estimate(batch["frames"].to(task.device))[0].cpu().numpy()
+        truth = batch["flow"][0].numpy()
+        longest = float(np.linalg.norm(truth, axis=0).max())
+        cells.append(_beside([frame, viz.flow_colors(truth, longest), viz.flow_colors(flow, longest)]))
+    return viz.grid(cells, columns=2)
 
 
 def _overlay_video(parser: FrameParser, files: list[Path], output: Path) -> None:

@@ -29,9 +29,10 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
+from torch import nn
 
 from partwise.averaging import exponential_average
-from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState
+from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState, start_from
 from partwise.configs import differences, plain
 from partwise.errors import InputError
 from partwise.labels import LabelSet
@@ -196,13 +197,23 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
-def make_task(cfg: DictConfig, label_set: LabelSet) -> Any:
-    """The task with the weights that the seed gives; the generators are then at the seed's start again."""
+def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = None) -> Any:
+    """The task with the weights that the seed gives; the generators are then at the seed's start again.
+
+    Args:
+        cfg: of the run.
+        label_set: of the data.
+        network: to score, in place of the config's.
+    """
     if cfg.num_classes != label_set.num_classes:
         raise InputError(f"num_classes={cfg.num_classes}, but the data have {label_set.num_classes}; set the latter")
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     # As a partial, because OmegaConf would take the label set apart.
+    if network is not None:
+        about = {name: value for name, value in cfg.model.items() if name != "network"}
+        return instantiate(about, _partial_=True)(network=network, label_set=label_set)
     task = instantiate(cfg.model, _partial_=True)(label_set=label_set)
+    start_from(task.network, cfg.init)
     if cfg.channels_last:
         task.network.to(memory_format=torch.channels_last)
     if cfg.compile:
@@ -229,7 +240,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         RandomState(),
         RichProgressBar(),
         ModelCheckpoint(  # weights of the best validation score
-            run.last.parent, "best", monitor=cfg.monitor, mode="max", save_weights_only=True,
+            run.last.parent, "best", monitor=cfg.monitor, mode=cfg.monitor_mode, save_weights_only=True,
             auto_insert_metric_name=False, enable_version_counter=False,
         ),
         ModelCheckpoint(  # where a killed run goes on

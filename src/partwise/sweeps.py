@@ -29,6 +29,7 @@ from yaml import YAMLError
 
 from partwise.errors import InputError
 from partwise.media import write_text
+from partwise.published import FRACTION_KEYS
 
 Cell = dict[str, Any]  # value of each parameter
 Row = dict[str, Any]  # figures of a run
@@ -177,15 +178,20 @@ def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: st
         groups.setdefault(tuple(cell[key] for key in keys), []).append(figures)
     table = Table(*keys, "data", *metrics, "runs", title=title, title_justify="left")
     for values, runs in groups.items():
-        shown = [_spread([run[metric] for run in runs if run.get(metric) is not None]) for metric in metrics]
+        shown = [_spread([run.get(metric) for run in runs], digits(metric)) for metric in metrics]
         origins = "/".join(sorted({run["data"] for run in runs}))
         table.add_row(*map(str, values), origins, *shown, str(len(runs)))
     return table
 
 
-def _spread(values: Sequence[float | None]) -> str:
+def digits(metric: str) -> int:
+    """Decimals that a figure is shown with: fractions need more than percent."""
+    return 3 if FRACTION_KEYS.fullmatch(metric) else 1
+
+
+def _spread(values: Sequence[float | None], decimals: int) -> str:
     known = [v for v in values if v is not None and not math.isnan(v)]
     if not known:
         return "–"
-    mean = f"{statistics.fmean(known):.1f}"
-    return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.1f}"
+    mean = f"{statistics.fmean(known):.{decimals}f}"
+    return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.{decimals}f}"

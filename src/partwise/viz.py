@@ -132,6 +132,23 @@ def legend(label_set: LabelSet, present: Collection[int], width: int = 640, size
     return np.asarray(picture)
 
 
+def flow_colors(flow: npt.NDArray[np.floating], longest: float) -> Picture:
+    """Flow as colours: the direction is the hue, the length the saturation.
+
+    Args:
+        flow: (2, H, W) pixels.
+        longest: length that is drawn fully saturated; longer ones are too.
+
+    Returns:
+        (H, W, 3).
+    """
+    angle = np.degrees(np.arctan2(flow[1], flow[0])) % 360
+    length = np.linalg.norm(flow, axis=0) / max(longest, 1e-6)
+    hsv = np.stack([angle, np.minimum(length, 1), np.ones_like(length)], -1).astype(np.float32)
+    colors: Picture = (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
+    return colors
+
+
 def side_by_side(*images: Picture, gap: int = 6) -> Picture:
     """Pictures in one row, at the height of the first."""
     height = images[0].shape[0]

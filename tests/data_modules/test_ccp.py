@@ -111,12 +111,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_named(fault, copy):
-    damage, message = FAULTS[fault]
-    damage(copy)
-    with pytest.raises(InputError, match=message):
-        dataset(copy)[0]
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_faults_are_named(fault, copy, assert_refused):
+    assert_refused(fault, copy, lambda: dataset(copy)[0])
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

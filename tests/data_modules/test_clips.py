@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data_modules.base import collate
-from data_modules.datasets.clips import Context, LabelledClips, check_keys, frame_at, numbered, read_clip
+from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered, read_clip
 from data_modules.sampling import Draw
 from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
@@ -127,12 +127,6 @@ def test_a_gap_names_the_missing_file():
     frames = {4: Path("v/00004.jpg"), 6: Path("v/00006.jpg")}
     with pytest.raises(InputError, match=r"v/00005\.jpg is missing"):
         frame_at(frames, 5)
-
-
-@pytest.mark.parametrize(("interval", "past", "key"), [(0, 2, "key_interval=0"), (3, -1, "encoding_range=-1")])
-def test_impossible_key_frames_are_refused(interval, past, key):
-    with pytest.raises(InputError, match=key):
-        check_keys(interval, past)
 
 
 @pytest.mark.parametrize("size", [(128, 64), (300, 200), (241, 121)])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data_modules.datasets.class_order import ORDERS
-from data_modules.doctor import examine, gaps
+from data_modules.doctor import differences, examine, gaps
 from data_modules.pascal_person_part import PascalPersonPartDataModule
 from data_modules.synthetic.pascal_person_part import write_pascal_person_part
 from data_modules.vip import VIPDataModule
@@ -23,7 +23,11 @@ def findings(root):
 def test_clean_data_pass(vip_stand_in):
     result = examine(VIPDataModule(root=vip_stand_in, image_size=64), workers=0)
     assert result.findings == []
-    assert result.counts == {"train": 9, "val": 3, "test": 6}
+    assert {stage: list(counts.values()) for stage, counts in result.counts.items()} == {
+        "train": [3, 9],
+        "val": [1, 3],
+        "test": [2, 6],
+    }
     assert result.classes[0] > 0.3 * result.classes.total()
 
 
@@ -88,6 +92,56 @@ def test_a_swapped_class_order_is_found(tmp_path):
     assert any("data.class_order=bupt" in line for line in found)
 
 
+def test_less_than_was_published_is_a_note(vip_stand_in):
+    result = examine(VIPDataModule(root=vip_stand_in, image_size=64), workers=0)
+    assert result.findings == []
+    assert result.notes == [
+        "in all: 6 of 404 published videos are here",
+        "in all: 18 of 21247 published annotated frames are here",
+        "train: 3 of 304 published videos are here",
+        "val: 1 of 50 published videos are here",
+        "test: 2 of 50 published videos are here",
+    ]
+
+
+def test_own_lists_and_stand_ins_are_not_compared(vip_stand_in, monkeypatch):
+    own = ["videos1/000000000001"]
+    data = VIPDataModule(root=vip_stand_in, image_size=64, splits={"train": own, "val": own})
+    assert examine(data, workers=0).notes == ["test: 2 of 50 published videos are here"]
+    data = VIPDataModule(image_size=64)
+    monkeypatch.setattr(data, "make_stand_in", lambda: vip_stand_in)
+    assert examine(data, workers=0).notes == []
+
+
+PUBLISHED = {"in all": {"clips": 12}, "train": {"clips": 10, "frames": 40}, "val": {"clips": 2}}
+
+
+@pytest.mark.parametrize(
+    ("found", "lines"),
+    [
+        ({"train": {"clips": 10, "frames": 40}, "val": {"clips": 2}}, []),
+        ({"train": {"clips": 10}, "own": {"clips": 1}}, []),
+        ({"train": {"frames": 39}}, ["train: 39 of 40 published frames are here"]),
+        ({"val": {"clips": 3}}, ["val: 3 clips are here, 2 were published"]),
+        (
+            {"train": {"clips": 9}, "val": {"clips": 2}},
+            ["in all: 11 of 12 published clips are here", "train: 9 of 10 published clips are here"],
+        ),
+    ],
+)
+def test_numbers_are_compared_by_split_and_unit(found, lines):
+    assert list(differences(found, PUBLISHED)) == lines
+
+
+def test_what_two_stages_share_is_read_once(tmp_path):
+    write_pascal_person_part(tmp_path, images={"train": 2, "val": 2}, size=(64, 64), workers=1)
+    read = []
+    data = PascalPersonPartDataModule(root=tmp_path, image_size=64)
+    result = examine(data, workers=0, progress=lambda stage, done, total: read.append((stage, done, total)))
+    assert read == [("train", 1, 2), ("train", 2, 2), ("val", 1, 2), ("val", 2, 2)]
+    assert result.counts["test"] == result.counts["val"] == {"pictures": 2}
+
+
 def test_a_wrong_root_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"data\.root"):
         VIPDataModule(root=tmp_path / "nowhere")
@@ -114,3 +168,11 @@ def test_the_command(arguments, status, says):
     assert done.returncode == status, done.stdout + done.stderr
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_command_prints_notes_and_passes(vip_stand_in):
+    command = [sys.executable, "scripts/doctor.py", "data=vip", f"data.root={vip_stand_in}", "data.image_size=64"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "note: train: 3 of 304 published videos are here\n" in done.stdout
+    assert "nothing found wrong" in done.stdout

@@ -164,20 +164,14 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", LIST_FAULTS)
-def test_faults_of_lists_are_named(fault, list_copy):
-    damage, message = LIST_FAULTS[fault]
-    damage(list_copy)
-    with pytest.raises(InputError, match=message):
-        dataset(list_copy, "val")
+@pytest.mark.parametrize("fault", LIST_FAULTS.values(), ids=LIST_FAULTS)
+def test_faults_of_lists_are_named(fault, list_copy, assert_refused):
+    assert_refused(fault, list_copy, lambda: dataset(list_copy, "val"))
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_faults_of_the_release_are_named(fault, copy):
-    damage, message = FAULTS[fault]
-    damage(copy)
-    with pytest.raises(InputError, match=message):
-        dataset(copy)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_faults_of_the_release_are_named(fault, copy, assert_refused):
+    assert_refused(fault, copy, lambda: dataset(copy))
 
 
 def test_the_test_set_is_secret(stand_in):

@@ -118,12 +118,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_named(fault, copy):
-    damage, message = FAULTS[fault]
-    damage(copy)
-    with pytest.raises(InputError, match=message):
-        dataset(copy)[0]
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_faults_are_named(fault, copy, assert_refused):
+    assert_refused(fault, copy, lambda: dataset(copy)[0])
 
 
 def test_real_samples_are_read_as_they_are(real):

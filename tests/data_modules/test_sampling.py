@@ -14,9 +14,8 @@ from data_modules.sampling import (
     key_choices,
     key_range,
     keys_at,
-    memory,
-    segments,
 )
+from partwise.ops.key_frames import segments
 
 
 def of_rank(rank, world, make):
@@ -72,19 +71,6 @@ def test_evaluation_sees_every_sample_once(size, world):
 
 
 SPANS = [(interval, past) for interval in range(1, 8) for past in range(4)]
-
-
-@pytest.mark.parametrize("interval", range(1, 9))
-def test_a_video_falls_into_segments_with_the_middle_frame_as_key(interval):
-    for length in range(30):
-        parts = segments(length, interval)
-        assert [t for part in parts for t in part.frames] == list(range(length))
-        for part in parts[:-1]:
-            assert len(part.frames) == interval
-            assert part.key == part.frames[0] + interval // 2
-        for part in parts[-1:]:
-            assert 1 <= len(part.frames) <= interval
-            assert part.key == part.frames[len(part.frames) // 2]
 
 
 @pytest.mark.parametrize("interval", range(1, 9))
@@ -159,24 +145,3 @@ def test_keys_at_an_offset_are_former_ones_or_the_nearest(interval):
         clip = keys_at(50, offset, interval, 2, range(100))
         assert clip == [50 + offset - 2 * interval, 50 + offset - interval, 50 + offset]
     assert keys_at(0, key_range(0, interval)[0], interval, 2, range(100)) == [2 * interval, interval, 0]
-
-
-@given(st.integers(1, 60), st.integers(1, 6), st.integers(0, 4))
-def test_memory_is_former_keys_or_else_later_ones(length, interval, past):
-    keys = [part.key for part in segments(length, interval)]
-    for n, key in enumerate(keys):
-        clip = memory(keys, n, past)
-        assert len(clip) == past + 1
-        assert clip[-1] == key
-        if n >= past:
-            assert clip == keys[n - past : n + 1]
-        elif len(keys) - n > past:
-            assert clip == keys[n : n + past + 1][::-1]
-        assert clip == sorted(clip) or clip == sorted(clip, reverse=True)
-
-
-def test_memory_of_a_very_short_video_repeats_its_end():
-    assert memory([1], 0, 2) == [1, 1, 1]
-    assert memory([1, 4], 0, 2) == [4, 4, 1]
-    assert memory([1, 4], 1, 2) == [1, 1, 4]
-    assert memory([1, 4, 7], 1, 2) == [1, 1, 4]

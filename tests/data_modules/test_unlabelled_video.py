@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 
@@ -116,7 +115,7 @@ def test_a_video_that_cannot_be_searched_is_decoded_from_its_beginning(tmp_path)
 def test_frames_are_counted_once_and_anew_when_the_file_changes(tmp_path, cache, monkeypatch):
     file = write_video(tmp_path / "videos" / "walk.mp4", 12)
     assert len(dataset(tmp_path / "videos")) == 10
-    (note,) = (cache / "videos").glob("*.json")
+    (note,) = (cache / "notes").iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(sequences, "open_video", None)  # nothing is opened to count again
         assert len(dataset(tmp_path / "videos")) == 10
@@ -124,7 +123,7 @@ def test_frames_are_counted_once_and_anew_when_the_file_changes(tmp_path, cache,
     assert len(dataset(tmp_path / "videos")) == 7
     note.write_text("{")
     assert len(dataset(tmp_path / "videos")) == 7
-    assert len(json.loads(note.read_text())["stamps"]) == 9
+    assert len(np.load(note)["stamps"]) == 9
 
 
 def test_counting_goes_on_without_a_cache_folder(tmp_path, monkeypatch):

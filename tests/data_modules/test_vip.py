@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data_modules.contexts import KeyFrames
 from data_modules.datasets.vip import VIP
 from data_modules.sampling import Draw, key_range
 from data_modules.transforms import ClipTransform
@@ -190,7 +191,7 @@ def frame_file(root, name, offset):
 def test_clips_are_key_frames_and_the_annotated_one(interval, past, vip_stand_in):
     """Farthest key first; in evaluation the earlier ones where they exist."""
     for seed in (None, 3):
-        data = dataset(vip_stand_in, key_interval=interval, encoding_range=past, seed=seed)
+        data = dataset(vip_stand_in, around=KeyFrames(interval=interval, past=past), seed=seed)
         data.transform.flip = 0.0
         for index, name in enumerate(data.ids):
             for epoch in (0, 1) if seed else (0,):
@@ -211,7 +212,7 @@ def test_clips_are_key_frames_and_the_annotated_one(interval, past, vip_stand_in
 
 
 def test_clips_keep_the_target_of_single_pictures(vip_stand_in):
-    for clip, single in zip(dataset(vip_stand_in, key_interval=2), dataset(vip_stand_in), strict=True):
+    for clip, single in zip(dataset(vip_stand_in, around=KeyFrames(interval=2)), dataset(vip_stand_in), strict=True):
         assert torch.equal(clip["frames"][-1], single["images"])
         assert torch.equal(clip["parts"], single["parts"])
         assert torch.equal(clip["instances"], single["instances"])
@@ -221,16 +222,16 @@ def test_clips_keep_the_target_of_single_pictures(vip_stand_in):
 
 def test_evaluation_can_fix_the_offset_of_the_key_frame(vip_stand_in):
     for offset in key_range(0, 3):
-        data = dataset(vip_stand_in, key_interval=3, encoding_range=1, key_offset=offset)
+        data = dataset(vip_stand_in, around=KeyFrames(interval=3, past=1, offset=offset))
         for index, name in enumerate(data.ids):
             t, drawn = int(name.split("/")[1]), data[index]["offsets"][-2].item()
             assert t + drawn == min(max(t + offset, 1), 7)  # the videos have seven frames
-    with pytest.raises(InputError, match=r"key_offset=2 is not in -1\.\.1"):
-        dataset(vip_stand_in, key_interval=3, key_offset=2)
+    with pytest.raises(InputError, match=r"offset=2 is not in -1\.\.1"):
+        dataset(vip_stand_in, around=KeyFrames(interval=3, offset=2))
 
 
 def test_clip_batches_have_the_documented_shapes(vip_stand_in):
-    data = module(vip_stand_in, key_interval=2)
+    data = module(vip_stand_in, around=KeyFrames(interval=2))
     batch = next(iter(data.train_dataloader()))
     assert batch["frames"].shape == (2, 4, 3, 64, 64)
     assert batch["offsets"].shape == (2, 4)
@@ -242,7 +243,7 @@ def test_clip_batches_have_the_documented_shapes(vip_stand_in):
 
 
 def test_a_clip_is_flipped_as_a_whole(vip_stand_in):
-    plain = dataset(vip_stand_in, key_interval=2)[0]
+    plain = dataset(vip_stand_in, around=KeyFrames(interval=2))[0]
     clip = {name: plain[name] for name in ("frames", "parts", "instances")}
     once = hflip(clip, LABELS)
     for left, right in LABELS.pairs:
@@ -252,7 +253,7 @@ def test_a_clip_is_flipped_as_a_whole(vip_stand_in):
 
 
 def test_clips_need_adjacent_frames(vip_copy):
-    data = dataset(vip_copy, key_interval=2)
+    data = dataset(vip_copy, around=KeyFrames(interval=2))
     folder = vip_copy / "adjacent_frames" / data.ids[1]
     for file in folder.iterdir():
         if abs(int(file.stem) - 4) > 1:
@@ -261,11 +262,11 @@ def test_clips_need_adjacent_frames(vip_copy):
         data[1]
     (vip_copy / "adjacent_frames").rename(vip_copy / "elsewhere")
     with pytest.raises(InputError, match="adjacent_frames/ is missing: key frames come from VIP_Sequence"):
-        dataset(vip_copy, key_interval=2)
+        dataset(vip_copy, around=KeyFrames(interval=2))
 
 
 def test_a_gap_in_the_adjacent_frames_is_stepped_around(vip_copy):
-    data = dataset(vip_copy, key_interval=1, encoding_range=1)
+    data = dataset(vip_copy, around=KeyFrames(interval=1, past=1))
     missing = frame_file(vip_copy, data.ids[1], -1)
     missing.unlink()
     drawn = [data[Draw(1, epoch)]["offsets"].tolist() for epoch in range(9)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
-from partwise.errors import InputError
-from partwise.evaluation.files import defined, each, label_files, paired, read_parts
+from partwise.evaluation.files import defined, each, label_files, paired
+from partwise.evaluation.vip import confusion, joint_runs, read_part_maps
 from partwise.labels import FACTS as LABEL_SET
-from partwise.metrics.facts import facts_figures
-from partwise.metrics.parsing import confusion_matrix
+from partwise.metrics.facts_figures import facts_figures
+from partwise.metrics.matching import Ints
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, Any]:
@@ -26,18 +26,15 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, A
         InputError: a map is missing, of another size, or holds an unknown label; there are other maps, or none.
     """
     images = paired(label_files(gt, "ground truth"), label_files(pred, "predictions"), pred)
-    confusion = sum(each(_confusion, images, workers=workers, title="images"), torch.zeros((), dtype=torch.int64))
-    figures = facts_figures(confusion)
+    counts = each(_count, images, workers=workers, title="images")
+    figures = facts_figures(np.sum(list(counts), axis=0))
     return {
         **{name: defined(value) for name, value in figures.items() if isinstance(value, float)},
         "f1_per_class": [defined(value) for value in figures["f1_per_class"]],
     }
 
 
-def _confusion(files: tuple[Path, Path]) -> torch.Tensor:
-    truth = read_parts(files[0], LABEL_SET)
-    pred = read_parts(files[1], LABEL_SET, like=truth)
-    try:
-        return confusion_matrix(torch.from_numpy(pred), torch.from_numpy(truth), LABEL_SET.num_classes)
-    except ValueError as error:
-        raise InputError(f"{files[1]}: {error}; only pixels that the ground truth ignores may hold 255") from error
+def _count(files: tuple[Path, Path]) -> Ints:
+    """(C, C) pixels of one image by true and predicted class."""
+    (truth, pred), runs = joint_runs(read_part_maps(files, LABEL_SET))
+    return confusion((truth, pred), runs, LABEL_SET, files[1])

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: Images that take as long as starting a process.
-_WORTH_A_PROCESS = 8
+_WORTH_A_PROCESS = 50
 
 #: Folders of pictures for people that lie beside the maps.
 _PICTURES = frozenset({"color"})
@@ -100,7 +100,14 @@ def check_size(ids: npt.NDArray[np.integer], size: Sequence[int], file: Path) ->
         )
 
 
-def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None, title: str) -> Iterator[Result]:
+def each(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int | None,
+    title: str,
+    threads: bool = False,
+) -> Iterator[Result]:
     """Results of `work` on every item, in order, from several processes if they pay, under a progress bar.
 
     Args:
@@ -108,13 +115,17 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int 
         items: what it is called with.
         workers: processes at most; None takes one a core, 1 works in this process.
         title: of the bar.
+        threads: take threads instead, which start at once; for short work that mostly runs outside the interpreter.
     """
     workers = min(workers or os.cpu_count() or 1, len(items) // _WORTH_A_PROCESS)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         if workers <= 1:
             yield from progress.track(map(work, items), total=len(items), description=title)
             return
-        with ProcessPoolExecutor(workers, mp_context=_context(work)) as pool:
+        pool: Executor = (
+            ThreadPoolExecutor(workers) if threads else ProcessPoolExecutor(workers, mp_context=_context(work))
+        )
+        with pool:
             chunk = max(1, min(16, len(items) // (4 * workers)))
             results = pool.map(work, items, chunksize=chunk)
             yield from progress.track(results, total=len(items), description=title)

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from partwise.batches import InstanceMap
-from partwise.metrics.matching import (
-    Floats,
-    Ints,
-    average_precision,
-    joint_histogram,
-    match_authors,
-    match_one_to_one,
-    overlaps,
-)
+from partwise.metrics.matching import Floats, Ints, joint_histogram
+from partwise.metrics.regions import MATCHINGS, APFigures, Matching, ap_figures, image_rows
 from partwise.metrics.shards import ShardMetric, first_visits
-
-Matching = Literal["authors", "one_to_one"]
-MATCHINGS: tuple[Matching, ...] = ("authors", "one_to_one")
-
-
-class APFigures(TypedDict):
-    """Percent; NaN where undefined. Plain lists, because torchmetrics squeezes tensors of one element."""
-
-    ap: list[float]  # per threshold, mean over classes
-    ap_per_class: list[list[float]]  # per class, per threshold
 
 
 class InstanceAP(ShardMetric):
@@ -85,32 +68,18 @@ class InstanceAP(ShardMetric):
         images, hits = self.gathered("images"), self.gathered("hits")
         first = first_visits(images[:, 0])
         order = rank_detections(images, first, self.gathered("scores").view(np.float64))
-        hits, columns = hits[order], self.gathered("columns")[order]
         objects = self.gathered("objects")[first].sum(0)
-        aps = 100 * np.stack(
-            [average_precision(hits[columns == c], int(n)) for c, n in enumerate(objects)]
-        )  # (classes, matchings, thresholds)
-        idle = (objects == 0) & (np.bincount(columns, minlength=len(objects)) == 0)
-        return {
-            "authors": _figures(aps[:, 0], np.where(idle[:, None], 0.0, aps[:, 0])),
-            "one_to_one": _figures(aps[:, 1], aps[objects > 0, 1]),
-        }
+        return ap_figures(objects, self.gathered("columns")[order], hits[order])
 
     def _add(self, index: int, pred: InstanceMap, truth: InstanceMap) -> None:
         pred_classes, true_classes, scores = _rows(pred), _rows(truth), _scores(pred)
         counts = joint_histogram(pred["map"], truth["map"], len(pred_classes), len(true_classes))
-        true_classes = np.where(counts.sum(0)[1:] > 0, true_classes, -1)  # without pixels: no object
-        ious = overlaps(counts) * (pred_classes[:, None] == true_classes)
-        thresholds = np.asarray(self.thresholds, dtype=np.float64)
-        hits = np.stack([match_authors(ious, thresholds), match_one_to_one(ious, scores, thresholds)], axis=1)
-
-        evaluated = pred_classes[:, None] == np.asarray(self.classes)  # (n, classes)
-        kept = evaluated.any(1)
-        self.append("images", np.array([[index, kept.sum()]]))
-        self.append("objects", (true_classes[:, None] == np.asarray(self.classes)).sum(0)[None])
-        self.append("columns", evaluated[kept].argmax(1))
-        self.append("scores", scores[kept].view(np.int64))
-        self.append("hits", hits[kept])
+        rows = image_rows(counts, pred_classes, true_classes, scores, self.classes, self.thresholds)
+        self.append("images", np.array([[index, len(rows.columns)]]))
+        self.append("objects", rows.objects[None])
+        self.append("columns", rows.columns)
+        self.append("scores", rows.scores.view(np.int64))
+        self.append("hits", rows.hits)
 
 
 def rank_detections(images: Ints, first: npt.NDArray[np.intp], scores: Floats) -> npt.NDArray[np.intp]:
@@ -147,9 +116,3 @@ def _scores(pred: InstanceMap) -> Floats:
     if np.isnan(scores).any():
         raise ValueError("the scores of predicted objects hold NaN, which has no rank")
     return scores
-
-
-def _figures(per_class: Floats, averaged: Floats) -> APFigures:
-    """`averaged` (classes that count, T); no such class leaves the mean undefined."""
-    mean = averaged.mean(0) if len(averaged) else np.full(per_class.shape[1], np.nan)
-    return APFigures(ap=mean.tolist(), ap_per_class=per_class.tolist())

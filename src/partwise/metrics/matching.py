@@ -6,10 +6,13 @@ n predicted objects, m true ones, T thresholds.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -38,7 +41,7 @@ def joint_histogram(preds: Tensor, target: Tensor, n: int, m: int) -> Ints:
         if low < 0 or high > count:
             raise ValueError(f"the {name} map holds id {low if low < 0 else high} but has {count} rows")
     pairs = preds.flatten().long().mul(m + 1).add_(target.flatten().to(preds.device))
-    counts: Ints = torch.bincount(pairs, minlength=(n + 1) * (m + 1)).view(n + 1, m + 1).cpu().numpy()
+    counts: Ints = pairs.bincount(minlength=(n + 1) * (m + 1)).view(n + 1, m + 1).cpu().numpy()
     return counts
 
 

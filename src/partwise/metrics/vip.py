@@ -5,7 +5,6 @@ They suit any label set whose annotations have persons and part instances.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import nn
@@ -14,12 +13,13 @@ from partwise.batches import Annotation, InstanceMap, Parsing
 from partwise.labels import LabelSet
 from partwise.metrics.instance import InstanceAP
 from partwise.metrics.parsing import IndexedParsingMetric
-
-HUMAN_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
-PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))
-_SINGLE = {"ap_50": 0.5, "ap_60": 0.6, "ap_70": 0.7}
-
-InstanceFigures = dict[str, dict[str, dict[str, float]]]  # "human" | "part" -> matching -> figure
+from partwise.metrics.vip_figures import (
+    HUMAN_THRESHOLDS,
+    PART_THRESHOLDS,
+    InstanceFigures,
+    instance_figures,
+    nested,
+)
 
 
 class VIPMetrics(nn.Module):
@@ -40,13 +40,20 @@ class VIPMetrics(nn.Module):
         self.human = InstanceAP([1], HUMAN_THRESHOLDS) if instances else None
         self.part = InstanceAP(range(1, label_set.num_classes), PART_THRESHOLDS) if instances else None
 
-    def update(self, index: Sequence[int], preds: Sequence[Parsing], target: Sequence[Annotation]) -> None:
+    def update(
+        self,
+        index: Sequence[int],
+        preds: Sequence[Parsing],
+        target: Sequence[Annotation],
+        sample_ids: Sequence[str] = (),
+    ) -> None:
         """Add images.
 
         Args:
             index: position of each image in its split.
             preds: parsings at native size.
             target: annotations at native size.
+            sample_ids: not needed.
         """
         self.parsing.update(index, [p["parts"] for p in preds], [t["parts"] for t in target])
         if self.human is not None and self.part is not None:
@@ -84,16 +91,7 @@ class VIPMetrics(nn.Module):
     def report(self) -> dict[str, object]:
         """Nested figures with the keys of the evaluation command; None where undefined."""
         parsing = self.parsing.compute()
-        nested: dict[str, object] = {
-            "miou": _defined(float(parsing["miou"])),
-            "iou_per_class": [_defined(value) for value in parsing["iou_per_class"].tolist()],
-        }
-        for kind, matchings in self._instance_figures().items():
-            nested[kind] = {
-                matching: {name: _defined(value) for name, value in figures.items()}
-                for matching, figures in matchings.items()
-            }
-        return nested
+        return nested(float(parsing["miou"]), parsing["iou_per_class"].tolist(), self._instance_figures())
 
     def reset(self) -> None:
         """Forget all images."""
@@ -105,26 +103,10 @@ class VIPMetrics(nn.Module):
     def _instance_figures(self) -> InstanceFigures:
         if self.human is None or self.part is None:
             return {}
-        return {"human": _named(self.human, "ap"), "part": _named(self.part, "ap_vol")}
-
-
-def _named(metric: InstanceAP, mean: str) -> dict[str, dict[str, float]]:
-    """By matching: the mean over all thresholds under the name `mean`, and the single thresholds."""
-    named = {}
-    for matching, figures in metric.compute().items():
-        by_threshold = dict(zip(metric.thresholds, figures["ap"], strict=True))
-        named[str(matching)] = {
-            mean: sum(figures["ap"]) / len(figures["ap"]),
-            **{name: by_threshold[threshold] for name, threshold in _SINGLE.items()},
-        }
-    return named
+        return instance_figures(self.human.compute(), self.part.compute())
 
 
 def _objects(objects: InstanceMap | None, field: str, owner: str, index: int) -> InstanceMap:
     if objects is None:
         raise ValueError(f"image {index}: the {owner} has no {field!r}, which instance figures need")
     return objects
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value

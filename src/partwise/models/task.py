@@ -18,7 +18,11 @@ from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.media import write_json
 from partwise.metrics.vip import VIPMetrics
+from partwise.models.baselines.majority import MajorityClass
 from partwise.ops.resize import Letterbox
+from partwise.parsers import parse_video
+
+LONGEST_VIDEO = 1_000_000  # frames; keeps the indices of two videos' frames apart
 
 
 class ParsingTask(pl.LightningModule):
@@ -30,6 +34,7 @@ class ParsingTask(pl.LightningModule):
         optimizer: from parameter groups to an optimiser.
         schedule: factor on the learning rate by progress, 0 to 1, through training; see `partwise.schedules`.
         instances: whether persons and part instances are parsed and scored.
+        metrics: from the label set to the figures of a split; None takes those of VIP.
     """
 
     def __init__(
@@ -39,13 +44,19 @@ class ParsingTask(pl.LightningModule):
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
         schedule: Callable[[float], float] | None = None,
         instances: bool = True,
+        metrics: Callable[[LabelSet], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.network: Any = network
         self.label_set, self.instances = label_set, instances
         self.optimizer, self.schedule = optimizer, schedule
-        self.val_metrics = VIPMetrics(label_set, instances=instances)
-        self.test_metrics = VIPMetrics(label_set, instances=instances)
+        figures = metrics or partial(VIPMetrics, instances=instances)
+        self.val_metrics: Any = figures(label_set)
+        self.test_metrics: Any = figures(label_set)
+
+    def simplest(self, data: Any) -> nn.Module:
+        """The guess of a DataModule's labels that any network should beat."""
+        return MajorityClass.of(data)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Named losses of a batch; their sum is minimised. Without any, a task can only score."""
@@ -53,9 +64,8 @@ class ParsingTask(pl.LightningModule):
 
     def parse(self, batch: dict[str, Any]) -> list[Parsing]:
         """Parse the batch's images, at the size of their annotations."""
-        canvas = batch["images"].shape[-2:]
-        native = [tuple(a["parts"].shape) for a in batch["annotations"]]
-        return self.network.parse(batch["images"], [Letterbox.fit(size, canvas) for size in native])
+        parsings: list[Parsing] = self.network.parse(batch["images"], letterboxes(batch["images"], batch))
+        return parsings
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The sum of the losses; stops at a loss that is not finite."""
@@ -69,11 +79,11 @@ class ParsingTask(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score a batch of the validation split."""
-        self.val_metrics.update(batch["index"], self.parse(batch), batch["annotations"])
+        self._score(batch, self.val_metrics)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score a batch of the test split."""
-        self.test_metrics.update(batch["index"], self.parse(batch), batch["annotations"])
+        self._score(batch, self.test_metrics)
 
     def on_validation_epoch_end(self) -> None:
         """Log the split's figures."""
@@ -96,7 +106,21 @@ class ParsingTask(pl.LightningModule):
         scheduler = LambdaLR(optimizer, partial(_factor, self.schedule, total))
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
-    def _log_split(self, split: str, metric: VIPMetrics) -> None:
+    def _score(self, batch: dict[str, Any], metrics: Any) -> None:
+        if batch["annotations"] and isinstance(batch["annotations"][0], list):  # whole videos
+            for video in range(len(batch["annotations"])):
+                self._score_video(batch, video, metrics)
+        else:
+            metrics.update(batch["index"], self.parse(batch), batch["annotations"], batch["sample_ids"])
+
+    def _score_video(self, batch: dict[str, Any], video: int, metrics: Any) -> None:
+        frames, truths = batch["frames"][video], batch["annotations"][video]
+        parsings = parse_video(self.network, (frame[None] for frame in frames), tuple(truths[0]["parts"].shape))
+        for t, (parsing, truth) in enumerate(zip(parsings, truths, strict=True)):
+            index = batch["index"][video] * LONGEST_VIDEO + t
+            metrics.update([index], [parsing], [truth], [f"{batch['sample_ids'][video]}/{t:05d}"])
+
+    def _log_split(self, split: str, metric: Any) -> None:
         # computed on all ranks together and equal on all
         self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()})
         metric.reset()
@@ -111,6 +135,12 @@ class ParsingTask(pl.LightningModule):
             f"loss {bad} is not finite at step {self.global_step}; its samples are listed in {file}: "
             "look at them, or lower model.optimizer.lr"
         )
+
+
+def letterboxes(images: Tensor, batch: dict[str, Any]) -> list[Letterbox]:
+    """Where each annotated picture lies on the canvas of images (..., H, W)."""
+    canvas = (images.shape[-2], images.shape[-1])
+    return [Letterbox.fit(tuple(a["parts"].shape), canvas) for a in batch["annotations"]]
 
 
 def _factor(schedule: Callable[[float], float], total: int, step: int) -> float:

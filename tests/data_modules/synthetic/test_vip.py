@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from data_modules.synthetic import pool
+from data_modules.synthetic.instances import part_instances
 from data_modules.synthetic.truth import load_truth
-from data_modules.synthetic.vip import part_instances, write_vip
+from data_modules.synthetic.vip import write_vip
 from partwise.errors import InputError
 from partwise.labels import VIP
 

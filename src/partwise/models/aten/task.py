@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from partwise.batches import Parsing
-from partwise.models.task import ParsingTask
+from partwise.models.task import ParsingTask, letterboxes
 
 
 class ClipTask(ParsingTask):
@@ -22,5 +22,7 @@ class ClipTask(ParsingTask):
 
     def parse(self, batch: dict[str, Any]) -> list[Parsing]:
         """Parse the labelled frames, at the size of their annotations."""
-        parsings: list[Parsing] = self.network.parse(batch["frames"], batch["offsets"], self.letterboxes(batch))
+        parsings: list[Parsing] = self.network.parse(
+            batch["frames"], batch["offsets"], letterboxes(batch["frames"], batch)
+        )
         return parsings

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from partwise.batches import InstanceMap, Parsing
-from partwise.ops.resize import Letterbox
 
 
 class MajorityClass(nn.Module):
@@ -18,12 +17,24 @@ class MajorityClass(nn.Module):
         part: the class to answer.
     """
 
+    name = "majority"  # of its row among a run's figures
+
     def __init__(self, part: int) -> None:
         super().__init__()
         self.part = part
 
-    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """The same answer for every image, at its native size."""
+    @classmethod
+    def of(cls, data: Any, samples: int = 64) -> MajorityClass:
+        """The most frequent class of a DataModule's first training samples."""
+        dataset, classes = data.dataset("train"), data.label_set.num_classes
+        counts = torch.zeros(256, dtype=torch.int64)
+        for index in range(min(samples, len(dataset))):
+            counts += torch.bincount(dataset[index]["parts"].flatten(), minlength=256)
+        return cls(int(counts[:classes].argmax()))
+
+    def parse(self, *inputs: Any) -> list[Parsing]:
+        """The same answer for every image, at its native size: of images, and whatever goes with them, letterboxes."""
+        images, letterboxes = inputs[0], inputs[-1]
         return [self._guess(images, letterbox.native) for letterbox in letterboxes]
 
     def _guess(self, images: Tensor, size: tuple[int, int]) -> Parsing:

@@ -1,0 +1,1 @@
+"""What `scripts/bench.py` runs: one module a benchmark."""

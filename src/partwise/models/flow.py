@@ -1,0 +1,64 @@
+"""Training of optical flow: FlowNet-S on FlyingChairs, with which ATEN starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from partwise.labels import LabelSet
+from partwise.metrics.flow import EndPointError
+from partwise.models.task import ParsingTask
+from partwise.nn.flownet import FLOW_UNIT, flow_loss
+
+
+class FlowTask(ParsingTask):
+    """Train and score a flow network on `FlowBatch`es.
+
+    Args:
+        network: (target, source) -> flows of all scales, finest first, in units of `FLOW_UNIT` pixels, and a feature.
+        label_set: of the data; flow has no labels.
+        optimizer: from parameter groups to an optimiser.
+        schedule: see `ParsingTask`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        label_set: LabelSet,
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
+        schedule: Callable[[float], float] | None = None,
+    ) -> None:
+        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=EndPointError)
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """End-point errors of all scales; see `flow_loss`."""
+        first, second = batch["frames"].unbind(1)
+        return {"flow": flow_loss(self.network(first, second)[0], batch["flow"])}
+
+    def estimate(self, frames: Tensor) -> Tensor:
+        """Flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""
+        finest = self.network(*frames.unbind(1))[0][0] * FLOW_UNIT
+        return F.interpolate(finest.float(), frames.shape[-2:], mode="bilinear", align_corners=False)
+
+    def simplest(self, data: Any) -> nn.Module:
+        """No motion at all."""
+        return Still()
+
+    def _score(self, batch: dict[str, Any], metrics: Any) -> None:
+        metrics.update(batch["index"], self.estimate(batch["frames"]), batch["flow"])
+
+
+class Still(nn.Module):
+    """A flow network that answers zero."""
+
+    name = "still"  # of its row among a run's figures
+
+    def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(B, 3, H, W) images -> one scale of zeros, and no feature."""
+        zero = torch.zeros(len(target), 2, target.shape[-2] // 4, target.shape[-1] // 4, device=target.device)
+        return [zero], zero

@@ -1,0 +1,26 @@
+import importlib.util
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+
+from partwise.cli import FROM_CHECKPOINT
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_trees_of_the_documentation_are_those_of_the_data_modules():
+    spec = importlib.util.spec_from_file_location("list_layouts", ROOT / "scripts" / "list_layouts.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    trees = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").partition("## Trees\n\n")[2]
+    assert trees == script.markdown()  # python scripts/list_layouts.py prints it
+
+
+def test_every_published_number_is_of_a_split_and_a_unit():
+    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
+        for file in (ROOT / "experiments" / "data").glob("*.yaml"):
+            cfg = compose("config", overrides=[f"experiment={FROM_CHECKPOINT}", f"data={file.stem}"])
+            published = get_class(cfg.data._target_).published
+            assert all(isinstance(number, int) for units in published.values() for number in units.values())
+            assert published.keys() <= {"in all", "train", "val", "test", "poses"}
