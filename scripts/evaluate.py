@@ -7,7 +7,8 @@ python scripts/evaluate.py davis2016   --gt DAVIS   --pred MASKS             J a
 python scripts/evaluate.py coco        --gt GT.json --pred RESULTS.json      COCO AP of masks or keypoints
 python scripts/evaluate.py ochuman     --gt DIR     --pred RESULTS.json      AP, and AP by occlusion
 
---json FILE keeps all figures; undefined ones are null.
+ochuman takes the full json of a split for --gt where DIR holds both splits. --json FILE keeps all
+figures; undefined ones are null.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from partwise import cli
+from partwise.errors import InputError
 from partwise.media import write_json
 
 PROTOCOLS = ("facts", "vip", "person_part", "davis2016", "coco", "ochuman")
@@ -36,6 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--workers", type=int, help="processes; default: one a core")
     parser.add_argument("--iou-type", choices=("segm", "keypoints"), help="coco and ochuman: what is matched")
+    parser.add_argument("--backend", choices=("pycocotools", "faster-coco-eval"), help="coco and ochuman: what matches")
     return parser.parse_args()
 
 
@@ -64,7 +67,9 @@ def main() -> None:
     with cli.one_line_errors():
         # Only what the protocol needs is imported: some need no torch, whose import takes seconds.
         protocol = import_module(f"partwise.evaluation.{options.protocol}")
-        given = {} if options.iou_type is None else {"iou_type": options.iou_type}
+        given = {name: value for name in ("iou_type", "backend") if (value := getattr(options, name)) is not None}
+        if given and options.protocol not in ("coco", "ochuman"):
+            raise InputError(f"{options.protocol} takes neither --iou-type nor --backend; leave them out")
         figures = protocol.evaluate(options.gt, options.pred, workers=options.workers, **given)
         if options.json is not None:
             write_json(options.json, figures)

@@ -131,7 +131,7 @@ def _read_map(path: str | Path) -> npt.NDArray[Any]:
                     f"{path} is a colour picture ({image.mode}), an index map is needed; "
                     "give the PNG whose pixel values are the ids"
                 )
-            return np.asarray(image)
+            return np.array(image)  # a copy, which may be written to
     # Damaged PNGs surface as SyntaxError and ValueError too.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is damaged or no image ({error}); replace it with a whole PNG") from error

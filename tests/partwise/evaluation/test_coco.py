@@ -18,7 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from partwise.errors import InputError
-from partwise.evaluation import coco
+from partwise.evaluation import coco, coco_files
 from partwise.evaluation.coco import FIGURES, evaluate
 
 needs_faster = pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="faster-coco-eval is not installed")
@@ -605,8 +605,8 @@ def test_damaged_texts_are_told_from_whole_ones(monkeypatch: pytest.MonkeyPatch)
         rows.append({"segmentation": {"size": mask.shape, "counts": compressed(mask)["counts"].encode()}})
     rows.append({"segmentation": rle.encode(np.zeros((30000, 30000), np.uint8, order="F"))})
     for characters in (1 << 21, 1000, 1):
-        monkeypatch.setattr(coco, "_TEXT", characters)
-        assert coco._damaged(rows) is None
+        monkeypatch.setattr(coco_files, "_TEXT", characters)
+        assert coco_files._damaged(rows) is None
     for n in range(2000):
         mask = rows[n % 400]["segmentation"]
         text = bytearray(mask["counts"])
@@ -618,8 +618,8 @@ def test_damaged_texts_are_told_from_whole_ones(monkeypatch: pytest.MonkeyPatch)
         else:
             text.insert(at, rng.integers(48, 112))
         row = {"segmentation": {**mask, "counts": bytes(text)}}
-        monkeypatch.setattr(coco, "_TEXT", 1 << rng.integers(1, 12))
-        found = coco._damaged([*rows[:5], row, *rows[5:9]])
+        monkeypatch.setattr(coco_files, "_TEXT", 1 << rng.integers(1, 12))
+        found = coco_files._damaged([*rows[:5], row, *rows[5:9]])
         assert found is (None if whole(bytes(text), mask["size"]) else row)
 
 

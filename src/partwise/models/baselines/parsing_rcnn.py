@@ -14,5 +14,5 @@ class ParsingRCNNTask(ParsingTask):
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Six losses with unit weights; see `ParsingHeads.losses`."""
-        losses: dict[str, Tensor] = self.network.losses(batch["images"], batch["parts"], batch["instances"])
+        losses: dict[str, Tensor] = self.network.losses(batch["images"], batch["parts"], batch.get("instances"))
         return losses

@@ -1,0 +1,167 @@
+"""Tasks on clips, whole videos and flow: they train, are scored, and come back from their checkpoints."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from data_modules.contexts import KeyFrames, Neighbours
+from data_modules.davis import DAVISDataModule
+from data_modules.flying_chairs import FlyingChairsDataModule
+from data_modules.synthetic.davis import write_davis
+from data_modules.synthetic.flying_chairs import write_flying_chairs
+from data_modules.vip import VIPDataModule
+from partwise.checkpoints import AtomicCheckpointIO, Provenance, load_parser, start_from
+from partwise.errors import InputError
+from partwise.labels import FOREGROUND, VIP
+from partwise.metrics.davis import DAVISMetrics
+from partwise.models.aten.model import ATEN
+from partwise.models.aten.task import ClipTask
+from partwise.models.baselines.fgfa import FGFA
+from partwise.models.baselines.parsing_rcnn import ParsingRCNNTask
+from partwise.models.flow import FlowTask
+from partwise.nn.flownet import FlowNetS
+from partwise.nn.parsing_rcnn import ParsingRCNN
+from partwise.parsers import VideoParser
+
+SMALL = {"image_size": 64, "backbone": "resnet18", "pretrained": False, "width": 8, "box_width": 16,
+         "backbone_multiplier": 0.25}  # fmt: skip
+CLIPS = {**SMALL, "flow_width": 0.125}
+
+
+def optimizer(groups):
+    return torch.optim.SGD(groups, lr=0.01)
+
+
+def trainer(folder, **options):
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
+             "enable_checkpointing": False, "use_distributed_sampler": False, "default_root_dir": str(folder),
+             "num_sanity_val_steps": 0, "plugins": [AtomicCheckpointIO()], "max_epochs": 1,
+             "limit_train_batches": 2}  # fmt: skip
+    return pl.Trainer(**(quiet | options))
+
+
+@pytest.fixture(scope="module")
+def davis(tmp_path_factory):
+    root = tmp_path_factory.mktemp("davis")
+    write_davis(root, sequences={"train": 2, "val": 2}, frames_per_sequence=7, size=(64, 96), workers=1)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("network", "around"),
+    [
+        (lambda: ATEN(20, key_interval=2, encoding_range=1, **CLIPS), KeyFrames(2, 1)),
+        (lambda: FGFA(20, reach=1, embedding=(8, 8, 8), **CLIPS), Neighbours(reach=1, spread=2)),
+    ],
+    ids=["aten", "fgfa"],
+)
+def test_clips_of_vip_train_and_are_scored(network, around, vip_stand_in, tmp_path):
+    data = VIPDataModule(root=vip_stand_in, image_size=64, around=around, batch_size=3, num_workers=0)
+    run, task = trainer(tmp_path), ClipTask(network(), VIP, optimizer)
+    before = [p.detach().clone() for p in task.parameters()]
+    run.fit(task, data)
+    assert any(not torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))
+    run.test(task, data, verbose=False)
+    assert {"test/miou", "test/human_ap_50", "test/part_ap_vol"} <= set(run.callback_metrics)
+    simplest = ClipTask(task.simplest(data), VIP)
+    run.test(simplest, data, verbose=False)
+    assert run.callback_metrics["test/miou"] > 0
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_videos_of_davis_give_the_same_figures_frame_by_frame(sequences, davis, tmp_path):
+    data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, around=KeyFrames(3, 2), sequences=sequences,
+                           batch_size=2, num_workers=0)  # fmt: skip
+    torch.manual_seed(0)
+    network = ATEN(2, persons=False, **{**CLIPS, "image_size": (64, 96)})
+    torch.nn.init.normal_(network.heads.parsing.branches[0].weight)  # some foreground
+    task = ClipTask(network, FOREGROUND, optimizer, instances=False, metrics=DAVISMetrics)
+    run = trainer(tmp_path)
+    run.test(task, data, verbose=False)
+    figures = {k: float(v) for k, v in run.callback_metrics.items()}
+    assert set(figures) >= {"test/J_mean", "test/J_recall", "test/J_decay", "test/F_mean"}
+    davis_figures.setdefault("all", figures)
+    assert figures == pytest.approx(davis_figures["all"], abs=1e-3)  # a whole video's stream, and clips of its frames
+
+
+davis_figures: dict[str, dict[str, float]] = {}
+
+
+def test_the_frame_model_scores_whole_videos(davis, tmp_path):
+    data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, sequences=True, batch_size=2, num_workers=0)
+    network = ParsingRCNN(2, persons=False, **{**SMALL, "image_size": (64, 96)})
+    task = ParsingRCNNTask(network, FOREGROUND, optimizer, instances=False, metrics=DAVISMetrics)
+    run = trainer(tmp_path)
+    run.fit(task, data)
+    run.test(task, data, verbose=False)
+    assert 0 <= run.callback_metrics["test/J_mean"] <= 1
+
+
+def test_persons_cannot_be_learnt_where_there_are_none(davis, tmp_path):
+    data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, around=KeyFrames(2, 1), num_workers=0)
+    task = ClipTask(ATEN(2, **{**CLIPS, "image_size": (64, 96)}), FOREGROUND, optimizer)
+    with pytest.raises(InputError, match="persons are to be parsed but the data have none"):
+        trainer(tmp_path, limit_val_batches=0).fit(task, data)
+
+
+@pytest.fixture(scope="module")
+def flow_checkpoint(tmp_path_factory):
+    """A flow network trained for two steps, and its figures."""
+    root = tmp_path_factory.mktemp("chairs")
+    write_flying_chairs(root, pairs={"train": 4, "val": 3}, size=(64, 96), workers=1)
+    data = FlyingChairsDataModule(root=root, crop=(64, 64), batch_size=2, num_workers=0)
+    about = Provenance(
+        experiment="flownet_s_chairs", network={"_target_": "partwise.nn.flownet.FlowNetS", "width": 0.125},
+        label_set=FOREGROUND, image_size=[64, 64], synthetic=True,
+    )  # fmt: skip
+    run = trainer(root, callbacks=[about])
+    task = FlowTask(FlowNetS(0.125), FOREGROUND, lambda groups: torch.optim.Adam(groups, lr=1e-3))
+    run.fit(task, data)
+    run.save_checkpoint(root / "flow.ckpt")
+    run.test(task, data, verbose=False)
+    trained = run.callback_metrics["test/epe"].item()
+    run.test(FlowTask(task.simplest(data), FOREGROUND), data, verbose=False)
+    lengths = [data.dataset("test")[i]["flow"].norm(dim=0).mean().item() for i in range(3)]
+    assert run.callback_metrics["test/epe"].item() == pytest.approx(sum(lengths) / 3, rel=1e-4)  # zero flow's error
+    assert trained > 0
+    return root / "flow.ckpt"
+
+
+def test_aten_starts_from_a_frame_model_and_a_flow_network(flow_checkpoint, vip_stand_in, tmp_path):
+    torch.manual_seed(1)
+    frame = ParsingRCNN(20, **SMALL)
+    about = Provenance(
+        experiment="parsing_rcnn_vip", label_set=VIP, image_size=64, synthetic=True,
+        network={"_target_": "partwise.nn.parsing_rcnn.ParsingRCNN", "num_classes": 20, **SMALL},
+    )  # fmt: skip
+    data = VIPDataModule(root=vip_stand_in, image_size=64, batch_size=3, num_workers=0)
+    run = trainer(tmp_path, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
+    run.fit(ParsingRCNNTask(frame, VIP, optimizer), data)
+    run.save_checkpoint(tmp_path / "frame.ckpt")
+    network = ATEN(20, **CLIPS)
+    start_from(network, [tmp_path / "frame.ckpt", flow_checkpoint])
+    flow = torch.load(flow_checkpoint, weights_only=True)["state_dict"]
+    for part, source in (("feature", frame.feature), ("heads", frame.heads)):
+        own = getattr(network, part).state_dict()
+        assert all(torch.equal(v, own[k]) for k, v in source.state_dict().items())
+    own = network.flow.net.state_dict()
+    assert all(torch.equal(v, own[k.removeprefix("network.")]) for k, v in flow.items())
+    with pytest.raises(InputError, match="no part of which fits FlowNetS"):
+        start_from(FlowNetS(0.125), [tmp_path / "frame.ckpt"])
+    with pytest.raises(InputError, match="do not fit"):
+        start_from(ATEN(20, **{**CLIPS, "width": 16}), [tmp_path / "frame.ckpt"])
+
+
+def test_a_checkpoint_of_aten_parses_videos_as_a_stream(vip_stand_in, tmp_path):
+    description = {"_target_": "partwise.models.aten.model.ATEN", "num_classes": 20, "key_interval": 2, **CLIPS}
+    about = Provenance(experiment="aten_vip", network=description, label_set=VIP, image_size=64, synthetic=True)
+    data = VIPDataModule(root=vip_stand_in, image_size=64, around=KeyFrames(2, 1), batch_size=3, num_workers=0)
+    run = trainer(tmp_path, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
+    run.fit(ClipTask(ATEN(20, key_interval=2, **CLIPS), VIP, optimizer), data)
+    run.save_checkpoint(tmp_path / "aten.ckpt")
+    parser = load_parser(tmp_path / "aten.ckpt", torch.device("cpu"), "aten_vip")
+    assert isinstance(parser, VideoParser)
+    frames = [data.dataset("test").picture(0)] * 5
+    parsings = list(parser.stream(frames))
+    assert [p["parts"].shape for p in parsings] == [f.shape[:2] for f in frames]
+    assert list(parser.stream([])) == []
