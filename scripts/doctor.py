@@ -11,14 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from data_modules import doctor
 from partwise import cli, environment
 from partwise.errors import InputError
 
@@ -35,6 +32,12 @@ def examine_environment() -> list[str]:
 
 def examine_data(arguments: list[str]) -> list[str]:
     """Print what a dataset's splits hold, return faults."""
+    # Imported where they are used, as they bring torch and Lightning along: help should come at once.
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from data_modules import doctor
+
     with initialize_config_dir(str(ROOT), version_base="1.3"):
         cfg = compose("config", overrides=[f"experiment={cli.FROM_CHECKPOINT}", *map(cli.quoted_override, arguments)])
     data = instantiate(cfg.data)

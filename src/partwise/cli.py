@@ -11,9 +11,6 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from partwise.errors import InputError
 
 #: Keys whose values are paths and may hold any characters.
@@ -142,6 +139,7 @@ def explain(error: BaseException) -> str | None:
     text = " ".join(str(error).split())
     if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
         return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    # By name too: commands without Hydra do not wait for its import.
+    if any(kind.__name__ in ("HydraException", "OmegaConfBaseException") for kind in type(error).__mro__):
         return text.split(" Config search path")[0].removeprefix("In 'config': ")
     return None
