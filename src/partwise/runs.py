@@ -210,7 +210,7 @@ def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = 
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     # As a partial, because OmegaConf would take the label set apart.
     if network is not None:
-        about = {name: value for name, value in cfg.model.items() if name != "network"}
+        about = {name: value for name, value in plain(cfg)["model"].items() if name != "network"}
         return instantiate(about, _partial_=True)(network=network, label_set=label_set)
     task = instantiate(cfg.model, _partial_=True)(label_set=label_set)
     start_from(task.network, cfg.init)
