@@ -2,6 +2,9 @@ import os
 import shutil
 from pathlib import Path
 
+# Tests run beside each other and start further processes: one thread each, before torch counts the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from data_modules.synthetic.vip import write_vip
