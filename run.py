@@ -63,6 +63,7 @@ def predict(cfg: DictConfig) -> None:
         raise InputError("task=predict needs ckpt=PATH and input=PATH (image, folder, glob or video)")
     asked = None if cfg.name == cli.FROM_CHECKPOINT else cfg.name
     switches = {**cfg.testing.views, "size": cfg.testing.size, "smoothing": cfg.testing.smoothing}
+    switches |= {"bfloat16": "bf16" in str(cfg.trainer.get("precision")), "channels_last": cfg.channels_last}
     parser = checkpoints.load_parser(cfg.ckpt, runs.device(cfg.trainer.accelerator), asked, **switches)
     output = Path(cfg.output or Path(cfg.outputs) / "predict" / Path(cfg.input).stem)
     report.show_summary(parse(parser, cfg.input, output))

@@ -110,8 +110,18 @@ def test_two_processes_score_as_one_with_an_odd_number_of_samples(trained, vip_s
 
 
 @pytest.mark.ddp
-def test_two_processes_train_without_unused_parameters(vip_stand_in, tmp_path):
-    run_py(*TINY, f"data.root={vip_stand_in}", f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2")
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        ["experiment=parsing_rcnn_vip"],
+        ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1"],
+    ],
+    ids=["frames", "clips"],
+)
+def test_two_processes_train_without_unused_parameters(experiment, vip_stand_in, tmp_path):
+    run_py(
+        *experiment, *TINY[1:], f"data.root={vip_stand_in}", f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2"
+    )
     folder = only_run(tmp_path)
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
     assert (folder / "pictures/overlay.jpg").exists()

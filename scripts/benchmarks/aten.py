@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
+from torch import nn
 
 from benchmarks.timing import seconds
 from partwise.models.aten.model import ATEN
@@ -17,6 +18,7 @@ from partwise.ops.resize import Letterbox
 from partwise.parsers import parse_video
 
 CLASSES = 20
+FAST: dict[str, Any] = {"encoder_stride": 4, "flow_size": 0.5, "proposals": 300}  # experiments/experiment/aten_fast_vip
 
 
 @torch.inference_mode()
@@ -24,18 +26,25 @@ def run(size: int = 512, rounds: int = 2) -> list[Table]:
     """Tables of seconds a frame and of stages, with random weights at the paper's network (ResNet-50, 256 channels)."""
     torch.manual_seed(0)
     options: dict[str, Any] = {"num_classes": CLASSES, "image_size": size, "pretrained": False}
-    frame = ParsingRCNN(**options).eval()
-    aten = ATEN(**options).eval()
-    networks = {
-        "frame": frame,
-        "DFF, 10": ATEN(**options, key_interval=10, encoding_range=0, centred=False).eval(),
-        "FGFA, K = 5": FGFA(**options).eval(),
-        "ATEN, l = 3": aten,
-        "ATEN, l = 5": ATEN(**options, key_interval=5).eval(),
+    networks: dict[str, Callable[[], nn.Module]] = {
+        "frame": lambda: ParsingRCNN(**options),
+        "DFF, 10": lambda: ATEN(**options, key_interval=10, encoding_range=0, centred=False),
+        "FGFA, K = 5": lambda: FGFA(**options),
+        "ATEN, l = 3": lambda: ATEN(**options),
+        "ATEN, l = 5": lambda: ATEN(**options, key_interval=5),
     }
-    stages = measure_stages(aten, size, rounds)
-    per_frame = {name: seconds_a_frame(network, size) for name, network in networks.items()}
-    return [stage_table(stages), frame_table(per_frame, stages)]
+    aten, fast = ATEN(**options).eval(), ATEN(**options, **FAST).eval().to(memory_format=torch.channels_last)
+    per_frame, stages = {}, {}
+    stages["ATEN"] = measure_stages(aten, size, rounds)
+    for name, make in networks.items():
+        per_frame[name] = seconds_a_frame(make().eval(), size)
+    with torch.autocast("cpu", torch.bfloat16):
+        stages["ATEN fast"] = measure_stages(fast, size, rounds)
+        per_frame["frame, bf16"] = seconds_a_frame(
+            ParsingRCNN(**options).eval().to(memory_format=torch.channels_last), size
+        )
+        per_frame["ATEN fast, l = 3"] = seconds_a_frame(fast, size)
+    return [stage_table(stages), frame_table(per_frame, stages["ATEN"])]
 
 
 def measure_stages(network: ATEN, size: int, rounds: int) -> dict[str, float]:
@@ -54,8 +63,9 @@ def measure_stages(network: ATEN, size: int, rounds: int) -> dict[str, float]:
 
 
 def seconds_a_frame(network: Any, size: int) -> float:
-    """Of a video of three key intervals, in its steady state: the time between its ends, without the first interval."""
+    """Of a video in its steady state: an interval after those that read ahead."""
     interval = getattr(network, "key_interval", 3)
+    ahead = interval * (getattr(network, "encoding_range", 0) + 1) + 2 * getattr(network, "reach", 0)
     frames = (torch.rand(1, 3, size, size) for _ in range(100))
 
     def parse(parsings: Any, count: int) -> None:
@@ -63,8 +73,7 @@ def seconds_a_frame(network: Any, size: int) -> float:
             next(parsings)
 
     parsings = parse_video(network, frames, (size, size))
-    warm = 2 * getattr(network, "reach", interval) + 1 if hasattr(network, "reach") else 3 * interval
-    parse(parsings, warm)
+    parse(parsings, ahead)
     return seconds(lambda: parse(parsings, interval), 2) / interval
 
 
@@ -78,10 +87,11 @@ def equation_8(stages: dict[str, float], interval: int, past: int, gru: bool = T
     return (total + (s["GRU"] if gru else 0.0)) / interval
 
 
-def stage_table(stages: dict[str, float]) -> Table:
+def stage_table(networks: dict[str, dict[str, float]]) -> Table:
     """The stages' milliseconds."""
-    table = Table(*stages, title="milliseconds of each stage, one frame")
-    table.add_row(*(f"{1000 * s:.0f}" for s in stages.values()))
+    table = Table("", *next(iter(networks.values())), title="milliseconds of each stage, one frame")
+    for name, stages in networks.items():
+        table.add_row(name, *(f"{1000 * s:.0f}" for s in stages.values()))
     return table
 
 

@@ -217,6 +217,8 @@ def load_parser(
     flip: bool = False,
     size: int | Sequence[int] | None = None,
     smoothing: float = 0.0,
+    bfloat16: bool = False,
+    channels_last: bool = False,
 ) -> FrameParser:
     """The parser in a checkpoint.
 
@@ -228,6 +230,8 @@ def load_parser(
         flip: also parse the mirror image.
         size: of a larger input, which a dense parser parses in windows of the trained size.
         smoothing: see `FlowSmoother`.
+        bfloat16: see `FrameParser`.
+        channels_last: memory layout of the network.
     """
     checkpoint = load(path)
     about = checkpoint[KEY]
@@ -237,7 +241,9 @@ def load_parser(
     canvas = about["image_size"]
     if size is not None:
         network, canvas = SlidingWindows(network, canvas_size(canvas)), size
-    return make_parser(network, label_set, canvas, device, smoothing=smoothing)
+    if channels_last:
+        network.to(memory_format=torch.channels_last)
+    return make_parser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16)
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:

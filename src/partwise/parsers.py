@@ -28,6 +28,7 @@ class FrameParser:
         device: where to run.
         batch_size: frames parsed at once; more look ahead further and need more memory.
         smoothing: weight of the past in a video, see `FlowSmoother`; dense parsers only.
+        bfloat16: convolve in half precision.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class FrameParser:
         device: torch.device,
         batch_size: int = 4,
         smoothing: float = 0.0,
+        bfloat16: bool = False,
     ) -> None:
         if smoothing and not hasattr(network, "logits"):
             raise InputError(f"{type(network).__name__} is no dense parser: leave testing.smoothing at 0")
         self.network: Any = network.to(device).eval()
         self.label_set = label_set
         self.image_size, self.device, self.batch_size = image_size, device, batch_size
-        self.smoothing = smoothing
+        self.smoothing, self.bfloat16 = smoothing, bfloat16
 
     def stream(self, frames: Iterable[np.ndarray]) -> Iterator[Parsing]:
         """One Parsing, on the CPU, for each (H, W, 3) uint8 RGB frame, in order."""
@@ -58,15 +60,20 @@ class FrameParser:
         if waiting:
             yield from self._parse(waiting, smoother)
 
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, self.bfloat16)
+
     @torch.inference_mode()
     def _parse(self, frames: list[np.ndarray], smoother: FlowSmoother | None) -> list[Parsing]:
         boxes = [Letterbox.fit(frame.shape[:2], self.image_size) for frame in frames]
         canvases = [box.place(f) for box, f in zip(boxes, frames, strict=True)]
         images = torch.stack(canvases).permute(0, 3, 1, 2).to(self.device).float() / 255
         if smoother is None:
-            parsings = self.network.parse(images, boxes)
+            with self._precision():
+                parsings = self.network.parse(images, boxes)
         else:
-            probs = self.network.logits(images).float().softmax(1)
+            with self._precision():
+                probs = self.network.logits(images).float().softmax(1)
             smooth = [smoother(canvas.numpy(), p) for canvas, p in zip(canvases, probs, strict=True)]
             parsings = most_probable(torch.stack(smooth), boxes)
         return [to_cpu(parsing) for parsing in parsings]
@@ -84,7 +91,13 @@ class VideoParser(FrameParser):
             return
         native = (first.shape[0], first.shape[1])
         images = (self._image(frame, native) for frame in itertools.chain([first], frames))
-        yield from (to_cpu(parsing) for parsing in parse_video(self.network, images, native))
+        parsings = parse_video(self.network, images, native)
+        while True:
+            with self._precision():  # not around `yield`, where it would hold for the caller too
+                parsing = next(parsings, None)
+            if parsing is None:
+                return
+            yield to_cpu(parsing)
 
     def _image(self, frame: np.ndarray, native: tuple[int, int]) -> Tensor:
         if frame.shape[:2] != native:
@@ -113,10 +126,11 @@ def make_parser(
     image_size: int | Sequence[int],
     device: torch.device,
     smoothing: float = 0.0,
+    bfloat16: bool = False,
 ) -> FrameParser:
     """The parser that suits a network; see `FrameParser` and `VideoParser`."""
     kind = VideoParser if hasattr(network, "features") else FrameParser
-    return kind(network, label_set, image_size, device, smoothing=smoothing)
+    return kind(network, label_set, image_size, device, smoothing=smoothing, bfloat16=bfloat16)
 
 
 def to_cpu(value: Any) -> Any:

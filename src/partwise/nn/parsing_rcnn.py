@@ -114,6 +114,7 @@ class ParsingHeads(nn.Module):
             with its longer side.
         box_width: width of the box head's two layers.
         rois: proposals of an image that the heads train on.
+        proposals: of a 512-pixel image that they see in testing, of six times as many before suppression.
     """
 
     def __init__(
@@ -123,10 +124,11 @@ class ParsingHeads(nn.Module):
         image_size: int | Sequence[int] = 512,
         box_width: int = 1024,
         rois: int = 128,
+        proposals: int = 1000,
     ) -> None:
         super().__init__()
         self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
-        self.rpn = _region_proposals(in_channels, image_size)
+        self.rpn = _region_proposals(in_channels, image_size, proposals)
         self.roi_trunk = nn.Sequential(conv_relu(in_channels, in_channels), conv_relu(in_channels, in_channels))
         self.roi_heads = RoIHeads(
             RoIPool(7), TwoMLPHead(in_channels * 49, box_width), FastRCNNPredictor(box_width, 2),
@@ -202,12 +204,18 @@ class DenseHeads(nn.Module):
 
 
 def make_heads(
-    num_classes: int, width: int, image_size: int | Sequence[int], persons: bool, box_width: int, rois: int
+    num_classes: int,
+    width: int,
+    image_size: int | Sequence[int],
+    persons: bool,
+    box_width: int,
+    rois: int,
+    proposals: int = 1000,
 ) -> ParsingHeads | DenseHeads:
     """N_parse on a feature of `width` channels, with or without persons."""
     if not persons:
         return DenseHeads(num_classes, width, image_size)
-    return ParsingHeads(num_classes, width, image_size, box_width, rois)
+    return ParsingHeads(num_classes, width, image_size, box_width, rois, proposals)
 
 
 class ParsingRCNN(nn.Module):
@@ -250,7 +258,7 @@ class ParsingRCNN(nn.Module):
         return self.heads.parse(self.feature(images), letterboxes)
 
 
-def _region_proposals(in_channels: int, image_size: int | Sequence[int]) -> RegionProposalNetwork:
+def _region_proposals(in_channels: int, image_size: int | Sequence[int], proposals: int) -> RegionProposalNetwork:
     scale = max(canvas_size(image_size)) / REFERENCE_SIZE
     area = scale**2  # anchors grow with the area, so the numbers of proposals do
     sizes = tuple(s * scale for s in ANCHOR_SCALES)
@@ -258,8 +266,8 @@ def _region_proposals(in_channels: int, image_size: int | Sequence[int]) -> Regi
         AnchorGenerator((sizes,), (ANCHOR_RATIOS,)),
         RPNHead(in_channels, len(ANCHOR_SCALES) * len(ANCHOR_RATIOS), 2 * in_channels),
         fg_iou_thresh=0.7, bg_iou_thresh=0.3, batch_size_per_image=256, positive_fraction=0.5,
-        pre_nms_top_n={"training": round(12000 * area), "testing": round(6000 * area)},
-        post_nms_top_n={"training": round(2000 * area), "testing": round(1000 * area)},
+        pre_nms_top_n={"training": round(12000 * area), "testing": round(6 * proposals * area)},
+        post_nms_top_n={"training": round(2000 * area), "testing": round(proposals * area)},
         nms_thresh=0.7,
     )  # fmt: skip
     rpn.box_coder = BoxCoder(weights=DELTA_WEIGHTS)

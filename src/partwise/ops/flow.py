@@ -23,12 +23,16 @@ def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros")
         padding: "zeros" for scores and features, "border" for images.
 
     Returns:
-        (B, C, H, W), aligned with t. Identity and integer shifts are right to 2e-4.
+        (B, C, H, W) of x's type, aligned with t. Identity and integer shifts are right to 2e-4. Places are told in
+        float32 at least: bfloat16 has half pixels from 64 on.
     """
     if flow.shape[1] != 2 or flow.shape[-2:] != x.shape[-2:] or flow.shape[0] != x.shape[0]:
         raise ValueError(f"flow {tuple(flow.shape)} does not fit x {tuple(x.shape)}: want (B, 2, H, W) of x")
-    map_x, map_y = _targets(flow)
-    return remap(x, map_x, map_y, mode="bilinear", padding_mode=padding, align_corners=True)
+    wide = torch.promote_types(torch.promote_types(flow.dtype, x.dtype), torch.float32)
+    map_x, map_y = _targets(flow.to(wide))
+    with torch.autocast(x.device.type, enabled=False):
+        warped = remap(x.to(wide), map_x, map_y, mode="bilinear", padding_mode=padding, align_corners=True)
+    return warped.to(x.dtype)
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:

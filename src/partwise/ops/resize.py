@@ -87,7 +87,10 @@ class Letterbox:
 
     def restore(self, x: Tensor) -> Tensor:
         """(B, C, *canvas) scores -> (B, C, H, W) at the image's own size, bilinearly."""
-        return F.interpolate(self.crop(x), self.native, mode="bilinear", align_corners=False)
+        x = self.crop(x)
+        if self.native == (self.height, self.width):
+            return x
+        return F.interpolate(x, self.native, mode="bilinear", align_corners=False)
 
     def restore_boxes(self, boxes: Tensor) -> Tensor:
         """(N, 4) xyxy on the canvas -> xyxy in the image, clipped to it."""

@@ -164,3 +164,7 @@ def test_a_checkpoint_of_aten_parses_videos_as_a_stream(vip_stand_in, tmp_path):
     parsings = list(parser.stream(frames))
     assert [p["parts"].shape for p in parsings] == [f.shape[:2] for f in frames]
     assert list(parser.stream([])) == []
+    rounded = load_parser(tmp_path / "aten.ckpt", torch.device("cpu"), bfloat16=True, channels_last=True)
+    for a, b in zip(parsings, rounded.stream(frames), strict=True):
+        assert (a["parts"] == b["parts"]).float().mean() > 0.9
+        assert not torch.is_autocast_enabled("cpu")  # the caller's own convolutions stay as they are

@@ -49,6 +49,19 @@ def test_gradients_of_values_and_flow():
     assert torch.autograd.gradcheck(lambda a, b: warp(a, b, "border"), (x, flow))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_rounds_values_but_not_places(dtype, autocast):
+    x = torch.randint(0, 100, (1, 3, 4, 200)).to(dtype)
+    flow = torch.zeros(1, 2, 4, 200, dtype=dtype)
+    flow[:, 0] = 0.25
+    with torch.autocast("cpu", torch.bfloat16, autocast):
+        warped = warp(x, flow)
+    wide = warp(x.double(), flow.double())
+    assert warped.dtype == dtype
+    torch.testing.assert_close(warped.double(), wide, rtol=torch.finfo(dtype).eps, atol=2e-2)
+
+
 def test_a_misfitting_flow_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         warp(torch.rand(1, 3, 8, 8), torch.zeros(1, 2, 4, 4))

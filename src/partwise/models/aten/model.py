@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import Parsing
@@ -27,7 +28,7 @@ from partwise.nn.conv_gru import ConvGRU, ConvLSTM, Mean
 from partwise.nn.deeplab import STRIDE, DeepLabFeature
 from partwise.nn.flownet import FLOW_UNIT, FlowNetS
 from partwise.nn.parsing_rcnn import make_heads
-from partwise.ops.flow import warp
+from partwise.ops.flow import resize_flow, warp
 from partwise.ops.resize import Letterbox
 
 ENCODERS: dict[str, Callable[[int], nn.Module]] = {"gru": ConvGRU, "lstm": ConvLSTM, "mean": lambda channels: Mean()}
@@ -41,11 +42,12 @@ class ScaledFlow(nn.Module):
         unit: feature pixels that a predicted 1 stands for. FlowNet-S tells a twentieth of input pixels, hence
             20 / 4; the release takes 20, as if the feature had the input's size.
         width: multiplier of FlowNet-S's channels.
+        size: what FlowNet-S sees of the input's height and width; DFF takes half.
     """
 
-    def __init__(self, channels: int, unit: float = FLOW_UNIT / STRIDE, width: float = 1.0) -> None:
+    def __init__(self, channels: int, unit: float = FLOW_UNIT / STRIDE, width: float = 1.0, size: float = 1.0) -> None:
         super().__init__()
-        self.net, self.unit = FlowNetS(width), unit
+        self.net, self.unit, self.size = FlowNetS(width), unit, size
         self.scale = nn.Conv2d(self.net.top_channels, channels, 1)
         nn.init.zeros_(self.scale.weight)
         assert self.scale.bias is not None
@@ -54,8 +56,34 @@ class ScaledFlow(nn.Module):
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) -> M (B, 2, H/4, W/4) from target to source in feature pixels, S (B, C, H/4, W/4)."""
+        grid = (target.shape[-2] // STRIDE, target.shape[-1] // STRIDE)
+        if self.size != 1:
+            target, source = (F.interpolate(i, scale_factor=self.size, mode="area") for i in (target, source))
         flows, top = self.net(target, source)
-        return self.unit * flows[0], self.scale(top)
+        M, S = self.unit * flows[0], self.scale(top)
+        if self.size != 1:
+            M, S = resize_flow(M, grid), F.interpolate(S, grid, mode="bilinear", align_corners=False)
+        return M, S
+
+
+class Coarse(nn.Module):
+    """An encoder on pooled features: what it makes of the current one, less that itself, is added at full size.
+
+    Args:
+        encoder: see `ATEN.encoder`.
+        stride: side of the pooled squares.
+    """
+
+    def __init__(self, encoder: nn.Module, stride: int) -> None:
+        super().__init__()
+        self.encoder, self.stride = encoder, stride
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (B, C, h, w), the current one last -> (B, C, h, w)."""
+        current = features[-1]
+        pooled = [F.avg_pool2d(feature, self.stride) for feature in features]
+        change = self.encoder(pooled) - pooled[-1]
+        return current + F.interpolate(change, current.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class ATEN(nn.Module):
@@ -67,17 +95,20 @@ class ATEN(nn.Module):
         key_interval: l, frames from key to key.
         encoding_range: p, key frames beside the current one.
         encoder: "gru", or what stands in for it in the ablations.
+        encoder_stride: run it on the features pooled by this factor, see `Coarse`.
         align: warp the other key frames to the current one before they are encoded.
         centred: key frames in the middle of their segments, as the paper has them; else the first ones, so that no
             frame waits for later ones.
         persons: also find persons and part instances; False leaves the parsing branch alone (DAVIS).
         flow_unit: see `ScaledFlow`.
         flow_width: multiplier of FlowNet-S's channels.
+        flow_size: see `ScaledFlow`.
         backbone: see `ParsingRCNN`, as for the rest.
         pretrained: start from ImageNet weights.
         width: channels of the feature.
         box_width: width of the box head.
         rois: proposals of an image that the heads train on.
+        proposals: of a 512-pixel image that the heads see in testing.
         backbone_multiplier: of the backbone's widths.
     """
 
@@ -88,26 +119,31 @@ class ATEN(nn.Module):
         key_interval: int = 3,
         encoding_range: int = 2,
         encoder: Literal["gru", "lstm", "mean"] = "gru",
+        encoder_stride: int = 1,
         align: bool = True,
         centred: bool = True,
         persons: bool = True,
         flow_unit: float = FLOW_UNIT / STRIDE,
         flow_width: float = 1.0,
+        flow_size: float = 1.0,
         backbone: str = "resnet50",
         pretrained: bool = True,
         width: int = 256,
         box_width: int = 1024,
         rois: int = 128,
+        proposals: int = 1000,
         backbone_multiplier: float = 1.0,
     ) -> None:
         super().__init__()
         self.key_interval, self.encoding_range = key_interval, encoding_range
         self.align, self.centred = align, centred
         self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
-        self.flow = ScaledFlow(width, flow_unit, flow_width)
+        self.flow = ScaledFlow(width, flow_unit, flow_width, flow_size)
         # A single key frame is its own encoding: no unit has anything to remember.
         self.encoder: nn.Module = ENCODERS[encoder](width) if encoding_range else Mean()
-        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois)
+        if encoder_stride > 1:
+            self.encoder = Coarse(self.encoder, encoder_stride)
+        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois, proposals)
 
     def encode(self, features: Sequence[Tensor], images: Sequence[Tensor]) -> Tensor:
         """F-bar_k of the current key frame (Eqs. 1, 3, 4).
@@ -125,7 +161,7 @@ class ATEN(nn.Module):
     def propagate(self, feature: Tensor, target: Tensor, source: Tensor) -> Tensor:
         """A feature (B, C, H/4, W/4) of the source image carried to the target image (B, 3, H, W) (Eqs. 2, 6)."""
         M, S = self.flow(target, source)
-        return warp(feature, M.to(feature.dtype)) * S
+        return warp(feature, M) * S
 
     def forward(self, frames: Tensor, offsets: Tensor) -> Tensor:
         """The feature of the last frame of each clip, the target.

@@ -119,7 +119,7 @@ class FGFA(nn.Module):
 
     def _warp(self, feature: Tensor, target: Tensor, source: Tensor) -> Tensor:
         flow = self.flow(target, source)[0][0] * (FLOW_UNIT / STRIDE)
-        return warp(feature, flow.to(feature.dtype))
+        return warp(feature, flow)
 
 
 def _msra(conv: nn.Conv2d) -> nn.Conv2d:

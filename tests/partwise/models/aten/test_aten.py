@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from data_modules.synthetic.render import Occlusion, Renderer
 from data_modules.synthetic.scene import draw_scene
-from partwise.models.aten.model import ATEN
+from partwise.models.aten.model import ATEN, Coarse
+from partwise.nn.conv_gru import Mean
 from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.ops.flow import resize_flow, warp
 from partwise.ops.key_frames import memory, segments
@@ -60,6 +61,36 @@ def test_flow_counts_feature_pixels():
     torch.testing.assert_close(aten(flow_unit=20.0).flow(a, b)[0], 20 * raw)  # the release
 
 
+def test_flow_of_half_size_images_tells_the_same_pixels(monkeypatch):
+    """It always sees 4 pixels of what it is given: 4 / 4 of the feature's, from halved images 8 / 4."""
+    for size, expected in ((1.0, 1.0), (0.5, 2.0)):
+        network = aten(flow_size=size)
+
+        def sees_four(target, source, network=network):
+            grid = target.shape[-2] // 4, target.shape[-1] // 4
+            return [torch.full((len(target), 2, *grid), 4 / 20)], torch.rand(
+                len(target), network.flow.net.top_channels, *grid
+            )
+
+        monkeypatch.setattr(network.flow.net, "forward", sees_four)
+        M, S = network.flow(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
+        torch.testing.assert_close(M, torch.full((1, 2, 16, 16), expected))
+        assert S.shape == (1, 8, 16, 16)
+
+
+def test_a_coarse_encoder_adds_its_change_to_the_current_feature():
+    features = [torch.rand(1, 4, 8, 8) for _ in range(3)]
+    same = Coarse(Last(), 4)
+    torch.testing.assert_close(same(features), features[-1])
+    flat = [f.mean((2, 3), keepdim=True).expand_as(f) for f in features]  # pooling loses nothing
+    torch.testing.assert_close(Coarse(Mean(), 4)(flat), Mean()(flat))
+
+
+class Last(torch.nn.Module):
+    def forward(self, features):
+        return features[-1]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_true_flow_carries_features(seed):
     """Features that are local means of the image: outside occlusions the carried one is the target's."""
@@ -99,7 +130,8 @@ def by_definition(network, images):
 @pytest.mark.parametrize(
     "options",
     [{}, {"key_interval": 4, "encoding_range": 1}, {"centred": False}, {"key_interval": 5, "encoding_range": 0},
-     {"align": False}, {"encoder": "lstm"}, {"encoder": "mean"}, {"key_interval": 1}],
+     {"align": False}, {"encoder": "lstm"}, {"encoder": "mean"}, {"key_interval": 1},
+     {"encoder_stride": 4, "flow_size": 0.5}],
 )  # fmt: skip
 def test_the_stream_equals_the_whole_video(count, options):
     network, images = aten(**options), [torch.rand(1, 3, 64, 64) for _ in range(count)]
