@@ -33,7 +33,7 @@ def main() -> None:
         failed = sweeps.run_sweep(sweep, outputs, overrides, arguments.jobs)
         sweeps.write_csv(sweep, outputs, outputs / "results.csv")
         metrics = [sweep.metric, *arguments.metrics]
-        Console().print(sweeps.summary_table(sweep, outputs, metrics, f"{sweep.name}, mean ± sd over seeds"))
+        Console().print(sweeps.summary_table(sweep, outputs, metrics, f"{sweep.name}, mean ± sd over repetitions"))
         Console().print(f"figures  {outputs / 'results.csv'}", markup=False)
         if len(failed) < len(sweep.cells()):
             beside = published.compare(published.read_published(FIGURES), published.find_runs([outputs]))

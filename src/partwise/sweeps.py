@@ -31,6 +31,9 @@ from partwise.errors import InputError
 from partwise.media import write_text
 from partwise.published import FRACTION_KEYS
 
+#: Parameters whose values repeat a setting: a table gives the mean over them.
+REPEATS = ("seed", "data.around.offset")
+
 Cell = dict[str, Any]  # value of each parameter
 Row = dict[str, Any]  # figures of a run
 
@@ -171,8 +174,8 @@ def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
 
 
 def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: str) -> Table:
-    """Mean ± standard deviation over the seeds of every other combination."""
-    keys = [key for key in sweep.grid if key != "seed"]
+    """Mean ± standard deviation over the repetitions of every setting."""
+    keys = [key for key in sweep.grid if key not in REPEATS]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for cell, figures in collect(sweep, outputs):
         groups.setdefault(tuple(cell[key] for key in keys), []).append(figures)
