@@ -18,6 +18,8 @@ class FACTSDataModule(ParsingDataModule):
         offsets: l and s, how many frames before the labelled one the others lie; none yields single pictures.
         image_size: (height, width) that every crop is resized to; the aspect is not kept.
         batch_size: clips a process and step.
+        every: train on clips of all frames, also of those without labels (flow).
+        true_flow: hand out the true flow in evaluation, which a stand-in has.
         options: see `ParsingDataModule`. `root` is the folder with images/, labels/ and lists/; `splits` are names of
             lists or the tracklets; `synthetic` are parameters of `data_modules.synthetic.facts.write_facts`.
     """
@@ -33,10 +35,12 @@ lists/{train,val,test}.txt     a tracklet a row"""
         offsets: Sequence[int] = (3, 1),
         image_size: int | Sequence[int] = (241, 121),
         batch_size: int = 8,
+        every: bool = False,
+        true_flow: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(FACTS.label_set, image_size=image_size, batch_size=batch_size, **options)
-        self.offsets = tuple(offsets)
+        self.offsets, self.every, self.true_flow = tuple(offsets), every, true_flow
 
     def count(self, dataset: Any) -> Mapping[str, int]:
         """Its tracklets and those of their frames that are samples."""
@@ -66,6 +70,8 @@ lists/{train,val,test}.txt     a tracklet a row"""
             single=training,
             seed=self.seed if training else None,
             annotations=not training,
+            every=training and self.every,
+            true_flow=not training and self.true_flow,
         )
 
 

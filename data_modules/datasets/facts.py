@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered
 from data_modules.datasets.images import check_size
 from data_modules.datasets.layout import given_ids
+from data_modules.sampling import Draw
 from data_modules.transforms import ClipTransform, Labels
 from partwise.errors import InputError
 from partwise.labels import FACTS as LABELS
+from partwise.labels import IGNORE
 from partwise.media import read_labels
+from partwise.ops.flow import resize_flow
+from partwise.ops.resize import canvas_size
 
 #: Published numbers; the paper's table has the labelled frames, its text the tracklets of two datasets.
 PUBLISHED = {
@@ -57,6 +63,8 @@ class FACTS(LabelledClips):
         single: use one labelled frame of each tracklet, the middle one, as TCNet does in training.
         seed: of the augmentation; None does none.
         annotations: also hand out the native ground truth (evaluation).
+        every: every frame is a target; those without labels are ignored altogether.
+        true_flow: also hand out the flow (T - 1, 2, H, W) from the target to each earlier frame; of a stand-in.
     """
 
     label_set = LABELS
@@ -71,6 +79,8 @@ class FACTS(LabelledClips):
         single: bool = False,
         seed: int | None = None,
         annotations: bool = False,
+        every: bool = False,
+        true_flow: bool = False,
     ) -> None:
         for folder in _FOLDERS if isinstance(split, str) else _FOLDERS[:2]:
             if not (root / folder).is_dir():
@@ -82,7 +92,12 @@ class FACTS(LabelledClips):
             raise InputError(f"data.offsets={list(offsets)}: frames lie 1 or more before the labelled one")
         self.offsets = tuple(offsets)
         self.tracklets = read_list(root, split) if isinstance(split, str) else given_ids(split)
-        ids = [f"{name}/{stem}" for name in self.tracklets for stem in labelled_frames(root, name, single)]
+        self.every, self.true_flow = every, true_flow
+        ids = [
+            f"{name}/{stem}"
+            for name in self.tracklets
+            for stem in (every_frame(root, name) if every else labelled_frames(root, name, single))
+        ]
         super().__init__(root, ids, transform, seed=seed, annotations=annotations)
 
     def file(self, index: int) -> Path:
@@ -99,9 +114,29 @@ class FACTS(LabelledClips):
         earlier = [max(now - offset, first) for offset in self.offsets]
         return Context([frame_at(frames, number) for number in earlier], [number - now for number in earlier])
 
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
+        """One clip, perhaps with its true flow; or one picture if there are no offsets."""
+        sample = super().__getitem__(draw)
+        if self.true_flow:
+            sample["flow"] = self._true_flow(self.ids[sample["index"]], sample["offsets"][:-1].tolist())
+        return sample
+
+    def _true_flow(self, name: str, offsets: Sequence[int]) -> torch.Tensor:
+        from data_modules.synthetic.truth import load_truth
+
+        tracklet, stem = name.rsplit("/", 1)
+        frames = list(numbered(self.root / "images" / tracklet))
+        renderer = load_truth(self.root, tracklet)
+        step = (renderer.scene.frames - 1) // max(len(frames) - 1, 1)  # of the rendered video, a frame here
+        now = frames.index(int(stem)) * step
+        flows = [torch.from_numpy(renderer.flow(now, now + offset * step)[0]) for offset in offsets]
+        return resize_flow(torch.stack(flows), canvas_size(self.transform.size))
+
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """The 13 classes; nobody numbers the persons."""
         file = self.root / "labels" / f"{name}.png"
+        if self.every and not file.exists():
+            return Labels(parts=np.full(size, IGNORE, np.uint8))
         parts = read_labels(file)
         self.label_set.check(parts, file)
         check_size(parts, size, file)
@@ -122,6 +157,11 @@ def read_list(root: Path, split: str) -> list[str]:
     if not names:
         raise InputError(f"{file} lists no tracklet; it should hold a folder of images/ in each row")
     return names
+
+
+def every_frame(root: Path, tracklet: str) -> list[str]:
+    """Names of a tracklet's frames in order."""
+    return [file.stem for file in numbered(root / "images" / tracklet).values()]
 
 
 def labelled_frames(root: Path, tracklet: str, single: bool) -> list[str]:

@@ -44,6 +44,7 @@ class Provenance(pl.Callback):
         label_set: of its parts.
         image_size: side of its square input, or its (height, width).
         synthetic: whether it was trained on the stand-in.
+        stretch: whether images fill the input instead of keeping their aspect.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Provenance(pl.Callback):
         label_set: LabelSet,
         image_size: int | Sequence[int],
         synthetic: bool,
+        stretch: bool = False,
     ) -> None:
         self.state = {
             "experiment": experiment,
@@ -61,6 +63,7 @@ class Provenance(pl.Callback):
             "label_set": label_set.state(),
             "image_size": image_size,
             "synthetic": synthetic,
+            "stretch": stretch,
         }
 
     def on_save_checkpoint(
@@ -238,12 +241,12 @@ def load_parser(
     label_set = LabelSet.from_state(about["label_set"])
     check_fit(checkpoint, experiment or about["experiment"], label_set, path)
     network = with_views(build_network(checkpoint, path), label_set, scales, flip)
-    canvas = about["image_size"]
+    canvas, stretch = about["image_size"], about.get("stretch", False)
     if size is not None:
         network, canvas = SlidingWindows(network, canvas_size(canvas)), size
     if channels_last:
         network.to(memory_format=torch.channels_last)
-    return make_parser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16)
+    return make_parser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16, stretch=stretch)
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:

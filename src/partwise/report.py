@@ -121,7 +121,7 @@ def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
     files = {"overlay picture": picture}
     frames = data.clip()
     if frames:
-        parser = make_parser(task.network, data.label_set, data.image_size, task.device)
+        parser = make_parser(task.network, data.label_set, data.image_size, task.device, stretch=task.stretch)
         _overlay_video(parser, frames, video)
         files["overlay video"] = video
     return files
@@ -162,14 +162,15 @@ def _comparison(task: ParsingTask, data: Any) -> viz.Picture:
 
 @torch.inference_mode()
 def _flow_comparison(task: FlowTask, data: Any) -> viz.Picture:
-    """First frame, true flow and estimated flow of test samples, in colours of one scale a sample."""
+    """First frame, estimated flow, and true flow where known, of test samples, in colours of one scale a sample."""
     cells: list[viz.Picture] = []
     for _, _, batch in _test_samples(data):
-        frame = (batch["frames"][0, 0].permute(1, 2, 0) * 255).byte().numpy()
-        flow = task.estimate(batch["frames"].to(task.device))[0].cpu().numpy()
-        truth = batch["flow"][0].numpy()
-        longest = float(np.linalg.norm(truth, axis=0).max())
-        cells.append(_beside([frame, viz.flow_colors(truth, longest), viz.flow_colors(flow, longest)]))
+        frames, truth = task.pairs(batch)
+        frame = (frames[0, 0].permute(1, 2, 0) * 255).byte().numpy()
+        flows = [task.estimate(frames[:1].to(task.device))[0].cpu().numpy()]
+        flows += [] if truth is None else [truth[0].numpy()]
+        longest = float(np.linalg.norm(flows[-1], axis=0).max())
+        cells.append(_beside([frame, *(viz.flow_colors(flow, longest) for flow in flows)]))
     return viz.grid(cells, columns=2)
 
 

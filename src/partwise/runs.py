@@ -235,7 +235,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         *([exponential_average(cfg.ema)] if cfg.ema else []),
         Provenance(
             experiment=cfg.name, network=config["model"]["network"], label_set=data.label_set,
-            image_size=config["image_size"], synthetic=data.synthetic,
+            image_size=config["image_size"], synthetic=data.synthetic, stretch=config["model"].get("stretch", False),
         ),
         RandomState(),
         RichProgressBar(),

@@ -48,7 +48,8 @@ def test_the_demo_shrinks_and_says_so(name):
     paper, demo = plain(composed(name, "profile=paper")), plain(composed(name))
     assert not demo["model"]["network"].get("pretrained")
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
-    assert {"image_size", "trainer.max_epochs", "model.network.width"} <= changed
+    assert {"image_size", "trainer.max_epochs"} <= changed
+    assert changed & {"model.network.width", "model.network.flow_width"}
     targets = ["model._target_", "model.network._target_", "model.optimizer._target_", "data._target_"]
     for key in targets:  # the method is never another one
         assert OmegaConf.select(OmegaConf.create(paper), key) == OmegaConf.select(OmegaConf.create(demo), key)

@@ -24,6 +24,7 @@ class FlowTask(ParsingTask):
         label_set: of the data; flow has no labels.
         optimizer: from parameter groups to an optimiser.
         schedule: see `ParsingTask`.
+        metrics: see `ParsingTask`.
     """
 
     def __init__(
@@ -32,13 +33,18 @@ class FlowTask(ParsingTask):
         label_set: LabelSet,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
         schedule: Callable[[float], float] | None = None,
+        metrics: Callable[[LabelSet], nn.Module] = EndPointError,
     ) -> None:
-        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=EndPointError)
+        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=metrics)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """End-point errors of all scales; see `flow_loss`."""
         first, second = batch["frames"].unbind(1)
         return {"flow": flow_loss(self.network(first, second)[0], batch["flow"])}
+
+    def pairs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """Frames (N, 2, 3, H, W) of a batch and the flow (N, 2, H, W) from first to second, where it is known."""
+        return batch["frames"], batch.get("flow")
 
     def estimate(self, frames: Tensor) -> Tensor:
         """Flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class ParsingTask(pl.LightningModule):
         schedule: factor on the learning rate by progress, 0 to 1, through training; see `partwise.schedules`.
         instances: whether persons and part instances are parsed and scored.
         metrics: from the label set to the figures of a split; None takes those of VIP.
+        stretch: images fill the network's input instead of keeping their aspect.
+        rates: factors on the learning rate of the network's parts, by their names.
     """
 
     def __init__(
@@ -45,10 +47,13 @@ class ParsingTask(pl.LightningModule):
         schedule: Callable[[float], float] | None = None,
         instances: bool = True,
         metrics: Callable[[LabelSet], nn.Module] | None = None,
+        stretch: bool = False,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.network: Any = network
         self.label_set, self.instances = label_set, instances
+        self.stretch, self.rates = stretch, dict(rates or {})
         self.optimizer, self.schedule = optimizer, schedule
         figures = metrics or partial(VIPMetrics, instances=instances)
         self.val_metrics: Any = figures(label_set)
@@ -64,7 +69,7 @@ class ParsingTask(pl.LightningModule):
 
     def parse(self, batch: dict[str, Any]) -> list[Parsing]:
         """Parse the batch's images, at the size of their annotations."""
-        parsings: list[Parsing] = self.network.parse(batch["images"], letterboxes(batch["images"], batch))
+        parsings: list[Parsing] = self.network.parse(batch["images"], letterboxes(batch["images"], batch, self.stretch))
         return parsings
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -97,14 +102,30 @@ class ParsingTask(pl.LightningModule):
         """Weight decay on weights only, never on norms and biases."""
         if self.optimizer is None:
             raise InputError("this model was built without an optimiser; it can be tested but not trained")
-        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        free = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
-        optimizer = self.optimizer([{"params": decayed}, {"params": free, "weight_decay": 0.0}])
-        if self.schedule is None:
+        if unknown := self.rates.keys() - dict(self.network.named_children()):
+            raise InputError(f"model.rates: {type(self.network).__name__} has no part {', '.join(sorted(unknown))}")
+        groups = [
+            {"params": parameters, **({} if decayed else {"weight_decay": 0.0})}
+            for (_, decayed), parameters in self._groups().items()
+        ]
+        optimizer = self.optimizer(groups)
+        if self.schedule is None and not self.rates:
             return optimizer
         total = int(self.trainer.estimated_stepping_batches)
-        scheduler = LambdaLR(optimizer, partial(_factor, self.schedule, total))
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+        factors: list[Callable[[int], float]] = [
+            partial(_factor, self.schedule, total, rate) for rate, _ in self._groups()
+        ]
+        return [optimizer], [{"scheduler": LambdaLR(optimizer, factors), "interval": "step"}]
+
+    def _groups(self) -> dict[tuple[float, bool], list[nn.Parameter]]:
+        """Parameters that train, by the factor on their learning rate and whether they are decayed."""
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for decayed in (True, False):
+            for name, parameter in self.network.named_parameters():
+                if parameter.requires_grad and (parameter.ndim > 1) == decayed:
+                    rate = self.rates.get(name.split(".")[0], 1.0)
+                    groups.setdefault((rate, decayed), []).append(parameter)
+        return groups
 
     def _score(self, batch: dict[str, Any], metrics: Any) -> None:
         if batch["annotations"] and isinstance(batch["annotations"][0], list):  # whole videos
@@ -115,7 +136,9 @@ class ParsingTask(pl.LightningModule):
 
     def _score_video(self, batch: dict[str, Any], video: int, metrics: Any) -> None:
         frames, truths = batch["frames"][video], batch["annotations"][video]
-        parsings = parse_video(self.network, (frame[None] for frame in frames), tuple(truths[0]["parts"].shape))
+        parsings = parse_video(
+            self.network, (frame[None] for frame in frames), tuple(truths[0]["parts"].shape), self.stretch
+        )
         for t, (parsing, truth) in enumerate(zip(parsings, truths, strict=True)):
             index = batch["index"][video] * LONGEST_VIDEO + t
             metrics.update([index], [parsing], [truth], [f"{batch['sample_ids'][video]}/{t:05d}"])
@@ -137,11 +160,11 @@ class ParsingTask(pl.LightningModule):
         )
 
 
-def letterboxes(images: Tensor, batch: dict[str, Any]) -> list[Letterbox]:
+def letterboxes(images: Tensor, batch: dict[str, Any], stretch: bool = False) -> list[Letterbox]:
     """Where each annotated picture lies on the canvas of images (..., H, W)."""
     canvas = (images.shape[-2], images.shape[-1])
-    return [Letterbox.fit(tuple(a["parts"].shape), canvas) for a in batch["annotations"]]
+    return [Letterbox.make(tuple(a["parts"].shape), canvas, stretch) for a in batch["annotations"]]
 
 
-def _factor(schedule: Callable[[float], float], total: int, step: int) -> float:
-    return schedule(min(step / total, 1.0))
+def _factor(schedule: Callable[[float], float] | None, total: int, rate: float, step: int) -> float:
+    return rate if schedule is None else rate * schedule(min(step / total, 1.0))

@@ -58,8 +58,8 @@ class Backbone(nn.Module):
         self.low_channels, self.channels = body.feature_info.channels()
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", _channels(IMAGENET_MEAN), persistent=False)
-        self.register_buffer("std", _channels(IMAGENET_STD), persistent=False)
+        self.register_buffer("mean", channels(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) in [0, 1] -> pool1 (B, C1, H/4, W/4), res5 (B, C5, H/16, W/16)."""
@@ -83,5 +83,6 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
             conv.dilation, conv.padding = (dilation, dilation), (dilation, dilation)
 
 
-def _channels(values: tuple[float, ...]) -> Tensor:
+def channels(values: tuple[float, ...]) -> Tensor:
+    """Values of RGB as (1, 3, 1, 1)."""
     return Tensor(values).view(1, -1, 1, 1)

@@ -1,4 +1,4 @@
-"""FlowNet-S (Dosovitskiy et al., ICCV 2015): optical flow from two stacked images by a plain encoder and decoder."""
+"""FlowNet (Dosovitskiy et al., ICCV 2015): S from two stacked images, C from the correlation of two features."""
 
 from __future__ import annotations
 
@@ -9,11 +9,43 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.nn.deeplab import small
+from partwise.ops.correlation import correlation
 
 MEAN = (123.7, 116.8, 103.9)  # RGB, of 0..255
 FLOW_UNIT = 20.0  # pixels of the input that a predicted 1 stands for
 LEVEL_WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)  # of the loss, finest level first
 _SLOPE = 0.1
+
+
+class FlowDecoder(nn.Module):
+    """From the coarsest feature back to a quarter of the images, with a flow at every scale.
+
+    Args:
+        coarsest: channels of the coarsest feature.
+        skips: channels of the finer ones, each about twice as large as the one before.
+        width: multiplier of its own channels.
+    """
+
+    def __init__(self, coarsest: int, skips: Sequence[int], width: float = 1.0) -> None:
+        super().__init__()
+        ups = [round(width * c) for c in (512, 256, 128, 64)]
+        joined = [s + u + 2 for s, u in zip(skips, ups, strict=True)]
+        self.deconvs = nn.ModuleList(_deconv(i, o) for i, o in zip([coarsest, *joined[:-1]], ups, strict=True))
+        self.predictors = nn.ModuleList(small(nn.Conv2d(c, 2, 3, padding=1)) for c in [coarsest, *joined])
+        self.upsample = nn.ModuleList(nn.ConvTranspose2d(2, 2, 4, 2, 1, bias=False) for _ in skips)
+        self.top_channels = joined[-1]
+
+    def forward(self, coarsest: Tensor, skips: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Flows (B, 2, h, w), finest first, in units of `FLOW_UNIT`, and the feature that the finest is told from."""
+        top, flows = coarsest, [self.predictors[0](coarsest)]
+        for skip, deconv, upsample, predictor in zip(
+            skips, self.deconvs, self.upsample, self.predictors[1:], strict=True
+        ):
+            height, width = skip.shape[-2:]  # of odd sides, deconvolution gives one pixel more
+            up = torch.cat([deconv(top), upsample(flows[-1])], 1)[..., :height, :width]
+            top = torch.cat([skip, up], 1)
+            flows.append(predictor(top))
+        return flows[::-1], top
 
 
 class FlowNetS(nn.Module):
@@ -31,13 +63,8 @@ class FlowNetS(nn.Module):
         self.conv4 = nn.Sequential(_conv(c3, c4, 3, 2), _conv(c4, c4))
         self.conv5 = nn.Sequential(_conv(c4, c5, 3, 2), _conv(c5, c5))
         self.conv6 = nn.Sequential(_conv(c5, c6, 3, 2), _conv(c6, c6))
-        skips = (c5, c4, c3, c2)
-        ups = tuple(round(width * c) for c in (512, 256, 128, 64))
-        joined = [s + u + 2 for s, u in zip(skips, ups, strict=True)]
-        self.deconvs = nn.ModuleList(_deconv(i, o) for i, o in zip([c6, *joined[:-1]], ups, strict=True))
-        self.predictors = nn.ModuleList(small(nn.Conv2d(c, 2, 3, padding=1)) for c in [c6, *joined])
-        self.upsample = nn.ModuleList(nn.ConvTranspose2d(2, 2, 4, 2, 1, bias=False) for _ in skips)
-        self.top_channels = joined[-1]
+        self.decoder = FlowDecoder(c6, (c5, c4, c3, c2), width)
+        self.top_channels = self.decoder.top_channels
         self.mean: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) / 255, persistent=False)
 
@@ -58,16 +85,48 @@ class FlowNetS(nn.Module):
         x3 = self.conv3(x2)
         x4 = self.conv4(x3)
         x5 = self.conv5(x4)
-        top = self.conv6(x5)
-        flows = [self.predictors[0](top)]
-        for skip, deconv, upsample, predictor in zip(
-            (x5, x4, x3, x2), self.deconvs, self.upsample, self.predictors[1:], strict=True
-        ):
-            height, width = skip.shape[-2:]  # of odd sides, deconvolution gives one pixel more
-            up = torch.cat([deconv(top), upsample(flows[-1])], 1)[..., :height, :width]
-            top = torch.cat([skip, up], 1)
-            flows.append(predictor(top))
-        return flows[::-1], top
+        result: tuple[list[Tensor], Tensor] = self.decoder(self.conv6(x5), (x5, x4, x3, x2))
+        return result
+
+
+class CorrelationFlow(nn.Module):
+    """FlowNet-C behind another network's features: correlation, then convolutions and upconvolutions (TCNet 3.2).
+
+    Args:
+        channels: of the features at stride 8 that are correlated.
+        skip_channels: of the target's feature at stride 4.
+        displacement: farthest match, in pixels of the stride-8 feature; all within are compared.
+        width: multiplier of its channels.
+    """
+
+    def __init__(self, channels: int, skip_channels: int, displacement: int = 10, width: float = 1.0) -> None:
+        super().__init__()
+        c0, c3, c4, c6 = (round(width * c) for c in (32, 256, 512, 1024))
+        self.displacement = displacement
+        self.redirect = _conv(channels, c0, 1)
+        self.conv3 = _conv((2 * displacement + 1) ** 2 + c0, c3)
+        self.conv4 = nn.Sequential(_conv(c3, c4, 3, 2), _conv(c4, c4))
+        self.conv5 = nn.Sequential(_conv(c4, c4, 3, 2), _conv(c4, c4))
+        self.conv6 = nn.Sequential(_conv(c4, c6, 3, 2), _conv(c6, c6))
+        self.decoder = FlowDecoder(c6, (c4, c4, c3, skip_channels), width)
+
+    def forward(self, target: Tensor, source: Tensor, skip: Tensor) -> list[Tensor]:
+        """Flow from target to source.
+
+        Args:
+            target: (B, C, h, w) feature at stride 8.
+            source: of the same shape.
+            skip: (B, C', 2h, 2w) feature of the target at stride 4, or a pixel less a side.
+
+        Returns:
+            (B, 2, ., .) at 1/4, 1/8, ... 1/64, in units of `FLOW_UNIT` input pixels.
+        """
+        match = F.leaky_relu(correlation(target, source, self.displacement, 1), _SLOPE).to(target.dtype)
+        x3 = self.conv3(torch.cat([self.redirect(target), match], 1))
+        x4 = self.conv4(x3)
+        x5 = self.conv5(x4)
+        flows: list[Tensor] = self.decoder(self.conv6(x5), (x5, x4, x3, skip))[0]
+        return flows
 
 
 def flow_loss(flows: Sequence[Tensor], target: Tensor) -> Tensor:

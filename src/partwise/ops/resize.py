@@ -48,6 +48,11 @@ class Letterbox:
         height, width = canvas_size(canvas)
         return cls((height, width), 0, 0, height, width, native)
 
+    @classmethod
+    def make(cls, native: tuple[int, int], canvas: int | Sequence[int], stretch: bool = False) -> Letterbox:
+        """`stretch`, or else `fit`."""
+        return cls.stretch(native, canvas) if stretch else cls.fit(native, canvas)
+
     def place(self, x: npt.NDArray[Any], *, labels: bool = False, fill: int = 0) -> Tensor:
         """Resize an image or a label map and pad it to the canvas.
 

@@ -15,9 +15,9 @@ from partwise.errors import InputError
 from partwise.labels import FOREGROUND, VIP
 from partwise.metrics.davis import DAVISMetrics
 from partwise.models.aten.model import ATEN
-from partwise.models.aten.task import ClipTask
 from partwise.models.baselines.fgfa import FGFA
 from partwise.models.baselines.parsing_rcnn import ParsingRCNNTask
+from partwise.models.clips import ClipTask
 from partwise.models.flow import FlowTask
 from partwise.nn.flownet import FlowNetS
 from partwise.nn.parsing_rcnn import ParsingRCNN

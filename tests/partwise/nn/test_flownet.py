@@ -18,7 +18,7 @@ def test_five_scales(size):
 def test_full_width_has_the_published_channels():
     net = FlowNetS()
     assert net.top_channels == 194
-    assert [d[0].in_channels for d in net.deconvs] == [1024, 1026, 770, 386]
+    assert [d[0].in_channels for d in net.decoder.deconvs] == [1024, 1026, 770, 386]
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(38.7e6, rel=0.01)
 
 

@@ -1,4 +1,4 @@
-"""DeepLabv3+ on single images."""
+"""Dense parsers of single images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from partwise.models.task import ParsingTask
 
 
 class DeepLabTask(ParsingTask):
-    """Train and score `partwise.nn.deeplab.DeepLab` on `ImageBatch`es; persons are not needed."""
+    """Train and score a network such as `partwise.nn.deeplab.DeepLab` on `ImageBatch`es; persons are not needed.
+
+    Args:
+        network: module with `losses(images, parts)` and `parse`.
+        label_set: see `ParsingTask`, as for the rest.
+        optimizer: of the parameters.
+        schedule: of the learning rate.
+        options: metrics, stretch, rates.
+    """
 
     def __init__(
         self,
@@ -21,10 +29,11 @@ class DeepLabTask(ParsingTask):
         label_set: LabelSet,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
         schedule: Callable[[float], float] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(network, label_set, optimizer, schedule, instances=False)
+        super().__init__(network, label_set, optimizer, schedule, instances=False, **options)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Cross-entropy and perhaps Lovasz-softmax; see `DeepLab.losses`."""
+        """Those of the network; persons play no part."""
         losses: dict[str, Tensor] = self.network.losses(batch["images"], batch["parts"])
         return losses

@@ -23,6 +23,6 @@ class ClipTask(ParsingTask):
     def parse(self, batch: dict[str, Any]) -> list[Parsing]:
         """Parse the labelled frames, at the size of their annotations."""
         parsings: list[Parsing] = self.network.parse(
-            batch["frames"], batch["offsets"], letterboxes(batch["frames"], batch)
+            batch["frames"], batch["offsets"], letterboxes(batch["frames"], batch, self.stretch)
         )
         return parsings

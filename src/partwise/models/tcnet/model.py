@@ -1,0 +1,236 @@
+"""Fine-grained Human-centric Tracklet Segmentation with Single Frame Supervision (Liu et al., TPAMI).
+
+| paper                  | here            | shape, H x W the input's                                   |
+|------------------------|-----------------|------------------------------------------------------------|
+| I_t, I_{t-l}, I_{t-s}  | image           | (B, 3, H, W) in [0, 1]                                     |
+| feature extraction     | trunk           | conv3_3 (B, 256, H/4, W/4), conv5_3 (B, 512, H/8, W/8)     |
+| P_t                    | Seen.scores     | (B, K, H, W) logits of the frame parser                    |
+| f_t                    | Seen.presence   | (B, K) logits of the frame classifier                      |
+| O_{t,t-l}              | Carried.flow    | (B, 2, H, W) pixels, pixel p of t lies at p + O[p] in t-l  |
+| w(a, b)                | warp            | bilinear sampling                                          |
+| D, C_{t,t-l}           | confidence      | (B, 1, H, W), C in (0, 1]                                  |
+| P_{(t-l)->t}           | Carried.scores  | (B, K, H, W)                                               |
+| P-hat_t                | pixel_fusion    | (B, K, H, W)                                               |
+| f-hat_t, F-hat_t       | presence        | (B, K), the same at every pixel                            |
+| P-tilde_t              | Fused.scores    | (B, K, H, W)                                               |
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.batches import Parsing
+from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.nn.deeplab_v2 import enlarge, rates
+from partwise.nn.flownet import FLOW_UNIT, CorrelationFlow
+from partwise.nn.vgg import VGG, ClassifierPyramid
+from partwise.ops.flow import warp
+from partwise.ops.resize import Letterbox
+
+Confidence = Literal["unit", "bytes", "squared"]
+
+
+class Seen(NamedTuple):
+    """What is computed once a frame, and kept in the memory buffer."""
+
+    image: Tensor
+    conv3: Tensor
+    conv5: Tensor
+    scores: Tensor
+    presence: Tensor
+
+
+class Carried(NamedTuple):
+    """An earlier frame, aligned with the current one."""
+
+    flow: Tensor
+    image: Tensor
+    confidence: Tensor
+    scores: Tensor
+
+
+class Fused(NamedTuple):
+    """The current frame with its context; `pixel_level` is P-hat, `scores` P-tilde."""
+
+    scores: Tensor
+    presence: Tensor
+    pixel_level: Tensor
+    carried: list[Carried]
+
+
+class TCNet(nn.Module):
+    """Parts of a frame from itself and earlier ones.
+
+    Args:
+        num_classes: K, part classes, background included.
+        image_size: (height, width) of the input, of the form 8n + 1.
+        offsets: l and s, frames from each earlier frame to the current one; one of them alone is an ablation.
+        confidence: what D is told in: images in [0, 1] ("unit") or 0..255 ("bytes"), or "squared", D^2 / (2 sigma^2),
+            which does not depend on that; None takes C = 1.
+        frame_level: add the frame-level context.
+        fusion_layers: 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
+        fusion_start: "normal", N(0, 1) as the paper has it, or "mean", the mean of the frames' scores.
+        class_weights: a frame's presences are weighted class by class instead of by one number.
+        displacement: farthest match of the correlation, in pixels of conv5_3.
+        pretrained: start from torchvision's ImageNet weights.
+        width: of the frame parser's classifiers.
+        flow_width: multiplier of the flow branch's channels.
+        backbone_multiplier: of VGG's widths, from scratch only.
+        norm: batch norm in VGG and the frame parser, from scratch only.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int | Sequence[int] = (241, 121),
+        offsets: Sequence[int] = (3, 1),
+        confidence: Confidence | None = "unit",
+        frame_level: bool = True,
+        fusion_layers: int = 1,
+        fusion_start: Literal["normal", "mean"] = "normal",
+        class_weights: bool = False,
+        displacement: int = 10,
+        pretrained: bool = True,
+        width: int = 1024,
+        flow_width: float = 1.0,
+        backbone_multiplier: float = 1.0,
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.offsets, self.confidence = tuple(offsets), confidence
+        self.trunk = VGG(pretrained, backbone_multiplier, norm)
+        conv3, conv5 = self.trunk.conv3_channels, self.trunk.conv5_channels
+        self.parsing = ClassifierPyramid(conv5, num_classes, width, rates(image_size), norm)
+        self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width)
+        self.pixel_fusion = PixelFusion(num_classes, len(self.offsets) + 1, fusion_layers, fusion_start)
+        self.classification = nn.Linear(conv5, num_classes) if frame_level else None
+        self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1)
+        self.frame_fusion.requires_grad_(frame_level)
+
+    def see(self, image: Tensor) -> Seen:
+        """Frame parsing and frame classification of images (B, 3, H, W)."""
+        conv3, conv5 = self.trunk(image)
+        scores = enlarge(self.parsing(conv5), image)
+        presence = scores.new_zeros(scores.shape[:2])
+        if self.classification is not None:
+            presence = self.classification(conv5.mean((2, 3)))
+        return Seen(image, conv3, conv5, scores, presence)
+
+    def estimate(self, now: Seen, earlier: Seen) -> Tensor:
+        """O (B, 2, H, W) from the current frame to an earlier one, in pixels."""
+        finest = self.flow(now.conv5, earlier.conv5, now.conv3)[0] * FLOW_UNIT
+        return F.interpolate(finest.float(), now.image.shape[-2:], mode="bilinear", align_corners=False)
+
+    def carry(self, now: Seen, earlier: Seen) -> Carried:
+        """The earlier frame's image and scores as they would lie in the current one, and how far to trust them."""
+        flow = self.estimate(now, earlier)
+        image = warp(earlier.image, flow, "border")  # Eq. 2
+        C = torch.ones_like(flow[:, :1]) if self.confidence is None else confidence(now.image, image, self.confidence)
+        return Carried(flow, image, C, warp(earlier.scores, flow))  # Eq. 5
+
+    def fuse(self, earlier: Sequence[Seen], now: Seen) -> Fused:
+        """Both levels of context for the current frame, its earlier ones in the order of `offsets`."""
+        carried = [self.carry(now, frame) for frame in earlier]
+        P_hat = self.pixel_fusion([*(c.scores * c.confidence for c in carried), now.scores])
+        if self.classification is None:
+            return Fused(P_hat, now.presence, P_hat, carried)
+        f_hat = self.frame_fusion([frame.presence for frame in (*earlier, now)])
+        return Fused(P_hat + f_hat[:, :, None, None], f_hat, P_hat, carried)
+
+    def forward(self, frames: Tensor) -> tuple[Seen, Fused]:
+        """The last of frames (B, T, 3, H, W) by itself and with the others, which lie `offsets` before it."""
+        count = frames.shape[1]
+        seen = self.see(frames.flatten(0, 1))
+        *earlier, now = (Seen(*(x.unflatten(0, (-1, count))[:, t] for x in seen)) for t in range(count))
+        return now, self.fuse(earlier, now)
+
+    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
+        """The losses of the last frames (Eqs. 6 to 8), as means over pixels and classes.
+
+        Args:
+            frames: (B, T, 3, H, W); earlier ones that a tracklet lacks are replaced by its first.
+            offsets: (B, T); not needed.
+            parts: (B, H, W), 255 ignored.
+            instances: not needed.
+        """
+        _, fused = self(frames)
+        losses = {"parsing": parsing_loss(fused.scores, parts)}  # Eq. 6
+        if self.classification is not None:
+            g = torch.stack([(parts == c).flatten(1).any(1) for c in range(fused.presence.shape[1])], 1)
+            losses["classes"] = F.binary_cross_entropy_with_logits(fused.presence, g.to(fused.presence.dtype))  # Eq. 7
+        return losses
+
+    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse the last frame of each clip at its native size; by itself where it has too few before it."""
+        now, fused = self(frames)
+        whole = offsets[:, :-1] == -torch.tensor(self.offsets, device=offsets.device)
+        scores = torch.where(whole.all(1).view(-1, 1, 1, 1), fused.scores, now.scores)
+        return most_probable(scores.float().softmax(1), letterboxes)
+
+    def stream(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Scores (1, K, H, W) of every image (1, 3, H, W) of a tracklet, in order; see section 3.4, inference.
+
+        Keeps what it has seen of the last l frames; the first l have the frame parser alone.
+        """
+        buffer: deque[Seen] = deque(maxlen=max(self.offsets, default=0) + 1)
+        for image in images:
+            buffer.append(self.see(image))
+            whole = len(buffer) == buffer.maxlen
+            earlier = [buffer[-1 - offset] for offset in self.offsets] if whole else []
+            yield self.fuse(earlier, buffer[-1]).scores if whole else buffer[-1].scores
+
+
+class PixelFusion(nn.Module):
+    """The frames' weighted scores to one: 1x1 convolutions from all of them (Fig. 4, above)."""
+
+    def __init__(self, num_classes: int, frames: int, layers: int = 1, start: str = "normal") -> None:
+        super().__init__()
+        wide = num_classes * frames
+        hidden = [layer for _ in range(layers - 1) for layer in (nn.Conv2d(wide, wide, 1), nn.ReLU())]
+        last = nn.Conv2d(wide, num_classes, 1, bias=False)
+        if start == "mean":
+            last.weight.data = torch.eye(num_classes).repeat(1, frames)[..., None, None] / frames
+        else:
+            nn.init.normal_(last.weight)
+        self.layers = nn.Sequential(*hidden, last)
+
+    def forward(self, scores: Sequence[Tensor]) -> Tensor:
+        """T x (B, K, H, W), the current frame's last -> (B, K, H, W)."""
+        fused: Tensor = self.layers(torch.cat(list(scores), 1))
+        return fused
+
+
+class FrameFusion(nn.Module):
+    """The frames' presences, weighted and summed (Fig. 4, below)."""
+
+    def __init__(self, classes: int, frames: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(frames, classes))
+
+    def forward(self, presences: Sequence[Tensor]) -> Tensor:
+        """T x (B, K), the current frame's last -> (B, K)."""
+        return (torch.stack(list(presences), 1) * self.weights).sum(1)
+
+
+def confidence(image: Tensor, warped: Tensor, scale: Confidence = "unit") -> Tensor:
+    """How well the warped image fits, C = exp(-D / (2 sigma^2)), without gradient (Eqs. 3, 4).
+
+    Args:
+        image: (B, 3, H, W) in [0, 1].
+        warped: an earlier frame's, aligned with it.
+        scale: see `TCNet`.
+
+    Returns:
+        (B, 1, H, W) in (0, 1]; sigma is the standard deviation of D over the image, 1e-3 at least.
+    """
+    D = (image - warped).detach().float().abs().sum(1, keepdim=True)
+    if scale == "bytes":
+        D = 255 * D
+    variance = D.flatten(1).var(1, unbiased=False).clamp(min=1e-6).view(-1, 1, 1, 1)
+    return torch.exp(-(D.square() if scale == "squared" else D) / (2 * variance))

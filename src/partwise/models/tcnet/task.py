@@ -1,0 +1,100 @@
+"""TCNet's two steps of training: its flow, on rendered pairs and then on the videos themselves, and everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from partwise.labels import LabelSet
+from partwise.metrics.flow import Reconstruction
+from partwise.models.clips import ClipTask
+from partwise.models.flow import FlowTask
+from partwise.nn.flownet import CorrelationFlow
+from partwise.nn.vgg import VGG
+from partwise.ops.flow import warp
+
+
+class TCNetTask(ClipTask):
+    """Train and score TCNet on `ClipBatch`es, everything together (section 3.4, step ii)."""
+
+
+class TrunkFlow(nn.Module):
+    """TCNet's feature extraction and flow estimation alone, for step i.
+
+    Args:
+        displacement: see `TCNet`, as for the rest.
+        pretrained: start from ImageNet weights.
+        flow_width: multiplier of the flow branch's channels.
+        backbone_multiplier: of VGG's widths.
+        norm: batch norm in VGG.
+    """
+
+    def __init__(
+        self,
+        displacement: int = 10,
+        pretrained: bool = True,
+        flow_width: float = 1.0,
+        backbone_multiplier: float = 1.0,
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trunk = VGG(pretrained, backbone_multiplier, norm)
+        self.flow = CorrelationFlow(self.trunk.conv5_channels, self.trunk.conv3_channels, displacement, flow_width)
+
+    def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Images (B, 3, H, W) -> flows as `CorrelationFlow` gives them, and the target's conv5_3."""
+        conv3, conv5 = self.trunk(torch.cat([target, source]))
+        now, then = conv5.chunk(2)
+        return self.flow(now, then, conv3[: len(target)]), now
+
+
+class RefinementTask(FlowTask):
+    """Refine a flow network on videos without any truth (Eq. 1).
+
+    A clip's last frame is reconstructed from each of the others. The figures hold the end-point error too where the
+    truth is known (`data.true_flow` of a stand-in).
+
+    Args:
+        network: see `FlowTask`, as for the rest.
+        label_set: of the data.
+        optimizer: of the parameters.
+        schedule: of the learning rate.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        label_set: LabelSet,
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
+        schedule: Callable[[float], float] | None = None,
+    ) -> None:
+        super().__init__(network, label_set, optimizer, schedule, metrics=Reconstruction)
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Mean |I_t - w(I_{t-l}, O)|_1 over pixels and pairs."""
+        frames, _ = self.pairs(batch)
+        return {"reconstruction": self._difference(frames, self.estimate(frames)).mean()}
+
+    def pairs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """Each clip's last frame before each of the others; the clip varies slowest."""
+        *earlier, now = batch["frames"].unbind(1)
+        frames = torch.stack([torch.stack([now, then], 1) for then in earlier], 1)
+        flow = batch.get("flow")
+        return frames.flatten(0, 1), None if flow is None else flow.flatten(0, 1)
+
+    def _score(self, batch: dict[str, Any], metrics: Any) -> None:
+        frames, truth = self.pairs(batch)
+        flow = self.estimate(frames)
+        size = (len(batch["frames"]), -1)
+        differences = self._difference(frames, flow).view(size).mean(1)
+        errors = None if truth is None else (flow - truth).norm(dim=1).reshape(size).mean(1)
+        metrics.update(batch["index"], differences, errors)
+
+    def _difference(self, frames: Tensor, flow: Tensor) -> Tensor:
+        """(N, H, W) in 0..3."""
+        now, then = frames.unbind(1)
+        return (now - warp(then, flow, "border")).abs().sum(1)

@@ -1,0 +1,64 @@
+"""DeepLab-v2 on VGG-16 (Chen et al., PAMI 2018): TCNet's frame parser and the single-frame baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.batches import Parsing
+from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.nn.vgg import RATES, VGG, ClassifierPyramid
+from partwise.ops.resize import Letterbox, canvas_size
+
+REFERENCE_HEIGHT = 241  # of the crops that the dilations belong to
+
+
+class DeepLabV2(nn.Module):
+    """A dense parser of single images.
+
+    Args:
+        num_classes: part classes, background included.
+        image_size: (height, width) of the input, best of the form 8n + 1; the dilations scale with the longer side.
+        pretrained: start from torchvision's ImageNet weights.
+        width: of the classifiers.
+        backbone_multiplier: of VGG's widths, from scratch only.
+        norm: batch norm, from scratch only.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int | Sequence[int] = (241, 121),
+        pretrained: bool = True,
+        width: int = 1024,
+        backbone_multiplier: float = 1.0,
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trunk = VGG(pretrained, backbone_multiplier, norm)
+        self.parsing = ClassifierPyramid(self.trunk.conv5_channels, num_classes, width, rates(image_size), norm)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> (B, num_classes, H, W)."""
+        return enlarge(self.parsing(self.trunk(images)[1]), images)
+
+    def losses(self, images: Tensor, parts: Tensor) -> dict[str, Tensor]:
+        """Training loss of images (B, 3, H, W) and parts (B, H, W), 255 ignored."""
+        return {"parsing": parsing_loss(self.logits(images), parts)}
+
+    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse images (B, 3, H, W) in [0, 1]; results at each image's native size."""
+        return most_probable(self.logits(images).float().softmax(1), letterboxes)
+
+
+def rates(image_size: int | Sequence[int]) -> tuple[int, ...]:
+    """The dilations for another input size: they reach as far relative to the image's longer side."""
+    side = max(canvas_size(image_size))
+    return tuple(max(1, round(rate * side / REFERENCE_HEIGHT)) for rate in RATES)
+
+
+def enlarge(scores: Tensor, images: Tensor) -> Tensor:
+    """Scores (B, C, h, w) at stride 8 -> (B, C, H, W); of 8n + 1 pixels, both corners coincide."""
+    return F.interpolate(scores, images.shape[-2:], mode="bilinear", align_corners=True)

@@ -1,0 +1,124 @@
+"""VGG-16 as DeepLab-v2 uses it (Chen et al., PAMI 2018): output stride 8, and its pyramid of dilated classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import VGG16_Weights, vgg16
+from torchvision.models.vgg import make_layers
+
+from partwise.errors import InputError
+from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
+from partwise.nn.deeplab import conv_relu, small
+
+WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+RATES = (6, 12, 18, 24)  # dilations of DeepLab-v2's classifiers
+STRIDE = 8
+
+
+class VGG(nn.Module):
+    """conv1_1 to conv5_3 at strides 1, 2, 4, 8, 8: 3x3 pools, the last without stride, and conv5 dilated by 2.
+
+    Sides of 8n + 1 pixels are natural: the corners of every feature then lie on the image's.
+
+    Args:
+        pretrained: load torchvision's ImageNet weights.
+        multiplier: of all widths; only from scratch.
+        norm: batch norm behind every convolution; only from scratch, which needs it.
+    """
+
+    def __init__(self, pretrained: bool = True, multiplier: float = 1.0, norm: bool = False) -> None:
+        super().__init__()
+        if pretrained and (multiplier != 1 or norm):
+            raise InputError("backbone_multiplier and norm have no pre-trained weights; set pretrained=false")
+        widths = [[round(multiplier * width) for width in stage] for stage in WIDTHS]
+        plan = [item for stage in widths for item in ("M", *stage)][1:]
+        layers = _pretrained() if pretrained else make_layers(plan, norm)
+        self.blocks = nn.ModuleList(_blocks(layers))
+        for conv in self.blocks[4].modules():
+            if isinstance(conv, nn.Conv2d):
+                conv.dilation, conv.padding = (2, 2), (2, 2)
+        if not pretrained:
+            _initialise(self.blocks)
+        self.conv3_channels, self.conv5_channels = widths[2][-1], widths[4][-1]
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", channels(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) in [0, 1] -> conv3_3 (B, C3, H/4, W/4), conv5_3 (B, C5, H/8, W/8); sides round up."""
+        x = (images - self.mean) / self.std
+        features = []
+        for i, block in enumerate(self.blocks):
+            x = block(x if i == 0 else F.max_pool2d(x, 3, 2 if i < 4 else 1, 1))
+            features.append(x)
+        return features[2], features[4]
+
+
+class ClassifierPyramid(nn.Module):
+    """DeepLab-v2's ASPP: pool5, then four branches 3x3 dilated, 1x1, classes; their scores are summed.
+
+    Args:
+        in_channels: of conv5_3.
+        num_classes: background included.
+        width: of the branches, 1024 in the paper.
+        rates: dilations of the branches.
+        norm: batch norm in them, for training from scratch.
+        dropout: in the branches.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        width: int = 1024,
+        rates: Sequence[int] = RATES,
+        norm: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                conv_relu(in_channels, width, 3, rate, norm), nn.Dropout(dropout),
+                conv_relu(width, width, 1, norm=norm), nn.Dropout(dropout),
+                small(nn.Conv2d(width, num_classes, 1)),
+            )
+            for rate in rates
+        )  # fmt: skip
+
+    def forward(self, conv5: Tensor) -> Tensor:
+        """(B, C5, h, w) -> logits (B, num_classes, h, w)."""
+        x = F.max_pool2d(conv5, 3, 1, 1)
+        first, *others = (branch(x) for branch in self.branches)
+        return sum(others, start=first)
+
+
+def _pretrained() -> nn.Sequential:
+    try:
+        layers: nn.Sequential = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features
+    except Exception as error:
+        raise InputError(
+            f"pre-trained weights of VGG-16 cannot be had ({type(error).__name__}): place torchvision's file "
+            f"{VGG16_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[-1]} in the torch hub cache (TORCH_HOME), or train from "
+            "scratch with model.network.pretrained=false"
+        ) from error
+    return layers
+
+
+def _blocks(layers: nn.Sequential) -> list[nn.Sequential]:
+    """The layers between the pools, which the forward pass puts in its own way."""
+    cuts = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    bounds = [-1, *cuts, *([] if isinstance(layers[-1], nn.MaxPool2d) else [len(layers)])]
+    return [layers[a + 1 : b] for a, b in pairwise(bounds)]
+
+
+def _initialise(blocks: nn.Module) -> None:
+    for layer in blocks.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)

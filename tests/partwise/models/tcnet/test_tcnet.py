@@ -1,0 +1,169 @@
+"""TCNet against its equations, its memory buffer, and the refinement of its flow."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from partwise.labels import FACTS
+from partwise.models.tcnet.model import FrameFusion, PixelFusion, TCNet, confidence
+from partwise.models.tcnet.task import RefinementTask, TrunkFlow
+from partwise.ops.resize import Letterbox
+
+SIZE = (57, 33)
+SMALL = {"pretrained": False, "norm": True, "flow_width": 0.0625, "backbone_multiplier": 0.125, "displacement": 2}
+
+
+def tcnet(**options):
+    torch.manual_seed(0)
+    return TCNet(**{"num_classes": 5, "image_size": SIZE, "width": 16, **SMALL, **options}).eval()
+
+
+@pytest.mark.parametrize("size", [SIZE, (121, 61)])
+def test_shapes(size):
+    network, frames = tcnet(image_size=size), torch.rand(2, 3, 3, *size)
+    now, fused = network(frames)
+    assert now.scores.shape == fused.scores.shape == (2, 5, *size)
+    assert [c.flow.shape for c in fused.carried] == [(2, 2, *size)] * 2
+    assert now.conv5.shape[-2:] == tuple((side - 1) // 8 + 1 for side in size)
+    assert fused.presence.shape == (2, 5)
+
+
+@pytest.mark.parametrize("scale", ["unit", "bytes", "squared"])
+def test_confidence_is_the_formula(scale):
+    torch.manual_seed(0)
+    image, warped = torch.rand(2, 3, 4, 6), torch.rand(2, 3, 4, 6)
+    result = confidence(image, warped, scale)
+    for b in range(2):
+        D = [
+            [sum(abs(image[b, c, y, x] - warped[b, c, y, x]).item() for c in range(3)) for x in range(6)]
+            for y in range(4)
+        ]
+        D = [[255 * d if scale == "bytes" else d for d in row] for row in D]
+        mean = sum(map(sum, D)) / 24
+        sigma = math.sqrt(sum((d - mean) ** 2 for row in D for d in row) / 24)
+        for y in range(4):
+            for x in range(6):
+                numerator = D[y][x] ** 2 if scale == "squared" else D[y][x]
+                assert result[b, 0, y, x].item() == pytest.approx(math.exp(-numerator / (2 * sigma**2)), abs=1e-5)
+
+
+def test_equal_images_are_trusted_fully():
+    image = torch.rand(1, 3, 8, 8)
+    assert (confidence(image, image) == 1).all()
+
+
+def test_squared_confidence_does_not_depend_on_the_range():
+    image, warped = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(confidence(image, warped, "squared"), confidence(image / 2, warped / 2, "squared"))
+
+
+def test_still_frames_and_a_mean_fusion_give_the_frame_parser_itself(monkeypatch):
+    network = tcnet(fusion_start="mean", frame_level=False, confidence=None)
+    monkeypatch.setattr(network, "estimate", lambda now, earlier: torch.zeros(1, 2, *SIZE))
+    now, fused = network(torch.rand(1, 1, 3, *SIZE).expand(1, 3, 3, *SIZE))
+    torch.testing.assert_close(fused.scores, now.scores, atol=2e-4, rtol=1e-4)
+
+
+def test_fusion_weighs_every_class_of_every_frame():
+    fusion = PixelFusion(2, 3)
+    scores = [torch.rand(1, 2, 1, 1) for _ in range(3)]
+    weights = fusion.layers[-1].weight[:, :, 0, 0]
+    expected = [
+        sum(weights[k, 2 * t + c] * scores[t][0, c, 0, 0] for t in range(3) for c in range(2)) for k in range(2)
+    ]
+    torch.testing.assert_close(fusion(scores).flatten(), torch.stack(expected))
+    start = torch.stack([PixelFusion(13, 3).layers[-1].weight for _ in range(20)])
+    assert abs(start.mean()) < 0.03
+    assert abs(start.std() - 1) < 0.03
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_presences_are_weighted_and_summed(classes):
+    fusion, presences = FrameFusion(classes, 3), [torch.rand(2, 4) for _ in range(3)]
+    expected = sum(w * p for w, p in zip(fusion.weights, presences, strict=True))
+    torch.testing.assert_close(fusion(presences), expected)
+
+
+def test_the_class_loss_is_that_of_the_classes_present():
+    network, frames = tcnet(), torch.rand(2, 3, 3, *SIZE)
+    parts = torch.zeros(2, *SIZE, dtype=torch.long)
+    parts[0, :4], parts[1, 5, 5], parts[1, 9] = 3, 2, 255
+    losses = network.losses(frames, torch.zeros(2, 3), parts)
+    f = network(frames)[1].presence
+    present = torch.tensor([[1.0, 0, 0, 1, 0], [1, 0, 1, 0, 0]])
+    torch.testing.assert_close(losses["classes"], F.binary_cross_entropy(f.sigmoid(), present), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"offsets": [2]}, {"frame_level": False, "confidence": None}, {"fusion_layers": 3}]
+)
+def test_every_parameter_that_trains_has_a_gradient(options):
+    network = tcnet(**options).train()
+    frames = torch.rand(2, len(network.offsets) + 1, 3, *SIZE)
+    parts = torch.randint(0, 5, (2, *SIZE))
+    sum(network.losses(frames, torch.zeros(2, 3), parts).values()).backward()
+    missing = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    # of the flow, the coarser scales' own estimates feed the finest one; nothing is left out
+    assert missing == []
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+@pytest.mark.parametrize("offsets", [(3, 1), (2, 1), (1,), (3,)])
+def test_the_buffer_gives_what_whole_clips_give(offsets, count):
+    network, images = tcnet(offsets=offsets), [torch.rand(1, 3, *SIZE) for _ in range(count)]
+    with torch.inference_mode():
+        streamed = list(network.stream(iter(images)))
+        for t, scores in enumerate(streamed):
+            if t < max(offsets):
+                expected = network.see(images[t]).scores
+            else:
+                expected = network(torch.stack([images[t - o] for o in (*offsets, 0)], 1))[1].scores
+            torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
+    assert len(streamed) == count
+
+
+def test_the_buffer_computes_each_frame_once(monkeypatch):
+    network, seen = tcnet(), []
+    see = network.see
+    monkeypatch.setattr(network, "see", lambda image: seen.append(1) or see(image))
+    with torch.inference_mode():
+        list(network.stream(torch.rand(9, 1, 3, *SIZE)))
+    assert len(seen) == 9
+
+
+def test_the_first_frames_of_a_tracklet_are_parsed_by_themselves():
+    network, frames = tcnet(), torch.rand(2, 3, 3, *SIZE)
+    offsets = torch.tensor([[-3, -1, 0], [-2, -1, 0]])  # the second lacks a frame
+    boxes = [Letterbox.stretch(SIZE, SIZE)] * 2
+    with torch.inference_mode():
+        parsings = network.parse(frames, offsets, boxes)
+        now, fused = network(frames)
+    assert torch.equal(parsings[0]["parts"], fused.scores[0].argmax(0))
+    assert torch.equal(parsings[1]["parts"], now.scores[1].argmax(0))
+
+
+def test_refinement_reconstructs_better_and_comes_closer_to_the_truth():
+    """A smooth scene that moves by (3, 0) pixels; nothing but the images is told."""
+    torch.manual_seed(0)
+    scene = F.interpolate(torch.rand(2, 3, 9, 9), (80, 80), mode="bicubic").clamp(0, 1)
+    now, then = scene[..., 8:65, 16:49], scene[..., 8:65, 13:46]  # p of now lies at p + (3, 0)
+    truth = torch.tensor([3.0, 0.0]).view(1, 1, 2, 1, 1).expand(2, 1, 2, *SIZE)
+    batch = {"frames": torch.stack([then, now], 1), "flow": truth, "index": [0, 1]}
+    task = RefinementTask(TrunkFlow(**SMALL), FACTS)
+    optimizer = torch.optim.Adam(task.parameters(), lr=3e-3)
+    figures = []
+    for step in range(60):
+        loss = sum(task.losses(batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step in (0, 59):
+            with torch.no_grad():
+                task._score(batch, task.val_metrics)
+            figures.append(task.val_metrics.compute())
+            task.val_metrics.reset()
+    first, last = figures
+    assert last["reconstruction"] < 0.5 * first["reconstruction"]
+    assert last["epe"] < 0.5 * first["epe"]
