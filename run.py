@@ -19,11 +19,12 @@ ROOT = Path(__file__).resolve().parent / "experiments"
 
 def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
-    from partwise import report, runs
+    from partwise import report, runs, stages
     from partwise.nn.multi_scale import with_views
 
     data = instantiate(cfg.data)
     data.check()
+    cfg.init = cfg.init or stages.finish(cfg.stages, runs.overrides(), Path(cfg.outputs), data.synthetic)
     run = runs.start(cfg, data.synthetic)
     task = runs.make_task(cfg, data.label_set)
     trainer = runs.make_trainer(cfg, run, data)
@@ -62,9 +63,7 @@ def predict(cfg: DictConfig) -> None:
     if cfg.ckpt is None or cfg.input is None:
         raise InputError("task=predict needs ckpt=PATH and input=PATH (image, folder, glob or video)")
     asked = None if cfg.name == cli.FROM_CHECKPOINT else cfg.name
-    switches = {**cfg.testing.views, "size": cfg.testing.size, "smoothing": cfg.testing.smoothing}
-    switches |= {"bfloat16": "bf16" in str(cfg.trainer.get("precision")), "channels_last": cfg.channels_last}
-    parser = checkpoints.load_parser(cfg.ckpt, runs.device(cfg.trainer.accelerator), asked, **switches)
+    parser = checkpoints.load_parser(cfg.ckpt, experiment=asked, **runs.parsing_options(cfg))
     output = Path(cfg.output or Path(cfg.outputs) / "predict" / Path(cfg.input).stem)
     report.show_summary(parse(parser, cfg.input, output))
 

@@ -140,18 +140,22 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
             _refuse_other_config(run, cfg)
         else:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-            overrides = list(HydraConfig.get().overrides.task)
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
-                       overrides=overrides, **facts())  # fmt: skip
+                       overrides=overrides(), **facts())  # fmt: skip
         run.record(status="running", pid=os.getpid())
         run.say(banner(run, cfg.name, cfg.profile if training else None, origin, _changes(cfg)))
     return run
 
 
+def overrides() -> list[str]:
+    """What the command line sets."""
+    return list(HydraConfig.get().overrides.task)
+
+
 def _changes(cfg: DictConfig) -> list[str]:
     """What the profile changes of the paper's recipe."""
-    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("profile=")]
-    paper = compose("config", overrides=[*overrides, "profile=paper"])
+    given = [o for o in overrides() if not o.startswith("profile=")]
+    paper = compose("config", overrides=[*given, "profile=paper"])
     # Unresolved, so that a value that others refer to is listed once.
     changes = differences(plain(paper, resolve=False), plain(cfg, resolve=False))
     return [d.removeprefix("model.") for d in changes if not d.startswith(("data.synthetic", "profile"))]
@@ -265,9 +269,17 @@ def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
     )  # fmt: skip
 
 
-def device(accelerator: str) -> torch.device:
-    """Where task=predict runs."""
-    return torch.device("cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
+def parsing_options(cfg: DictConfig) -> dict[str, Any]:
+    """Where and how task=predict parses; see `load_parser`."""
+    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return {
+        "device": torch.device("cuda" if on_gpu else "cpu"),
+        "bfloat16": "bf16" in str(cfg.trainer.precision),
+        "channels_last": cfg.channels_last,
+        "size": cfg.testing.size,
+        "smoothing": cfg.testing.smoothing,
+        **cfg.testing.views,
+    }
 
 
 def facts() -> dict[str, Any]:

@@ -231,3 +231,35 @@ def test_faults_are_named(fault, copy, assert_refused):
 def test_offsets_into_the_future_are_refused(stand_in):
     with pytest.raises(InputError, match=r"data\.offsets=\[3, 0\]"):
         dataset(stand_in, offsets=[3, 0])
+
+
+def test_every_frame_can_be_a_target_and_is_ignored_without_labels(stand_in):
+    data = FACTS(stand_in, "train", ClipTransform(SIZE, LABELS, stretch=True), every=True)
+    assert len(data) == 3 * 7
+    labelled = [(stand_in / "labels" / f"{name}.png").exists() for name in data.ids]
+    assert sum(labelled) == 3
+    for index, known in enumerate(labelled):
+        assert (data[index]["parts"] == 255).all() == (not known)
+    stages = module(stand_in, every=True)
+    assert len(stages.dataset("train")) == 21
+    assert len(stages.dataset("val")) == 5  # labelled ones only
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_the_true_flow_leads_to_the_earlier_frames(step, tmp_path):
+    write_facts(tmp_path, tracklets={"test": 1}, frames_per_tracklet=5, size=SIZE, step=step, workers=1)
+    data = module(tmp_path, true_flow=True).dataset("test")
+    renderer = load_truth(tmp_path, "test0000")
+    for index, name in enumerate(data.ids):
+        sample, t = data[index], int(name.split("/")[1])
+        assert sample["flow"].shape == (2, 2, 48, 40)
+        for offset, flow in zip(sample["offsets"], sample["flow"], strict=False):
+            truth = torch.from_numpy(renderer.flow(t * step, (t + int(offset)) * step)[0])
+            mean = flow.mean((1, 2)) * torch.tensor([SIZE[1] / 40, SIZE[0] / 48])  # in native pixels again
+            torch.testing.assert_close(mean, truth.mean((1, 2)), atol=0.1, rtol=0.05)
+
+
+def test_only_a_stand_in_knows_the_flow(copy):
+    shutil.rmtree(copy / "truth")
+    with pytest.raises(InputError, match="stand-in's videos only"):
+        module(copy, true_flow=True).dataset("test")[0]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from partwise.metrics.flow import EndPointError
+from partwise.metrics.flow import EndPointError, Reconstruction
 
 
 def test_it_is_the_mean_over_all_pixels():
@@ -33,3 +33,14 @@ def test_nothing_seen_is_undefined_and_shapes_must_agree():
     assert math.isnan(EndPointError().compute()["epe"])
     with pytest.raises(ValueError, match="differ in shape"):
         EndPointError().update([0], torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 4, 4))
+
+
+def test_reconstruction_is_the_mean_over_samples_and_tells_errors_where_known():
+    metric = Reconstruction()
+    metric.update([0, 1], torch.tensor([0.5, 0.1]))
+    metric.update([1], torch.tensor([0.1]))
+    assert metric.compute() == {"reconstruction": pytest.approx(0.3)}
+    metric.reset()
+    metric.update([0, 1], torch.tensor([0.5, 0.1]), torch.tensor([2.0, 4.0]))
+    assert metric.compute() == {"reconstruction": pytest.approx(0.3), "epe": pytest.approx(3.0)}
+    assert math.isnan(Reconstruction().compute()["reconstruction"])
