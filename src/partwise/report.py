@@ -124,6 +124,9 @@ def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
         parser = make_parser(task.network, data.label_set, data.image_size, task.device, stretch=task.stretch)
         _overlay_video(parser, frames, video)
         files["overlay video"] = video
+    for name, figure in task.plot(data).items():
+        files[name.replace("_", " ")] = picture.with_name(f"{name}.png")
+        figure.savefig(files[name.replace("_", " ")], dpi=100)
     return files
 
 

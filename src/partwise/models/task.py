@@ -63,6 +63,10 @@ class ParsingTask(pl.LightningModule):
         """The guess of a DataModule's labels that any network should beat."""
         return MajorityClass.of(data)
 
+    def plot(self, data: Any) -> dict[str, Any]:
+        """Further figures of a finished run by their file's name; matplotlib's."""
+        return {}
+
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Named losses of a batch; their sum is minimised. Without any, a task can only score."""
         raise InputError(f"{type(self).__name__} has no losses: it scores a network but cannot train one")

@@ -200,6 +200,11 @@ class PixelFusion(nn.Module):
             nn.init.normal_(last.weight)
         self.layers = nn.Sequential(*hidden, last)
 
+    @property
+    def weights(self) -> Tensor:
+        """(K, T * K) of the last layer: of every class of every frame, if there is but one."""
+        return self.layers.get_parameter(f"{len(self.layers) - 1}.weight")[:, :, 0, 0]
+
     def forward(self, scores: Sequence[Tensor]) -> Tensor:
         """T x (B, K, H, W), the current frame's last -> (B, K, H, W)."""
         fused: Tensor = self.layers(torch.cat(list(scores), 1))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -13,6 +14,8 @@ from partwise.labels import LabelSet
 from partwise.metrics.flow import Reconstruction
 from partwise.models.clips import ClipTask
 from partwise.models.flow import FlowTask
+from partwise.models.tcnet.model import TCNet
+from partwise.models.tcnet.pictures import plot_context, plot_fusion_weights
 from partwise.nn.flownet import CorrelationFlow
 from partwise.nn.vgg import VGG
 from partwise.ops.flow import warp
@@ -20,6 +23,21 @@ from partwise.ops.flow import warp
 
 class TCNetTask(ClipTask):
     """Train and score TCNet on `ClipBatch`es, everything together (section 3.4, step ii)."""
+
+    def plot(self, data: Any) -> dict[str, Figure]:
+        """The fusion's weights, and the context of the first test clip that has all its frames."""
+        if not isinstance(self.network, TCNet) or len(self.network.pixel_fusion.layers) > 1:
+            return {}
+        figures = {"fusion_weights": plot_fusion_weights(self.network, self.label_set)}
+        dataset = data.dataset("test")
+        wanted = [-offset for offset in self.network.offsets]
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            if sample["offsets"][:-1].tolist() == wanted:
+                frames = sample["frames"].to(self.device) / 255
+                figures["context"] = plot_context(self.network, frames, self.label_set, sample["parts"])
+                break
+        return figures
 
 
 class TrunkFlow(nn.Module):

@@ -1,0 +1,112 @@
+"""Figures of TCNet's insides: the fusion's weights (Fig. 7), and the context of one clip, step by step (Fig. 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from partwise import viz
+from partwise.batches import Parsing
+from partwise.labels import LabelSet
+from partwise.models.tcnet.model import TCNet
+
+
+def frame_names(offsets: Sequence[int]) -> list[str]:
+    """t-3, t-1, t."""
+    return [*(f"t−{offset}" for offset in offsets), "t"]
+
+
+def plot_fusion_weights(network: TCNet, label_set: LabelSet, classes: Sequence[str] = ()) -> Figure:
+    """The weights of all classes of all frames in the pixel-level score of a class, each frame's largest dotted.
+
+    Args:
+        network: with one layer of fusion.
+        label_set: of its parts.
+        classes: names of those to show; all by default.
+
+    Raises:
+        ValueError: a class that there is not, or several layers.
+    """
+    if unknown := set(classes) - set(label_set.names):
+        raise ValueError(f"no class {', '.join(sorted(unknown))}; there are {', '.join(label_set.names)}")
+    if len(network.pixel_fusion.layers) > 1:
+        raise ValueError("several layers of fusion have no weight a class and frame; train with fusion_layers=1")
+    weights = network.pixel_fusion.weights.detach().float().cpu().numpy()
+    chosen, names = list(classes or label_set.names), frame_names(network.offsets)
+    columns = min(3, len(chosen))
+    figure = Figure(figsize=(5.2 * columns, 2.6 * -(-len(chosen) // columns)), layout="constrained")
+    for axes, name in zip(
+        figure.subplots(-(-len(chosen) // columns), columns, squeeze=False).flat, chosen, strict=False
+    ):
+        _plot_weights(axes, weights[label_set.names.index(name)], names)
+        axes.set_title(name)
+    for axes in figure.axes[len(chosen) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _plot_weights(axes: Axes, weights: Any, frames: Sequence[str]) -> None:
+    count = len(weights) // len(frames)
+    axes.plot(np.arange(len(weights)), weights, linewidth=1)
+    axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    for n, frame in enumerate(frames):
+        best = n * count + int(weights[n * count : (n + 1) * count].argmax())
+        axes.plot(best, weights[best], "ko", markersize=4)
+        axes.text((n + 0.5) * count - 0.5, 1.0, frame, ha="center", va="top", transform=axes.get_xaxis_transform())
+        if n:
+            axes.axvline(n * count - 0.5, color="0.5", linestyle=":", linewidth=1)
+    axes.margins(x=0, y=0.2)
+
+
+@torch.inference_mode()
+def plot_context(network: TCNet, frames: Tensor, label_set: LabelSet, parts: Tensor | None = None) -> Figure:
+    """One clip: each earlier frame, its flow, what is carried over and how far it is trusted; then the fusion's steps.
+
+    Args:
+        network: in evaluation mode.
+        frames: (T, 3, H, W) in [0, 1], the current one last.
+        label_set: of the parts.
+        parts: (H, W) true parts of the last frame, if known.
+    """
+    now, fused = network(frames[None])
+    names = frame_names(network.offsets)
+    longest = max(float(c.flow.norm(dim=1).max()) for c in fused.carried)
+    figure = Figure(figsize=(12, 4.2 * len(names)), layout="constrained")
+    grid = figure.subplots(len(names), 5)
+    current = _picture(frames[-1])
+    for row, frame, name, carried in zip(grid, frames, names, fused.carried, strict=False):
+        flow = viz.flow_colors(carried.flow[0].cpu().numpy(), longest)
+        _show(row[0], _picture(frame), name)
+        _show(row[1], flow, f"flow from t, at most {longest:.1f} px")
+        _show(row[2], _picture(carried.image[0]), "carried to t")
+        _show(row[3], carried.confidence[0, 0].cpu().numpy(), "confidence", vmin=0, vmax=1, cmap="gray")
+        _show(row[4], _overlay(current, carried.scores, label_set), "its parts, carried")
+    _show(grid[-1][0], current, "t")
+    steps = {"frame alone": now.scores, "pixel level": fused.pixel_level, "both levels": fused.scores}
+    for axes, (title, scores) in zip(grid[-1][1:], steps.items(), strict=False):
+        _show(axes, _overlay(current, scores, label_set), title)
+    if parts is None:
+        grid[-1][4].set_axis_off()
+    else:
+        _show(grid[-1][4], viz.overlay(current, Parsing(parts=parts.cpu()), label_set), "truth")
+    return figure
+
+
+def _overlay(frame: viz.Picture, scores: Tensor, label_set: LabelSet) -> viz.Picture:
+    return viz.overlay(frame, Parsing(parts=scores[0].argmax(0).cpu()), label_set)
+
+
+def _picture(image: Tensor) -> viz.Picture:
+    return (image.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _show(axes: Axes, image: Any, title: str, **options: Any) -> None:
+    axes.imshow(image, **options)
+    axes.set_title(title, fontsize=9)
+    axes.set_axis_off()
