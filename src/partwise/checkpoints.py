@@ -21,6 +21,7 @@ from partwise.labels import LabelSet
 from partwise.nn.multi_scale import SlidingWindows, with_views
 from partwise.ops.resize import canvas_size
 from partwise.parsers import FrameParser, make_parser
+from partwise.tracklets import Detector, TrackletParser, boxes_of_file, boxes_of_parser, torchvision_detector
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
 
@@ -222,7 +223,9 @@ def load_parser(
     smoothing: float = 0.0,
     bfloat16: bool = False,
     channels_last: bool = False,
-) -> FrameParser:
+    detector: str | None = None,
+    scale_search: bool = False,
+) -> FrameParser | TrackletParser:
     """The parser in a checkpoint.
 
     Args:
@@ -235,6 +238,12 @@ def load_parser(
         smoothing: see `FlowSmoother`.
         bfloat16: see `FrameParser`.
         channels_last: memory layout of the network.
+        detector: finds the persons whose tracklets are parsed: "torchvision", a checkpoint, or a JSON file of boxes;
+            None takes every frame for a crop of one person. Of TCNet only.
+        scale_search: see `TrackletParser`.
+
+    Raises:
+        InputError: the checkpoint, or the detector, does not fit.
     """
     checkpoint = load(path)
     about = checkpoint[KEY]
@@ -246,7 +255,18 @@ def load_parser(
         network, canvas = SlidingWindows(network, canvas_size(canvas)), size
     if channels_last:
         network.to(memory_format=torch.channels_last)
+    if detector is not None:
+        if not hasattr(network, "memory"):
+            raise InputError(f"detector={detector}: {type(network).__name__} parses whole frames; leave it out")
+        find = _detector(detector, device)
+        return TrackletParser(network, label_set, canvas, device, find, scale_search, bfloat16)
     return make_parser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16, stretch=stretch)
+
+
+def _detector(name: str, device: torch.device) -> Detector:
+    if name == "torchvision":
+        return torchvision_detector(device)
+    return boxes_of_file(name) if name.endswith(".json") else boxes_of_parser(load_parser(name, device))
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:

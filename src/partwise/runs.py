@@ -277,6 +277,8 @@ def parsing_options(cfg: DictConfig) -> dict[str, Any]:
         "bfloat16": "bf16" in str(cfg.trainer.precision),
         "channels_last": cfg.channels_last,
         "size": cfg.testing.size,
+        "detector": cfg.detector,
+        "scale_search": cfg.scale_search,
         "smoothing": cfg.testing.smoothing,
         **cfg.testing.views,
     }

@@ -176,14 +176,29 @@ class TCNet(nn.Module):
     def stream(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
         """Scores (1, K, H, W) of every image (1, 3, H, W) of a tracklet, in order; see section 3.4, inference.
 
-        Keeps what it has seen of the last l frames; the first l have the frame parser alone.
+        The first l have the frame parser alone.
         """
-        buffer: deque[Seen] = deque(maxlen=max(self.offsets, default=0) + 1)
-        for image in images:
-            buffer.append(self.see(image))
-            whole = len(buffer) == buffer.maxlen
-            earlier = [buffer[-1 - offset] for offset in self.offsets] if whole else []
-            yield self.fuse(earlier, buffer[-1]).scores if whole else buffer[-1].scores
+        yield from map(self.memory().add, images)
+
+    def memory(self) -> Memory:
+        """A memory buffer for one tracklet."""
+        return Memory(self)
+
+
+class Memory:
+    """What TCNet has seen of the last l frames of a tracklet (section 3.4, inference)."""
+
+    def __init__(self, network: TCNet) -> None:
+        self.network = network
+        self.frames: deque[Seen] = deque(maxlen=max(network.offsets) + 1)
+
+    def add(self, image: Tensor) -> Tensor:
+        """Scores (1, K, H, W) of the next frame (1, 3, H, W); the frame parser's while earlier ones are missing."""
+        self.frames.append(self.network.see(image))
+        now = self.frames[-1]
+        if len(self.frames) < max(self.network.offsets) + 1:
+            return now.scores
+        return self.network.fuse([self.frames[-1 - offset] for offset in self.network.offsets], now).scores
 
 
 class PixelFusion(nn.Module):

@@ -1,0 +1,204 @@
+"""From video to tracklets and back: find persons, follow them, parse their crops, paste the parses into the frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from partwise.batches import InstanceMap, Parsing
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+from partwise.ops.resize import canvas_size
+from partwise.tracking import KCF
+
+Image = npt.NDArray[np.uint8]
+Boxes = list[tuple[float, float, float, float]]
+Detector = Callable[[Image], Boxes]
+
+SCALES = (1 / 1.05, 1.0, 1.05)  # of the scale search
+MARGIN = 1.1  # of a crop around its box
+_PERSON, _LEAST = 1, 0.7  # torchvision's label of a person, and its least score
+
+
+class TrackletParser:
+    """Parses the persons of a video, each found once, then followed by KCF (TCNet section 1).
+
+    Args:
+        network: with `memory()`, see `TCNet`.
+        label_set: of its parts.
+        image_size: (height, width) of its input, which every crop fills.
+        device: where to run.
+        detector: boxes x1, y1, x2, y2 of the persons of a frame; asked until there are some.
+        scale_search: let the boxes grow and shrink.
+        bfloat16: convolve in half precision.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        label_set: LabelSet,
+        image_size: Any,
+        device: torch.device,
+        detector: Detector,
+        scale_search: bool = False,
+        bfloat16: bool = False,
+    ) -> None:
+        self.network, self.label_set, self.size = network.to(device).eval(), label_set, canvas_size(image_size)
+        self.device, self.detector, self.bfloat16 = device, detector, bfloat16
+        self.scales = SCALES if scale_search else (1.0,)
+
+    @torch.inference_mode()
+    def stream(self, frames: Iterable[Image]) -> Iterator[Parsing]:
+        """One Parsing, on the CPU, for each (H, W, 3) uint8 RGB frame, in order."""
+        people: list[tuple[KCF, Any]] = []
+        for frame in frames:
+            if people:
+                for tracker, _ in people:
+                    tracker.update(frame)
+            else:
+                boxes = self.detector(frame)
+                people = [(KCF(frame, box, self.scales), self.network.memory()) for box in boxes]
+            yield self._parse(frame, people)
+
+    def _parse(self, frame: Image, people: list[tuple[KCF, Any]]) -> Parsing:
+        height, width = frame.shape[:2]
+        parts = np.zeros((height, width), np.uint8)
+        owner, best = np.zeros((height, width), np.int64), np.zeros((height, width), np.float32)
+        for n, (tracker, memory) in enumerate(people, 1):
+            window = crop_window(tracker.box, self.size)
+            probs = self._probabilities(cut(frame, window, self.size), memory)
+            left, top, pasted = paste(probs, window, (height, width))
+            place = np.s_[top : top + pasted.shape[1], left : left + pasted.shape[2]]
+            label, share = pasted.argmax(0), 1 - pasted[0]
+            ours = (label > 0) & (share > best[place])
+            parts[place][ours], owner[place][ours], best[place][ours] = label[ours], n, share[ours]
+        count = len(people)
+        persons = InstanceMap(
+            map=torch.from_numpy(owner), classes=torch.ones(count, dtype=torch.int64), scores=torch.ones(count)
+        )
+        limit = (width, height, width, height)
+        boxes = [[min(max(v, 0), m) for v, m in zip(tracker.box, limit, strict=True)] for tracker, _ in people]
+        return Parsing(
+            parts=torch.from_numpy(parts).long(), persons=persons, boxes=torch.tensor(boxes).float().view(-1, 4)
+        )
+
+    def _probabilities(self, crop: Image, memory: Any) -> npt.NDArray[np.float32]:
+        image: Tensor = torch.from_numpy(crop).permute(2, 0, 1)[None].to(self.device).float() / 255
+        with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):
+            scores = memory.add(image)
+        return np.asarray(scores[0].float().softmax(0).cpu())
+
+
+def crop_window(box: Iterable[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The window x1, y1, x2, y2 around a box, a little larger and of the aspect (height, width) of `size`."""
+    x1, y1, x2, y2 = box
+    width, height = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
+    scale = max(width / size[1], height / size[0])
+    half_width, half_height = scale * size[1] / 2, scale * size[0] / 2
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return x - half_width, y - half_height, x + half_width, y + half_height
+
+
+def cut(frame: Image, window: tuple[float, float, float, float], size: tuple[int, int]) -> Image:
+    """The window of a frame at (height, width) `size`; beyond the frame its edge is repeated."""
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    x1, _, x2, _ = window
+    shrink = int((x2 - x1) / size[1])
+    if shrink > 1:  # bilinear alone would skip pixels
+        frame = cv2.blur(frame, (shrink, shrink)).astype(np.uint8)
+    crop = cv2.warpAffine(frame, _matrix(window, size), size[::-1], flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(crop, np.uint8)
+
+
+def paste(
+    probs: npt.NDArray[np.float32], window: tuple[float, float, float, float], shape: tuple[int, int]
+) -> tuple[int, int, npt.NDArray[np.float32]]:
+    """Probabilities (C, h, w) of a window, back in the pixels of a frame of (height, width) `shape`.
+
+    Returns:
+        left and top of what of the window lies in the frame, and its probabilities (C, ., .).
+    """
+    left, top = max(0, int(np.floor(window[0]))), max(0, int(np.floor(window[1])))
+    right, bottom = min(shape[1], int(np.ceil(window[2]))), min(shape[0], int(np.ceil(window[3])))
+    size = (max(right - left, 0), max(bottom - top, 0))
+    if 0 in size:
+        return 0, 0, np.zeros((len(probs), 0, 0), np.float32)
+    inverse = np.asarray(cv2.invertAffineTransform(_matrix(window, (probs.shape[1], probs.shape[2]))), np.float64)
+    inverse[:, 2] += inverse[:, :2] @ (left, top)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    layers = [cv2.warpAffine(layer, inverse, size, flags=how, borderMode=cv2.BORDER_CONSTANT) for layer in probs]
+    return left, top, np.stack(layers).astype(np.float32)
+
+
+def _matrix(window: tuple[float, float, float, float], size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """From pixels of a crop of (height, width) `size` to those of the frame; centres are integers in both."""
+    x1, y1, x2, y2 = window
+    across, down = (x2 - x1) / size[1], (y2 - y1) / size[0]
+    return np.array([[across, 0, x1 + (across - 1) / 2], [0, down, y1 + (down - 1) / 2]])
+
+
+def boxes_of_file(file: str | Path) -> Detector:
+    """Boxes that a JSON file lists, [[x1, y1, x2, y2], ...], for the first frame.
+
+    Raises:
+        InputError: the file cannot be read or holds something else.
+    """
+    try:
+        boxes = [tuple(float(v) for v in box) for box in json.loads(Path(file).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"detector={file} cannot be read ({error}); it should hold [[x1, y1, x2, y2], ...]") from error
+    if not boxes or any(len(box) != 4 or box[2] <= box[0] or box[3] <= box[1] for box in boxes):
+        raise InputError(f"detector={file} should hold [[x1, y1, x2, y2], ...] with x1 < x2 and y1 < y2, in pixels")
+    return lambda frame: [(box[0], box[1], box[2], box[3]) for box in boxes]
+
+
+def boxes_of_parser(parser: Any) -> Detector:
+    """The persons that a parser such as Parsing R-CNN finds."""
+
+    def detect(frame: Image) -> Boxes:
+        parsing = next(iter(parser.stream([frame])))
+        if "boxes" not in parsing:
+            raise InputError("the detector's checkpoint finds no persons; take one of Parsing R-CNN with persons")
+        return _usable(parsing["boxes"].tolist())
+
+    return detect
+
+
+def torchvision_detector(device: torch.device) -> Detector:
+    """Torchvision's Faster R-CNN, trained on COCO.
+
+    Raises:
+        InputError: its weights cannot be had.
+    """
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights, fasterrcnn_resnet50_fpn
+
+    weights = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+    try:
+        network = fasterrcnn_resnet50_fpn(weights=weights).to(device).eval()
+    except Exception as error:
+        raise InputError(
+            f"detector=torchvision: its weights cannot be had ({type(error).__name__}); place "
+            f"{weights.url.rsplit('/', 1)[-1]} in the torch hub cache (TORCH_HOME), or take detector=CKPT of Parsing "
+            "R-CNN or detector=BOXES.json"
+        ) from error
+
+    @torch.inference_mode()
+    def detect(frame: Image) -> Boxes:
+        image = torch.from_numpy(frame).permute(2, 0, 1).to(device).float() / 255
+        found = network([image])[0]
+        chosen = (found["labels"] == _PERSON) & (found["scores"] >= _LEAST)
+        return _usable(found["boxes"][chosen].tolist())
+
+    return detect
+
+
+def _usable(boxes: list[list[float]]) -> Boxes:
+    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes if x2 > x1 and y2 > y1]
