@@ -1,8 +1,8 @@
-"""Figures of TCNet's insides: the fusion's weights (Fig. 7), and the context of one clip, step by step (Fig. 8)."""
+"""Figures of TCNet's insides: the fusion's weights (Fig. 7), a clip's context step by step (Fig. 8), flows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from partwise import viz
 from partwise.batches import Parsing
 from partwise.labels import LabelSet
 from partwise.models.tcnet.model import TCNet
+from partwise.ops.flow import warp
 
 
 def frame_names(offsets: Sequence[int]) -> list[str]:
@@ -95,6 +96,31 @@ def plot_context(network: TCNet, frames: Tensor, label_set: LabelSet, parts: Ten
         grid[-1][4].set_axis_off()
     else:
         _show(grid[-1][4], viz.overlay(current, Parsing(parts=parts.cpu()), label_set), "truth")
+    return figure
+
+
+def plot_flows(now: Tensor, then: Tensor, flows: Mapping[str, Tensor], truth: Tensor | None = None) -> Figure:
+    """Flows between two frames beside each other, in colours of one scale, and what each reconstructs.
+
+    Args:
+        now: (3, H, W) in [0, 1].
+        then: of the same shape.
+        flows: (2, H, W) pixels from now to then, by what made them.
+        truth: of the same shape, if known.
+    """
+    shown = {**flows, **({} if truth is None else {"truth": truth})}
+    longest = max(float(flow.norm(dim=0).max()) for flow in shown.values())
+    figure = Figure(figsize=(2.6 * (len(shown) + 1), 9), layout="constrained")
+    above, below = figure.subplots(2, len(shown) + 1)
+    _show(above[0], _picture(now), "t")
+    _show(below[0], _picture(then), "earlier")
+    for up, down, (name, flow) in zip(above[1:], below[1:], shown.items(), strict=True):
+        image = warp(then[None], flow[None], "border")[0]
+        title = f"{name}, at most {float(flow.norm(dim=0).max()):.1f} px"
+        if truth is not None:
+            title += f"\nend-point error {float((flow - truth).norm(dim=0).mean()):.2f} px"
+        _show(up, viz.flow_colors(flow.cpu().numpy(), longest), title)
+        _show(down, _picture(image), f"reconstructed to {float((image - now).abs().sum(0).mean()):.3f}")
     return figure
 
 
