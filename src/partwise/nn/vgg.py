@@ -36,7 +36,7 @@ class VGG(nn.Module):
             raise InputError("backbone_multiplier and norm have no pre-trained weights; set pretrained=false")
         widths = [[round(multiplier * width) for width in stage] for stage in WIDTHS]
         plan = [item for stage in widths for item in ("M", *stage)][1:]
-        layers = _pretrained() if pretrained else make_layers(plan, norm)
+        layers = pretrained_layers() if pretrained else make_layers(plan, norm)
         self.blocks = nn.ModuleList(_blocks(layers))
         for conv in self.blocks[4].modules():
             if isinstance(conv, nn.Conv2d):
@@ -49,12 +49,18 @@ class VGG(nn.Module):
         self.register_buffer("mean", channels(IMAGENET_MEAN), persistent=False)
         self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) in [0, 1] -> conv3_3 (B, C3, H/4, W/4), conv5_3 (B, C5, H/8, W/8); sides round up."""
+    def forward(self, images: Tensor, activate: bool = True) -> tuple[Tensor, Tensor]:
+        """Of images (B, 3, H, W) in [0, 1].
+
+        Returns:
+            conv3_3 (B, C3, H/4, W/4), conv5_3 (B, C5, H/8, W/8), the latter before its ReLU if not `activate`; sides
+            round up.
+        """
         x = (images - self.mean) / self.std
         features = []
         for i, block in enumerate(self.blocks):
-            x = block(x if i == 0 else F.max_pool2d(x, 3, 2 if i < 4 else 1, 1))
+            layers = block if activate or i < 4 else nn.Sequential(*list(block.children())[:-1])
+            x = layers(x if i == 0 else F.max_pool2d(x, 3, 2 if i < 4 else 1, 1))
             features.append(x)
         return features[2], features[4]
 
@@ -97,7 +103,12 @@ class ClassifierPyramid(nn.Module):
         return sum(others, start=first)
 
 
-def _pretrained() -> nn.Sequential:
+def pretrained_layers() -> nn.Sequential:
+    """VGG-16 of torchvision without its classifier, trained on ImageNet.
+
+    Raises:
+        InputError: the weights cannot be had.
+    """
     try:
         layers: nn.Sequential = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features
     except Exception as error:

@@ -1,0 +1,106 @@
+"""FCN-8s "at once" on VGG-16 (Shelhamer et al., PAMI 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.vgg import make_layers
+
+from partwise.batches import Parsing
+from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
+from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.nn.vgg import WIDTHS, pretrained_layers
+from partwise.ops.resize import Letterbox
+
+PAD = 100  # pixels around the image, so that the fully connected layers' kernel finds room
+SCALES = {4: 0.01, 3: 0.0001}  # on pool4 and pool3, whose scores start at zero
+CROPS = {4: 5, 3: 9, 0: 31}
+
+
+class FCN8s(nn.Module):
+    """A dense parser whose scores at strides 32, 16 and 8 are summed.
+
+    Args:
+        num_classes: part classes, background included.
+        pretrained: start from torchvision's ImageNet weights.
+        width: of the two fully connected layers, 4096 in the paper.
+        backbone_multiplier: of VGG's widths, from scratch only.
+        norm: batch norm, from scratch only.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        pretrained: bool = True,
+        width: int = 4096,
+        backbone_multiplier: float = 1.0,
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = [[round(backbone_multiplier * w) for w in stage] for stage in WIDTHS]
+        plan = [item for stage in widths for item in (*stage, "M")]
+        layers = pretrained_layers() if pretrained else make_layers(plan, norm)
+        pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+        for i in pools:
+            layers[i] = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.to_pool3 = layers[: pools[2] + 1]
+        self.to_pool4 = layers[pools[2] + 1 : pools[3] + 1]
+        self.to_pool5 = layers[pools[3] + 1 :]
+        self.classifier = nn.Sequential(
+            nn.Conv2d(widths[4][-1], width, 7), nn.ReLU(inplace=True), nn.Dropout(),
+            nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Dropout(),
+        )  # fmt: skip
+        self.score, self.score4, self.score3 = (
+            _zero(nn.Conv2d(c, num_classes, 1)) for c in (width, widths[3][-1], widths[2][-1])
+        )
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", channels(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> (B, num_classes, H, W)."""
+        x = F.pad((images - self.mean) / self.std, [PAD] * 4)  # zero is the mean
+        pool3 = self.to_pool3(x)
+        pool4 = self.to_pool4(pool3)
+        scores = self.score(self.classifier(self.to_pool5(pool4)))
+        scores = _twice(scores)
+        scores = scores + _crop(self.score4(SCALES[4] * pool4), CROPS[4], scores)
+        scores = _twice(scores)
+        scores = scores + _crop(self.score3(SCALES[3] * pool3), CROPS[3], scores)
+        return _crop(_upsample(scores, 8), CROPS[0], images)
+
+    def losses(self, images: Tensor, parts: Tensor) -> dict[str, Tensor]:
+        """Training loss of images (B, 3, H, W) and parts (B, H, W), 255 ignored."""
+        return {"parsing": parsing_loss(self.logits(images), parts)}
+
+    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse images (B, 3, H, W) in [0, 1]; results at each image's native size."""
+        return most_probable(self.logits(images).float().softmax(1), letterboxes)
+
+
+def _twice(scores: Tensor) -> Tensor:
+    return _upsample(scores, 2)
+
+
+def _upsample(scores: Tensor, factor: int) -> Tensor:
+    """Transposed convolution with a bilinear kernel of twice the factor, each class by itself; no padding."""
+    size = 2 * factor
+    line = 1 - (torch.arange(size, device=scores.device) - (factor - 0.5)).abs() / factor
+    kernel = (line[:, None] * line).to(scores.dtype).expand(scores.shape[1], 1, size, size)
+    return F.conv_transpose2d(scores, kernel, stride=factor, groups=scores.shape[1])
+
+
+def _crop(x: Tensor, offset: int, like: Tensor) -> Tensor:
+    height, width = like.shape[-2:]
+    return x[..., offset : offset + height, offset : offset + width]
+
+
+def _zero(conv: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(conv.weight)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv

@@ -1,0 +1,144 @@
+"""NetWarp (Gadde et al., ICCV 2017) at conv5_3 of DeepLab-v2: the last frame's feature, warped, beside this one's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.batches import Parsing
+from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.nn.deeplab_v2 import enlarge, rates
+from partwise.nn.flownet import FLOW_UNIT, FlowNetS
+from partwise.nn.vgg import STRIDE, VGG, ClassifierPyramid
+from partwise.ops.flow import warp
+from partwise.ops.resize import Letterbox
+
+
+class DIS(nn.Module):
+    """OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset; no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    @torch.no_grad()
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> flow (B, 2, H, W) from target to source, pixels."""
+        pairs = [(_grey(t), _grey(s)) for t, s in zip(target, source, strict=True)]
+        flows = [self._dis.calc(t, s, np.zeros((*t.shape, 2), np.float32)) for t, s in pairs]
+        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(target.device)
+
+
+class PlainFlow(nn.Module):
+    """FlowNet-S's finest flow at full size."""
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        self.net = FlowNetS(width)
+
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> flow (B, 2, H, W) from target to source, pixels."""
+        sides = tuple(-(-side // 4) * 4 for side in target.shape[-2:])
+        pair = [F.interpolate(image, sides, mode="bilinear", align_corners=False) for image in (target, source)]
+        flow = FLOW_UNIT * self.net(*pair)[0][0].float()
+        return F.interpolate(flow, target.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class NetWarp(nn.Module):
+    """z~_t = w1 z_t + w2 W(z_{t-1}, Lambda(F)), before the ReLU of conv5_3.
+
+    Args:
+        num_classes: part classes, background included.
+        image_size: (height, width) of the input, of the form 8n + 1.
+        flow: "dis" or "flownet".
+        pretrained: start from ImageNet weights.
+        width: of the classifiers.
+        flow_width: multiplier of FlowNet-S's channels.
+        backbone_multiplier: of VGG's widths, from scratch only.
+        norm: batch norm, from scratch only.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int | Sequence[int] = (241, 121),
+        flow: Literal["dis", "flownet"] = "dis",
+        pretrained: bool = True,
+        width: int = 1024,
+        flow_width: float = 1.0,
+        backbone_multiplier: float = 1.0,
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trunk = VGG(pretrained, backbone_multiplier, norm)
+        channels = self.trunk.conv5_channels
+        self.parsing = ClassifierPyramid(channels, num_classes, width, rates(image_size), norm)
+        self.flow = DIS() if flow == "dis" else PlainFlow(flow_width)
+        self.transform = FlowTransform()
+        self.now, self.then = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def see(self, image: Tensor) -> Tensor:
+        """Of images (B, 3, H, W), conv5_3 before its ReLU, z (B, C, H/8, W/8)."""
+        z: Tensor = self.trunk(image, activate=False)[1]
+        return z
+
+    def combine(self, image: Tensor, z: Tensor, earlier: Tensor, earlier_z: Tensor) -> Tensor:
+        """Logits (B, K, H, W) of images with the frames before them."""
+        flow = self.transform(self.flow(image, earlier), image, earlier, (z.shape[-2], z.shape[-1]))
+        mixed = self.now.view(-1, 1, 1) * z + self.then.view(-1, 1, 1) * warp(earlier_z, flow, "border")
+        return enlarge(self.parsing(mixed.relu()), image)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Logits (B, K, H, W) of the last of frames (B, 2, 3, H, W)."""
+        earlier, now = frames.unbind(1)
+        earlier_z, z = self.see(torch.cat([earlier, now])).chunk(2)
+        return self.combine(now, z, earlier, earlier_z)
+
+    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
+        """Cross-entropy of the last frames against parts (B, H, W), 255 ignored."""
+        return {"parsing": parsing_loss(self(frames), parts)}
+
+    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse the last frame of each clip at its native size."""
+        return most_probable(self(frames).float().softmax(1), letterboxes)
+
+    def stream(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Scores (1, K, H, W) of every image (1, 3, H, W) of a video, in order; the first is its own predecessor."""
+        before: tuple[Tensor, Tensor] | None = None
+        for image in images:
+            z = self.see(image)
+            yield self.combine(image, z, *(before or (image, z)))
+            before = image, z
+
+
+class FlowTransform(nn.Module):
+    """Lambda: the flow, mended with the images it belongs to, at the feature's size; at first it passes the flow on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        convs = [nn.Conv2d(a, b, 3, padding=1) for a, b in ((11, 16), (16, 32), (32, 2))]
+        self.mend = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2], nn.ReLU())
+        self.join = nn.Conv2d(4, 2, 3, padding=1)
+        nn.init.zeros_(self.join.weight)
+        assert self.join.bias is not None
+        nn.init.zeros_(self.join.bias)
+        self.join.weight.data[[0, 1], [0, 1], 1, 1] = 1.0
+
+    def forward(self, flow: Tensor, target: Tensor, source: Tensor, size: tuple[int, int]) -> Tensor:
+        """Flow (B, 2, H, W) between images (B, 3, H, W) -> (B, 2, *size), in pixels of stride 8."""
+        flow = F.adaptive_avg_pool2d(flow, size) / STRIDE
+        target, source = F.adaptive_avg_pool2d(target, size), F.adaptive_avg_pool2d(source, size)
+        mended = self.mend(torch.cat([flow, target, source, target - source], 1))
+        result: Tensor = self.join(torch.cat([flow, mended], 1))
+        return result
+
+
+def _grey(image: Tensor) -> np.ndarray:
+    array = (image.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
+    return cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2GRAY)

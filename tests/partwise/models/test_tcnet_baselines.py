@@ -1,0 +1,146 @@
+"""TCNet's baselines against what their papers define."""
+
+import pytest
+import torch
+
+from partwise.models.baselines.em_adapt import EMAdapt, adapt
+from partwise.models.baselines.fcn8s import FCN8s, _upsample
+from partwise.models.baselines.netwarp import DIS, FlowTransform, NetWarp
+from partwise.nn.deeplab_v2 import DeepLabV2
+from partwise.ops.resize import Letterbox
+
+SIZE = (57, 33)
+VGG = {"pretrained": False, "norm": True, "backbone_multiplier": 0.125, "width": 16}
+
+
+def deeplab(**options):
+    torch.manual_seed(0)
+    return DeepLabV2(**{"num_classes": 5, "image_size": SIZE, **VGG, **options}).eval()
+
+
+def netwarp(**options):
+    torch.manual_seed(0)
+    return NetWarp(**{"num_classes": 5, "image_size": SIZE, **VGG, **options}).eval()
+
+
+@pytest.mark.parametrize("flow", ["dis", "flownet"])
+def test_netwarp_starts_as_deeplab(flow):
+    network, single = netwarp(flow=flow, flow_width=0.0625), deeplab()
+    single.trunk.load_state_dict(network.trunk.state_dict())
+    single.parsing.load_state_dict(network.parsing.state_dict())
+    frames = torch.rand(2, 2, 3, *SIZE)
+    torch.testing.assert_close(network(frames), single.logits(frames[:, 1]), atol=1e-5, rtol=1e-4)
+
+
+def test_netwarp_takes_the_last_feature_where_the_flow_points(monkeypatch):
+    network = netwarp()
+    network.now.data.zero_()
+    network.then.data.fill_(1.0)
+    monkeypatch.setattr(network.flow, "forward", lambda target, source: torch.full((1, 2, *SIZE), 8.0))
+    z, before = torch.rand(2, 1, 64, 8, 5)
+    seen = []
+    monkeypatch.setattr(network.parsing, "forward", lambda x: seen.append(x) or torch.zeros(1, 5, 8, 5))
+    image = torch.rand(1, 3, *SIZE)
+    network.combine(image, z, image, before)
+    torch.testing.assert_close(seen[0][..., :-1, :-1], before[..., 1:, 1:], atol=2e-4, rtol=1e-4)
+
+
+def test_the_flow_transform_passes_the_flow_on_at_first():
+    flow = torch.randn(1, 2, *SIZE)
+    images = torch.rand(2, 1, 3, *SIZE)
+    passed = FlowTransform()(flow, *images, (8, 5))
+    torch.testing.assert_close(passed, torch.nn.functional.adaptive_avg_pool2d(flow, (8, 5)) / 8)
+
+
+def test_netwarp_streams_what_clips_give():
+    network, images = netwarp(), [torch.rand(1, 3, *SIZE) for _ in range(4)]
+    network.then.data.fill_(0.5)
+    with torch.inference_mode():
+        streamed = list(network.stream(iter(images)))
+        for t in range(4):
+            expected = network(torch.stack([images[max(t - 1, 0)], images[t]], 1))
+            torch.testing.assert_close(streamed[t], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_dis_finds_a_shift_towards_the_source():
+    scene = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12), (96, 96), mode="bicubic").clamp(0, 1)
+    target, source = scene[..., 8:88, 8:88], scene[..., 8:88, 5:85]  # p of the target lies at p + (3, 0)
+    flow = DIS()(target, source)
+    assert flow[0, 0, 20:60, 20:60].mean().item() == pytest.approx(3, abs=0.3)
+    assert flow[0, 1, 20:60, 20:60].abs().mean() < 0.3
+
+
+def test_adaptive_biases_give_every_present_class_its_share():
+    torch.manual_seed(0)
+    scores, present = torch.randn(4, 20, 20), torch.tensor([True, True, False, True])
+    scores[3] -= 10  # would never win
+    biased = adapt(scores, present, torch.tensor([0.4, 0.2, 0.2, 0.2]))
+    won = torch.bincount(biased.argmax(0).flatten(), minlength=4) / 400
+    assert won[2] == 0
+    assert (won[[1, 3]] > 0.1).all()
+    assert won[0] > 0.25
+
+
+def test_a_quantile_of_one_class_is_exact():
+    """With background alone raised once, it wins exactly its share."""
+    scores = torch.stack([torch.zeros(100), torch.arange(1.0, 101.0)]).view(2, 10, 10)
+    present = torch.tensor([True, False])
+    assert (adapt(scores, present, torch.tensor([0.4, 0.2])).argmax(0) == 0).all()
+
+
+def test_fixed_biases_choose_among_the_present():
+    network = EMAdapt(deeplab(), "fixed", biases=(3.0, 5.0))
+    scores = torch.zeros(5, 2, 2)
+    scores[0], scores[1], scores[4] = 1.5, 0.0, 100.0
+    expected = network.expect(scores, torch.tensor([True, True, False, False, False]))
+    assert (expected == 1).all()  # 0 + 5 > 1.5 + 3, and 4 is not there
+
+
+@pytest.mark.parametrize("mode", ["adapt", "fixed"])
+def test_em_losses_weigh_both_kinds_of_frames(mode):
+    network = EMAdapt(deeplab(), mode, shares=[0.4] + [0.1] * 4).train()
+    parts = torch.zeros(2, *SIZE, dtype=torch.long)
+    parts[0, 20:30], parts[1] = 2, 255
+    losses = network.losses(torch.rand(2, 2, 3, *SIZE), torch.zeros(2, 2), parts)
+    assert set(losses) == {"labelled", "unlabelled"}
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_fcn8s_answers_at_the_images_size():
+    network = FCN8s(5, **VGG).eval()
+    torch.nn.init.normal_(network.score.weight)
+    images = torch.rand(1, 3, 121, 61)
+    assert network.logits(images).shape == (1, 5, 121, 61)
+    (parsing,) = network.parse(images, [Letterbox.stretch((100, 50), (121, 61))])
+    assert parsing["parts"].shape == (100, 50)
+
+
+@pytest.mark.parametrize("factor", [2, 8])
+def test_upsampling_is_bilinear(factor):
+    x = torch.arange(12.0).view(1, 1, 3, 4)
+    whole = _upsample(x, factor)
+    inner = whole[..., factor // 2 : -(factor // 2), factor // 2 : -(factor // 2)]
+    expected = torch.nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    margin = factor
+    torch.testing.assert_close(
+        inner[..., margin:-margin, margin:-margin], expected[..., margin:-margin, margin:-margin]
+    )
+
+
+def test_fcn8s_scores_lie_where_the_pixels_are():
+    """One bright block; the score of stride 8 alone answers around it."""
+    network = FCN8s(2, **{**VGG, "norm": False}).eval()
+    for p in network.parameters():
+        p.data.zero_()
+    for block in (network.to_pool3,):
+        for conv in block:
+            if isinstance(conv, torch.nn.Conv2d):
+                conv.weight.data[:, 0, 1, 1] = 1.0
+    network.score3.weight.data[1, 0] = 1e4
+    images = torch.zeros(1, 3, 121, 121)
+    images[..., 64:72, 40:48] = 1.0
+    response = network.logits(images)[0, 1]
+    y, x = divmod(int(response.argmax()), 121)
+    assert abs(y - 68) <= 4
+    assert abs(x - 44) <= 4
