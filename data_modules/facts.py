@@ -18,6 +18,7 @@ class FACTSDataModule(ParsingDataModule):
         offsets: l and s, how many frames before the labelled one the others lie; none yields single pictures.
         image_size: (height, width) that every crop is resized to; the aspect is not kept.
         batch_size: clips a process and step.
+        another: train on clips of any other frame of the tracklet and the labelled one (EM-Adapt).
         every: train on clips of all frames, also of those without labels (flow).
         true_flow: hand out the true flow in evaluation, which a stand-in has.
         options: see `ParsingDataModule`. `root` is the folder with images/, labels/ and lists/; `splits` are names of
@@ -35,12 +36,13 @@ lists/{train,val,test}.txt     a tracklet a row"""
         offsets: Sequence[int] = (3, 1),
         image_size: int | Sequence[int] = (241, 121),
         batch_size: int = 8,
+        another: bool = False,
         every: bool = False,
         true_flow: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(FACTS.label_set, image_size=image_size, batch_size=batch_size, **options)
-        self.offsets, self.every, self.true_flow = tuple(offsets), every, true_flow
+        self.offsets, self.another, self.every, self.true_flow = tuple(offsets), another, every, true_flow
 
     def count(self, dataset: Any) -> Mapping[str, int]:
         """Its tracklets and those of their frames that are samples."""
@@ -70,6 +72,7 @@ lists/{train,val,test}.txt     a tracklet a row"""
             single=training,
             seed=self.seed if training else None,
             annotations=not training,
+            another=training and self.another,
             every=training and self.every,
             true_flow=not training and self.true_flow,
         )

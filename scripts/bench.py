@@ -5,6 +5,7 @@ python scripts/bench.py vip      figures of VIP from files, beside the released 
 python scripts/bench.py davis    J and F from files, beside vos-benchmark and the official steps
 python scripts/bench.py coco     COCO AP from files, beside pycocotools and faster-coco-eval
 python scripts/bench.py aten     seconds a frame of ATEN and its baselines at the paper's size, by stage
+python scripts/bench.py tcnet    milliseconds a frame of TCNet as a stream beside DeepLab's; the correlation layer
 
 Some peers come with `uv sync --extra bench`; without them their rows are left out.
 """
@@ -16,7 +17,7 @@ from importlib import import_module
 
 from rich.console import Console
 
-BENCHMARKS = ("data", "vip", "davis", "coco", "aten")
+BENCHMARKS = ("data", "vip", "davis", "coco", "aten", "tcnet")
 
 
 def main() -> None:

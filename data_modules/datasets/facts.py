@@ -63,6 +63,7 @@ class FACTS(LabelledClips):
         single: use one labelled frame of each tracklet, the middle one, as TCNet does in training.
         seed: of the augmentation; None does none.
         annotations: also hand out the native ground truth (evaluation).
+        another: instead of the frames at `offsets`, take another of the tracklet, any of them.
         every: every frame is a target; those without labels are ignored altogether.
         true_flow: also hand out the flow (T - 1, 2, H, W) from the target to each earlier frame; of a stand-in.
     """
@@ -79,6 +80,7 @@ class FACTS(LabelledClips):
         single: bool = False,
         seed: int | None = None,
         annotations: bool = False,
+        another: bool = False,
         every: bool = False,
         true_flow: bool = False,
     ) -> None:
@@ -92,7 +94,7 @@ class FACTS(LabelledClips):
             raise InputError(f"data.offsets={list(offsets)}: frames lie 1 or more before the labelled one")
         self.offsets = tuple(offsets)
         self.tracklets = read_list(root, split) if isinstance(split, str) else given_ids(split)
-        self.every, self.true_flow = every, true_flow
+        self.another, self.every, self.true_flow = another, every, true_flow
         ids = [
             f"{name}/{stem}"
             for name in self.tracklets
@@ -105,12 +107,15 @@ class FACTS(LabelledClips):
         return self.root / "images" / f"{self.ids[index]}.jpg"
 
     def context(self, index: int, rng: np.random.Generator) -> Context | None:
-        """The frames l and s earlier, no earlier than the tracklet's first."""
+        """The frames l and s earlier, no earlier than the tracklet's first; or another frame."""
         if not self.offsets:
             return None
         target = self.file(index)
         frames = numbered(target.parent)
         now, first = int(target.stem), min(frames)
+        if self.another:
+            number = int(rng.choice([n for n in frames if n != now] or [now]))
+            return Context([frames[number]], [number - now])
         earlier = [max(now - offset, first) for offset in self.offsets]
         return Context([frame_at(frames, number) for number in earlier], [number - now for number in earlier])
 

@@ -263,3 +263,11 @@ def test_only_a_stand_in_knows_the_flow(copy):
     shutil.rmtree(copy / "truth")
     with pytest.raises(InputError, match="stand-in's videos only"):
         module(copy, true_flow=True).dataset("test")[0]
+
+
+def test_another_frame_of_the_tracklet_can_go_with_the_labelled_one(stand_in):
+    data = FACTS(stand_in, "train", ClipTransform(SIZE, LABELS, stretch=True), another=True, single=True, seed=0)
+    drawn = {data[Draw(0, epoch)]["offsets"].tolist()[0] for epoch in range(40)}
+    now = int(data.ids[0].split("/")[1])
+    assert drawn == {n - now for n in range(7)} - {0}
+    assert data[0]["frames"].shape[0] == 2

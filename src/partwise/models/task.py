@@ -106,7 +106,7 @@ class ParsingTask(pl.LightningModule):
         """Weight decay on weights only, never on norms and biases."""
         if self.optimizer is None:
             raise InputError("this model was built without an optimiser; it can be tested but not trained")
-        if unknown := self.rates.keys() - dict(self.network.named_children()):
+        if unknown := self.rates.keys() - dict(self.network.named_modules()):
             raise InputError(f"model.rates: {type(self.network).__name__} has no part {', '.join(sorted(unknown))}")
         groups = [
             {"params": parameters, **({} if decayed else {"weight_decay": 0.0})}
@@ -127,7 +127,7 @@ class ParsingTask(pl.LightningModule):
         for decayed in (True, False):
             for name, parameter in self.network.named_parameters():
                 if parameter.requires_grad and (parameter.ndim > 1) == decayed:
-                    rate = self.rates.get(name.split(".")[0], 1.0)
+                    rate = next((r for part, r in self.rates.items() if name.startswith(f"{part}.")), 1.0)
                     groups.setdefault((rate, decayed), []).append(parameter)
         return groups
 

@@ -17,12 +17,16 @@ class ConvGRU(nn.Module):
     Args:
         channels: of inputs and state.
         kernel: side of the kernels.
+        update_bias: of the update gate at the start; zero as released. Below zero the state, at first the mean of the
+            features, is kept: -2.5 closes the gate in the middle of its range.
     """
 
-    def __init__(self, channels: int, kernel: int = 3) -> None:
+    def __init__(self, channels: int, kernel: int = 3, update_bias: float = 0.0) -> None:
         super().__init__()
         self.channels = channels
         self.inputs = _input_conv(channels, 3, kernel)  # z, r, h'
+        assert self.inputs.bias is not None
+        nn.init.constant_(self.inputs.bias.data[:channels], update_bias)
         self.gates = _state_conv(channels, 2, kernel)  # z, r
         self.candidate = _state_conv(channels, 1, kernel)
 

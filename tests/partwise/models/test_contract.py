@@ -1,6 +1,8 @@
 """What every parsing task must do: learn, round-trip through a checkpoint, and mind what goes wrong."""
 
 import json
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -169,3 +171,18 @@ def test_weight_decay_spares_norms_and_biases():
     for module in task.network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             assert (id(parameter) in free) == (isinstance(module, nn.BatchNorm2d) or name == "bias")
+
+
+def test_rates_scale_the_learning_rate_of_parts_by_name():
+    network = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Sequential(torch.nn.Linear(2, 2))})
+    task = ParsingRCNNTask(network, VIP, partial(torch.optim.SGD, lr=0.1, weight_decay=0.01), rates={"b.0": 10})
+    task.trainer = SimpleNamespace(estimated_stepping_batches=4)
+    (optimizer,), _ = task.configure_optimizers()
+    found = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    expected = {"a": (0.1, 0.01), "b": (1.0, 0.01)}
+    for name, (rate, decay) in expected.items():
+        layer = network[name] if name == "a" else network[name][0]
+        assert found[id(layer.weight)] == pytest.approx((rate, decay))
+        assert found[id(layer.bias)] == pytest.approx((rate, 0.0))
+    with pytest.raises(InputError, match="has no part c"):
+        ParsingRCNNTask(network, VIP, torch.optim.SGD, rates={"c": 2}).configure_optimizers()

@@ -89,7 +89,7 @@ def test_a_quantile_of_one_class_is_exact():
 
 
 def test_fixed_biases_choose_among_the_present():
-    network = EMAdapt(deeplab(), "fixed", biases=(3.0, 5.0))
+    network = EMAdapt(5, SIZE, "fixed", biases=(3.0, 5.0), **VGG)
     scores = torch.zeros(5, 2, 2)
     scores[0], scores[1], scores[4] = 1.5, 0.0, 100.0
     expected = network.expect(scores, torch.tensor([True, True, False, False, False]))
@@ -98,13 +98,15 @@ def test_fixed_biases_choose_among_the_present():
 
 @pytest.mark.parametrize("mode", ["adapt", "fixed"])
 def test_em_losses_weigh_both_kinds_of_frames(mode):
-    network = EMAdapt(deeplab(), mode, shares=[0.4] + [0.1] * 4).train()
+    network = EMAdapt(5, SIZE, mode, **VGG).train()
     parts = torch.zeros(2, *SIZE, dtype=torch.long)
     parts[0, 20:30], parts[1] = 2, 255
     losses = network.losses(torch.rand(2, 2, 3, *SIZE), torch.zeros(2, 2), parts)
     assert set(losses) == {"labelled", "unlabelled"}
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in network.parameters())
+    assert network.frames.tolist() == [1, 0, 1, 0, 0]
+    assert network.areas[2].item() == pytest.approx(10 / SIZE[0])
 
 
 def test_fcn8s_answers_at_the_images_size():

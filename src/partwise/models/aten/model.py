@@ -31,8 +31,6 @@ from partwise.nn.parsing_rcnn import make_heads
 from partwise.ops.flow import resize_flow, warp
 from partwise.ops.resize import Letterbox
 
-ENCODERS: dict[str, Callable[[int], nn.Module]] = {"gru": ConvGRU, "lstm": ConvLSTM, "mean": lambda channels: Mean()}
-
 
 class ScaledFlow(nn.Module):
     """FlowNet-S with a scale map beside the flow (section 4.2).
@@ -95,6 +93,7 @@ class ATEN(nn.Module):
         key_interval: l, frames from key to key.
         encoding_range: p, key frames beside the current one.
         encoder: "gru", or what stands in for it in the ablations.
+        update_bias: see `ConvGRU`.
         encoder_stride: run it on the features pooled by this factor, see `Coarse`.
         align: warp the other key frames to the current one before they are encoded.
         centred: key frames in the middle of their segments, as the paper has them; else the first ones, so that no
@@ -119,6 +118,7 @@ class ATEN(nn.Module):
         key_interval: int = 3,
         encoding_range: int = 2,
         encoder: Literal["gru", "lstm", "mean"] = "gru",
+        update_bias: float = 0.0,
         encoder_stride: int = 1,
         align: bool = True,
         centred: bool = True,
@@ -140,7 +140,10 @@ class ATEN(nn.Module):
         self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
         self.flow = ScaledFlow(width, flow_unit, flow_width, flow_size)
         # A single key frame is its own encoding: no unit has anything to remember.
-        self.encoder: nn.Module = ENCODERS[encoder](width) if encoding_range else Mean()
+        encoders: dict[str, Callable[[], nn.Module]] = {
+            "gru": lambda: ConvGRU(width, update_bias=update_bias), "lstm": lambda: ConvLSTM(width), "mean": Mean
+        }  # fmt: skip
+        self.encoder: nn.Module = encoders[encoder]() if encoding_range else Mean()
         if encoder_stride > 1:
             self.encoder = Coarse(self.encoder, encoder_stride)
         self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois, proposals)

@@ -25,28 +25,39 @@ class EMAdapt(nn.Module):
     """DeepLab-v2 on clips of one unlabelled and one labelled frame of a tracklet.
 
     Args:
-        parser: the network that is trained.
-        mode: "adapt", biases such that every class that is present covers its share at least, or "fixed" ones.
-        shares: of the image that a class covers where it is present, by class; half of the labelled frames' mean is
-            a good start. Of "adapt".
+        num_classes: part classes, background included.
+        image_size: see `DeepLabV2`, as for the last four.
+        mode: "adapt", biases such that every class that is present covers half of what it covers in the labelled
+            frames seen so far, on average where it is present; or "fixed" ones.
         biases: on the scores of background and of the other classes that are present. Of "fixed".
         weights: of the labelled and of the unlabelled frames' loss.
+        pretrained: start from ImageNet weights.
+        width: of the classifiers.
+        backbone_multiplier: of VGG's widths.
+        norm: batch norm.
     """
 
-    shares: Tensor
+    areas: Tensor
+    frames: Tensor
 
     def __init__(
         self,
-        parser: DeepLabV2,
+        num_classes: int,
+        image_size: int | Sequence[int] = (241, 121),
         mode: Literal["adapt", "fixed"] = "adapt",
-        shares: Sequence[float] = (),
         biases: Sequence[float] = (3.0, 5.0),
         weights: Sequence[float] = (0.7, 0.3),
+        pretrained: bool = True,
+        width: int = 1024,
+        backbone_multiplier: float = 1.0,
+        norm: bool = False,
     ) -> None:
         super().__init__()
-        self.parser, self.mode = parser, mode
-        self.biases, self.weights = tuple(biases), tuple(weights)
-        self.register_buffer("shares", torch.tensor(shares))
+        self.parser = DeepLabV2(num_classes, image_size, pretrained, width, backbone_multiplier, norm)
+        self.mode, self.biases, self.weights = mode, tuple(biases), tuple(weights)
+        # Summed shares of the labelled frames that each class covers, and the number of frames that show it.
+        self.register_buffer("areas", torch.zeros(num_classes))
+        self.register_buffer("frames", torch.zeros(num_classes))
 
     def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
         """Both kinds of frames' cross-entropy.
@@ -59,7 +70,11 @@ class EMAdapt(nn.Module):
         """
         logits = self.parser.logits(frames.flatten(0, 1)).unflatten(0, (-1, 2))
         weak, strong = logits.unbind(1)
-        present = torch.stack([(parts == c).flatten(1).any(1) for c in range(logits.shape[2])], 1)
+        covered = torch.stack([(parts == c).flatten(1).float().mean(1) for c in range(logits.shape[2])], 1)
+        present = covered > 0
+        if self.training:
+            self.areas += covered.sum(0)
+            self.frames += present.sum(0)
         target = torch.stack([self.expect(f, p) for f, p in zip(weak.detach().float(), present, strict=True)])
         return {
             "labelled": self.weights[0] * parsing_loss(strong, parts),
@@ -75,7 +90,7 @@ class EMAdapt(nn.Module):
             bias[0] = self.biases[0]
             biased = scores + bias.view(-1, 1, 1)
         else:
-            biased = adapt(scores, present, self.shares)
+            biased = adapt(scores, present, 0.5 * self.areas / self.frames.clamp(min=1))
         return biased.masked_fill(~present.view(-1, 1, 1), -torch.inf).argmax(0)
 
     def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
