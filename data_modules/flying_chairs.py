@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
+
 from data_modules.base import ParsingDataModule
 from data_modules.datasets.flying_chairs import PUBLISHED, FlyingChairs
 
@@ -21,6 +23,7 @@ class FlyingChairsDataModule(ParsingDataModule):
         crop: side of the square crop in training, or its (height, width); None takes whole frames.
         splits: train, val and test: "train", "val", "all", or ids.
         flip: probability of a horizontal flip in training.
+        augment: see `FlyingChairs`.
         synthetic: parameters of the stand-in, see `data_modules.synthetic.flying_chairs.write_flying_chairs`.
         batch_size: pairs a process and step.
         num_workers: loader processes.
@@ -40,6 +43,7 @@ FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
         crop: int | Sequence[int] | None = (320, 448),
         splits: Mapping[str, str | Sequence[str]] | None = None,
         flip: float = 0.5,
+        augment: Sequence[A.BasicTransform] = (),
         synthetic: Mapping[str, Any] | None = None,
         batch_size: int = 8,
         num_workers: int = 2,
@@ -51,6 +55,7 @@ FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
             splits={"test": "val", **(splits or {})},
             image_size=(384, 512) if crop is None else crop,
             flip=flip,
+            augment=augment,
             synthetic=synthetic,
             batch_size=batch_size,
             num_workers=num_workers,
@@ -73,5 +78,10 @@ FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
         """The pairs of a stage."""
         training = stage == "train"
         return FlyingChairs(
-            root, self.splits[stage], crop=self.crop, flip=self.flip, seed=self.seed if training else None
+            root,
+            self.splits[stage],
+            crop=self.crop,
+            flip=self.flip,
+            augment=self.augment,
+            seed=self.seed if training else None,
         )

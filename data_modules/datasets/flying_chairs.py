@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
 import numpy as np
 import numpy.typing as npt
 import torch
+from albumentations.augmentations.dropout.transforms import BaseDropout
 from torch.utils.data import Dataset
 
 from data_modules.datasets.clips import read_clip
@@ -41,7 +43,9 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         split: "train", "val", "all", or ids ("00001").
         crop: side of a random square crop, or its (height, width); None takes whole frames.
         flip: probability of a horizontal flip.
-        seed: of crop and flip; None does neither (evaluation).
+        augment: albumentations transforms of light, colour and noise, drawn for each frame by itself; never one that
+            moves pixels.
+        seed: of crop, flip and the rest; None does none of them (evaluation).
     """
 
     label_set = FOREGROUND  # there are no labels that a flip could exchange
@@ -53,8 +57,11 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         *,
         crop: int | Sequence[int] | None = None,
         flip: float = 0.5,
+        augment: Sequence[A.BasicTransform] = (),
         seed: int | None = None,
     ) -> None:
+        if moving := [type(t).__name__ for t in augment if not isinstance(t, A.ImageOnlyTransform | BaseDropout)]:
+            raise InputError(f"data.augment: {', '.join(moving)} moves pixels, but the flow would stay; leave it out")
         self.folder = find_data(root)
         self.ids = read_list(root, split) if isinstance(split, str) else given_ids(split)
         present = {file.name for file in self.folder.iterdir()}
@@ -63,6 +70,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
                 if file.name not in present:
                     raise InputError(f"{file} is missing; copy it there, or list the ids you have in data.splits")
         self.crop, self.flip, self.seed = None if crop is None else canvas_size(crop), flip, seed
+        self.augment = A.Compose(list(augment)) if augment else None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,6 +86,9 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         if rng is not None and self.crop is not None:
             window = self._window(rng, flow_file, (flow.shape[1], flow.shape[2]))
             frames, flow = frames[:, *window], flow[:, *window]
+        if rng is not None and self.augment is not None:
+            self.augment.set_random_seed(int(rng.integers(2**31)))  # albumentations ignores numpy's and python's
+            frames = np.stack([self.augment(image=frame)["image"] for frame in frames])
         pair = {
             "frames": torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))),
             "flow": torch.from_numpy(np.ascontiguousarray(flow))[None],
