@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from data_modules.datasets.flying_chairs import LIST, FlyingChairs
 from data_modules.flying_chairs import FlyingChairsDataModule
+from data_modules.sampling import Draw
 from data_modules.synthetic.flying_chairs import draw_pair, write_flying_chairs
 from partwise.errors import InputError
 from partwise.flo import read_flo, write_flo
@@ -165,3 +167,22 @@ def test_real_chairs_are_read_as_they_are(real):
         first, second = sample["frames"][:, None].float().unbind()
         back = warp(second, sample["flow"][None], "border")
         assert (back - first).abs().median() < 0.5 * (second - first).abs().median() + 1
+
+
+def test_light_is_drawn_for_each_frame_and_the_flow_stays(stand_in):
+    augment = [A.GaussNoise(std_range=(0.1, 0.1), p=1.0)]
+    plain = FlyingChairs(stand_in, "train", crop=32, flip=0.0, seed=0)
+    noisy = FlyingChairs(stand_in, "train", crop=32, flip=0.0, augment=augment, seed=0)
+    before, after, again = plain[Draw(0, 1)], noisy[Draw(0, 1)], noisy[Draw(0, 1)]
+    assert torch.equal(before["flow"], after["flow"])
+    assert torch.equal(after["frames"], again["frames"])
+    first, second = (after["frames"].int() - before["frames"].int()).unbind(0)
+    assert first.float().std() > 10
+    assert not torch.equal(first, second)
+    evaluated = FlyingChairs(stand_in, "val", augment=augment)
+    assert torch.equal(evaluated[0]["frames"], FlyingChairs(stand_in, "val")[0]["frames"])
+
+
+def test_what_moves_pixels_is_refused(stand_in):
+    with pytest.raises(InputError, match="Rotate moves pixels"):
+        FlyingChairs(stand_in, "train", augment=[A.Rotate()])
