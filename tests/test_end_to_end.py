@@ -95,7 +95,7 @@ def test_a_run_leaves_what_it_promises(trained):
     assert list(folder.glob("wandb/offline-run-*/*.wandb"))  # without an account
     figures = json.loads((folder / "metrics.json").read_text())
     assert {"test/miou", "test_untrained/miou", "test_majority/miou", "test/part_authors_ap_vol"} <= figures.keys()
-    for words in ("profile=demo", "majority class", "the same, untrained", "overlay.jpg", "overlay.mp4"):
+    for words in ("profile=demo", "majority class", "the same, as it started", "overlay.jpg", "overlay.mp4"):
         assert words in shown
 
 

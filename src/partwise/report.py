@@ -26,7 +26,7 @@ from partwise.tracking import PersonLinker
 
 TITLES = {
     "trained": "trained",
-    "untrained": "the same, untrained",
+    "untrained": "the same, as it started",
     "majority": "majority class",
     "still": "no motion",
 }
@@ -46,7 +46,9 @@ COLUMNS = {
     "J_mean": "J",
     "F_mean": "F",
     "epe": "end-point error, pixels",
+    "reconstruction": "mean difference of images, 0 to 3",
 }
+DIGITS = {"epe": 2, "reconstruction": 3}  # decimals of what is not shown in percent
 FRACTIONS = {"J_mean", "F_mean"}  # shown in percent like the others
 PER_CLASS = {"iou_": "IoU", "f1_": "F-1"}
 PICTURES = 10  # test samples in the overlay picture
@@ -66,7 +68,7 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
         write_json(run.folder / "metrics.json", flat)
         files = make_pictures(run, data, tasks["trained"])
         source = "synthetic" if data.synthetic else "real"
-        run.say(metrics_table(rows, f"test split, {source} data, in percent"))
+        run.say(metrics_table(rows, f"test split, {source} data"))
         for prefix, figure in PER_CLASS.items():
             if any(key.startswith(prefix) for key in rows["trained"]):
                 title = f"{figure} of each class, {source} data, in percent"
@@ -87,15 +89,22 @@ def score(scorer: pl.Trainer, data: Any, task: ParsingTask) -> dict[str, float |
 
 def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) -> Table:
     """One row a task."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
     shown = [key for key in COLUMNS if key in rows["trained"]]
+    unit = "" if set(shown) <= DIGITS.keys() else ", in percent"
+    table = Table(title=f"{title}{unit}", title_justify="left")
+    table.add_column("")
     for key in shown:
         table.add_column(COLUMNS[key], justify="right")
     for name, row in rows.items():
-        figures = ["–" if (v := row[key]) is None else f"{100 * v if key in FRACTIONS else v:.1f}" for key in shown]
+        figures = [_shown(key, row[key]) for key in shown]
         table.add_row(TITLES.get(name, name), *figures, style="bold" if name == "trained" else "")
     return table
+
+
+def _shown(key: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value if key in FRACTIONS else value:.{DIGITS.get(key, 1)}f}"
 
 
 def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSet, title: str) -> Table:

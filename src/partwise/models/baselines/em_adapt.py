@@ -6,7 +6,7 @@ these classes, and no others, cover it as expected; their best is the target of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -97,9 +97,9 @@ class EMAdapt(nn.Module):
         """Parse the last frame of each clip, by itself."""
         return self.parser.parse(frames[:, -1], letterboxes)
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Those of the parser."""
-        return self.parser.logits(images)
+    def stream(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Scores (1, K, H, W) of every image (1, 3, H, W), each by itself."""
+        yield from map(self.parser.logits, images)
 
 
 def adapt(scores: Tensor, present: Tensor, shares: Tensor) -> Tensor:
