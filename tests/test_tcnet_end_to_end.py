@@ -1,5 +1,6 @@
-"""The notebooks, run from a checkpoint of a small TCNet."""
+"""A small TCNet from its stages to its uses: pictures, tracklets out of a video, the notebook."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from data_modules.synthetic.render import Renderer
+from data_modules.synthetic.scene import draw_scene
+from partwise.media import VideoWriter
 
 ROOT = Path(__file__).parents[1]
 TINY = ["image_size=[57,33]", "model.network.flow_width=0.0625", "model.network.backbone_multiplier=0.125",
@@ -35,6 +40,44 @@ def checkpoint(tmp_path_factory):
 def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
     folder = checkpoint.parent.parent / "pictures"
     assert {"overlay.jpg", "overlay.mp4", "fusion_weights.png", "context.png"} <= {f.name for f in folder.iterdir()}
+
+
+def test_people_of_a_video_are_followed_and_parsed(checkpoint, tmp_path):
+    renderer = Renderer(draw_scene(1, frames=5, severity=0))
+    with VideoWriter(tmp_path / "walk.mp4", fps=8, size=renderer.scene.size) as video:
+        for t in range(5):
+            video.write(renderer.image(t))
+    boxes = [box for box in renderer.frame(0).boxes.tolist() if box[2] > box[0] + 4]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    predict(checkpoint, tmp_path, f"detector={tmp_path / 'boxes.json'}", "scale_search=true")
+    summary = json.loads((tmp_path / "parsed" / "summary.json").read_text())
+    assert (summary["frames"], summary["finished"]) == (5, True)
+    assert summary["persons"] <= 5 * len(boxes)
+    assert (tmp_path / "parsed" / "overlay.mp4").exists()
+
+
+def test_a_missing_file_of_boxes_gets_one_line(checkpoint, tmp_path):
+    (tmp_path / "walk.mp4").touch()
+    done = predict(checkpoint, tmp_path, f"detector={tmp_path / 'none.json'}", check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "none.json cannot be read" in done.stderr
+
+
+def predict(checkpoint, folder, *arguments, check=True):
+    """Run task=predict on FOLDER/walk.mp4 into FOLDER/parsed."""
+    command = [
+        sys.executable,
+        str(ROOT / "run.py"),
+        "task=predict",
+        f"ckpt={checkpoint}",
+        f"output={folder / 'parsed'}",
+    ]
+    done = subprocess.run(
+        [*command, f"input={folder / 'walk.mp4'}", *arguments], capture_output=True, text=True, cwd=ROOT
+    )
+    assert not check or done.returncode == 0, done.stderr[-4000:]
+    return done
 
 
 def test_the_fusion_weights_notebook_runs_to_its_end(checkpoint, monkeypatch):
