@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class TrackletParser:
         self,
         network: Any,
         label_set: LabelSet,
-        image_size: Any,
+        image_size: int | Sequence[int],
         device: torch.device,
         detector: Detector,
         scale_search: bool = False,

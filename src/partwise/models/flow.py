@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,9 @@ class FlowTask(ParsingTask):
         label_set: of the data; flow has no labels.
         optimizer: from parameter groups to an optimiser.
         schedule: see `ParsingTask`.
-        metrics: see `ParsingTask`.
     """
+
+    figures: ClassVar[type[nn.Module]] = EndPointError
 
     def __init__(
         self,
@@ -33,9 +34,8 @@ class FlowTask(ParsingTask):
         label_set: LabelSet,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
         schedule: Callable[[float], float] | None = None,
-        metrics: Callable[[LabelSet], nn.Module] = EndPointError,
     ) -> None:
-        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=metrics)
+        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=self.figures)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """End-point errors of all scales; see `flow_loss`."""

@@ -27,7 +27,7 @@ class VGG(nn.Module):
     Args:
         pretrained: load torchvision's ImageNet weights.
         multiplier: of all widths; only from scratch.
-        norm: batch norm behind every convolution; only from scratch, which needs it.
+        norm: batch norm behind every convolution; only from scratch.
     """
 
     def __init__(self, pretrained: bool = True, multiplier: float = 1.0, norm: bool = False) -> None:

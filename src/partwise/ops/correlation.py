@@ -56,7 +56,7 @@ class _Correlation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
-        n, reach = 2 * ctx.reach + 1, ctx.reach * ctx.step
+        n, margin = 2 * ctx.reach + 1, ctx.reach * ctx.step
         grad = (grad / a.shape[-1]).unflatten(1, (n, n))
         grad_a, grad_b = torch.empty_like(a), torch.empty_like(b)
         for ((rows, columns), image, x, y), (_, _, grad_x, grad_y) in zip(
@@ -69,7 +69,7 @@ class _Correlation(torch.autograd.Function):
             for i, part in enumerate(products.unflatten(2, (n, -1)).unbind(2)):
                 total[i : i + len(x)].baddbmm_(part.transpose(1, 2), x)
             grad_y.copy_(total)
-        inside = grad_b[:, reach : reach + a.shape[1], reach : reach + a.shape[2]]
+        inside = grad_b[:, margin : margin + a.shape[1], margin : margin + a.shape[2]]
         return grad_a.permute(0, 3, 1, 2), inside.permute(0, 3, 1, 2), None, None
 
 

@@ -135,10 +135,9 @@ def test_fcn8s_scores_lie_where_the_pixels_are():
     network = FCN8s(2, **{**VGG, "norm": False}).eval()
     for p in network.parameters():
         p.data.zero_()
-    for block in (network.to_pool3,):
-        for conv in block:
-            if isinstance(conv, torch.nn.Conv2d):
-                conv.weight.data[:, 0, 1, 1] = 1.0
+    for conv in network.to_pool3:
+        if isinstance(conv, torch.nn.Conv2d):
+            conv.weight.data[:, 0, 1, 1] = 1.0
     network.score3.weight.data[1, 0] = 1e4
     images = torch.zeros(1, 3, 121, 121)
     images[..., 64:72, 40:48] = 1.0

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from partwise.labels import LabelSet
 from partwise.metrics.flow import Reconstruction
 from partwise.models.clips import ClipTask
 from partwise.models.flow import FlowTask
@@ -75,22 +72,9 @@ class RefinementTask(FlowTask):
 
     A clip's last frame is reconstructed from each of the others. The figures hold the end-point error too where the
     truth is known (`data.true_flow` of a stand-in).
-
-    Args:
-        network: see `FlowTask`, as for the rest.
-        label_set: of the data.
-        optimizer: of the parameters.
-        schedule: of the learning rate.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        label_set: LabelSet,
-        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
-        schedule: Callable[[float], float] | None = None,
-    ) -> None:
-        super().__init__(network, label_set, optimizer, schedule, metrics=Reconstruction)
+    figures = Reconstruction
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Mean |I_t - w(I_{t-l}, O)|_1 over pixels and pairs."""
