@@ -24,7 +24,7 @@ def train(cfg: DictConfig) -> None:
 
     data = instantiate(cfg.data)
     data.check()
-    cfg.init = cfg.init or stages.finish(cfg.stages, runs.overrides(), Path(cfg.outputs), data.synthetic)
+    cfg.init = cfg.init or stages.finish(cfg.stages, runs.overrides(), Path(cfg.stages_in), data.synthetic)
     run = runs.start(cfg, data.synthetic)
     task = runs.make_task(cfg, data.label_set)
     trainer = runs.make_trainer(cfg, run, data)

@@ -14,7 +14,7 @@ from pathlib import Path
 from partwise.errors import InputError
 
 #: Keys whose values are paths and may hold any characters.
-FREE = ("ckpt", "input", "output", "outputs", "data.root", "data.test_root", "detector")
+FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
 TASKS = ("train", "test", "predict")
 FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
 

@@ -36,7 +36,7 @@ FRACTION_KEYS = re.compile(r"\w+/([JF]_(mean|recall|decay)|A[PR](50|75|M|L|_M|_H
 RECIPE = frozenset({"full", "l3", "p2", "l_s_c_uf"})
 #: Overrides that say where and how often a recipe runs, or that a run's identity holds already.
 FREE = re.compile(
-    r"experiment|ablation|data|profile|task|seed|ckpt|resume|outputs|compile|channels_last|checkpoint_every"
+    r"experiment|ablation|data|profile|task|seed|ckpt|resume|outputs|stages_in|compile|channels_last|checkpoint_every"
     r"|data\.(root|test_root|num_workers)|trainer(\.(accelerator|devices|num_nodes|strategy))?|logger(\..*)?"
 )
 SYNTHETIC = "synthetic, not comparable"

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 from partwise.errors import InputError
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
@@ -19,16 +21,25 @@ SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "tr
 def finish(stages: Sequence[str], overrides: Sequence[str], outputs: Path, synthetic: bool) -> list[str]:
     """Checkpoints of the last stage; those that no finished run has are run first, each from the one before it.
 
+    Runs that share `outputs` take turns: what one of them trains, the next finds.
+
     Args:
         stages: experiment and overrides of each, as on a command line.
         overrides: of the run that the stages are for.
-        outputs: where run folders lie.
+        outputs: where the stages' run folders lie.
         synthetic: whether the run trains on a stand-in; its stages then do too.
 
     Raises:
         InputError: a stage is missing and cannot be run from here, or failed.
     """
-    shared = [o for o in overrides if o.startswith(SHARED)]
+    if not stages:
+        return []
+    outputs.mkdir(parents=True, exist_ok=True)
+    with FileLock(outputs / ".stages.lock"):
+        return _finish(stages, [o for o in overrides if o.startswith(SHARED)], outputs, synthetic)
+
+
+def _finish(stages: Sequence[str], shared: Sequence[str], outputs: Path, synthetic: bool) -> list[str]:
     init: list[str] = []
     for number, stage in enumerate(stages, 1):
         experiment, *own = stage.split()

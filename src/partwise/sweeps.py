@@ -129,7 +129,8 @@ def _start(sweep: Sweep, cell: Cell, folder: Path, overrides: Sequence[str], thr
     folder.mkdir(parents=True, exist_ok=True)
     values = {**sweep.fixed, **cell}
     arguments = [f"{key}={override(value)}" for key, value in values.items()]
-    command = [sys.executable, "run.py", *arguments, *overrides, f"outputs={folder}", "resume=auto"]
+    places = [f"outputs={folder}", f"stages_in={folder.parent / 'stages'}"]  # what cells have in common is made once
+    command = [sys.executable, "run.py", *arguments, *overrides, *places, "resume=auto"]
     with (folder / "log.txt").open("a") as log:
         done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
     return done.returncode == 0 and finished(folder) is not None

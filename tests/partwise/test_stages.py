@@ -2,6 +2,7 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_each_stage_runs_once_from_the_one_before(tmp_path):
 def test_another_seed_or_profile_is_another_stage(tmp_path):
     a, b, c = (finish(["chairs"], given, tmp_path, synthetic=True) for given in ([], ["seed=1"], ["profile=paper"]))
     assert len({*a, *b, *c}) == 3
+
+
+def test_runs_beside_each_other_share_a_stage(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: finish(["chairs"], [], tmp_path / "stages", synthetic=True), range(4)))
+    assert len({checkpoint for (checkpoint,) in found}) == 1
+    assert len(list((tmp_path / "stages/chairs").glob("*"))) == 1
 
 
 def test_no_stages_leave_nothing_to_start_from(tmp_path):

@@ -97,12 +97,17 @@ class CorrelationFlow(nn.Module):
         skip_channels: of the target's feature at stride 4.
         displacement: farthest match, in pixels of the stride-8 feature; all within are compared.
         width: multiplier of its channels.
+        norm: batch norm on what is correlated. Rectified features of a network from scratch are alike at every pixel,
+            and their products hardly depend on the displacement; for pre-trained ones it is not needed.
     """
 
-    def __init__(self, channels: int, skip_channels: int, displacement: int = 10, width: float = 1.0) -> None:
+    def __init__(
+        self, channels: int, skip_channels: int, displacement: int = 10, width: float = 1.0, norm: bool = False
+    ) -> None:
         super().__init__()
         c0, c3, c4, c6 = (round(width * c) for c in (32, 256, 512, 1024))
         self.displacement = displacement
+        self.norm = nn.BatchNorm2d(channels, affine=False) if norm else nn.Identity()
         self.redirect = _conv(channels, c0, 1)
         self.conv3 = _conv((2 * displacement + 1) ** 2 + c0, c3)
         self.conv4 = nn.Sequential(_conv(c3, c4, 3, 2), _conv(c4, c4))
@@ -121,7 +126,8 @@ class CorrelationFlow(nn.Module):
         Returns:
             (B, 2, ., .) at 1/4, 1/8, ... 1/64, in units of `FLOW_UNIT` input pixels.
         """
-        match = F.leaky_relu(correlation(target, source, self.displacement, 1), _SLOPE).to(target.dtype)
+        a, b = self.norm(torch.cat([target, source])).chunk(2)
+        match = F.leaky_relu(correlation(a, b, self.displacement, 1), _SLOPE).to(target.dtype)
         x3 = self.conv3(torch.cat([self.redirect(target), match], 1))
         x4 = self.conv4(x3)
         x5 = self.conv5(x4)

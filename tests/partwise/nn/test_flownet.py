@@ -1,9 +1,9 @@
-"""FlowNet-S: shapes at any size, the loss against a plain sum, and that it learns a shift."""
+"""FlowNet-S: shapes at any size, the loss against a plain sum, and that it learns a shift; the normed correlation."""
 
 import pytest
 import torch
 
-from partwise.nn.flownet import FLOW_UNIT, LEVEL_WEIGHTS, FlowNetS, flow_loss
+from partwise.nn.flownet import FLOW_UNIT, LEVEL_WEIGHTS, CorrelationFlow, FlowNetS, flow_loss
 
 
 @pytest.mark.parametrize("size", [(64, 128), (96, 72), (100, 60)])
@@ -60,3 +60,17 @@ def test_it_learns_a_shift():
         first, last = (loss.item() if step == 0 else first), loss.item()
     assert last < 0.35 * first
     assert (net(target, source)[0][0] * FLOW_UNIT)[:, 0].mean().item() == pytest.approx(4, abs=1.5)
+
+
+def test_normed_correlation_does_not_see_what_all_pixels_share():
+    torch.manual_seed(0)
+    target, source, skip = torch.rand(2, 8, 9, 9), torch.rand(2, 8, 9, 9), torch.rand(2, 4, 18, 18)
+
+    def change(norm):
+        net = CorrelationFlow(8, 4, displacement=2, width=0.125, norm=norm)
+        torch.nn.init.zeros_(net.redirect[0].weight)  # leaves the correlation alone
+        flow, brighter = net(target, source, skip)[0], net(target + 5, source + 5, skip)[0]
+        return ((flow - brighter).norm() / flow.norm()).item()
+
+    assert change(norm=True) < 1e-3
+    assert change(norm=False) > 0.1

@@ -82,7 +82,7 @@ class TCNet(nn.Module):
         width: of the frame parser's classifiers.
         flow_width: multiplier of the flow branch's channels.
         backbone_multiplier: of VGG's widths, from scratch only.
-        norm: batch norm in VGG and the frame parser, from scratch only.
+        norm: batch norm in VGG, the frame parser and before the correlation, from scratch only.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class TCNet(nn.Module):
         self.trunk = VGG(pretrained, backbone_multiplier, norm)
         conv3, conv5 = self.trunk.conv3_channels, self.trunk.conv5_channels
         self.parsing = ClassifierPyramid(conv5, num_classes, width, rates(image_size), norm)
-        self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width)
+        self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width, norm)
         self.pixel_fusion = PixelFusion(num_classes, len(self.offsets) + 1, fusion_layers, fusion_start)
         self.classification = nn.Linear(conv5, num_classes) if frame_level else None
         self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1)

@@ -45,7 +45,7 @@ class TrunkFlow(nn.Module):
         pretrained: start from ImageNet weights.
         flow_width: multiplier of the flow branch's channels.
         backbone_multiplier: of VGG's widths.
-        norm: batch norm in VGG.
+        norm: batch norm in VGG and before the correlation.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class TrunkFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = VGG(pretrained, backbone_multiplier, norm)
-        self.flow = CorrelationFlow(self.trunk.conv5_channels, self.trunk.conv3_channels, displacement, flow_width)
+        self.flow = CorrelationFlow(
+            self.trunk.conv5_channels, self.trunk.conv3_channels, displacement, flow_width, norm
+        )
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:
         """Images (B, 3, H, W) -> flows as `CorrelationFlow` gives them, and the target's conv5_3."""
