@@ -31,15 +31,27 @@ def run_py(experiment, outputs, *arguments):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    outputs = tmp_path_factory.mktemp("outputs")
-    flow = run_py("tcnet_flow_refined", outputs)
-    return run_py("tcnet_indoor", outputs, f"init=[{flow}]", "model.network.width=16")
+def flow(tmp_path_factory):
+    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(flow, tmp_path_factory):
+    return run_py("tcnet_indoor", tmp_path_factory.mktemp("tcnet"), f"init=[{flow}]", "model.network.width=16")
 
 
 def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
     folder = checkpoint.parent.parent / "pictures"
     assert {"overlay.jpg", "overlay.mp4", "fusion_weights.png", "context.png"} <= {f.name for f in folder.iterdir()}
+
+
+@pytest.mark.ddp
+@pytest.mark.parametrize("ablation", ["tcnet/full", "tcnet/l_s"])
+def test_two_processes_train_without_unused_parameters(flow, ablation, tmp_path):
+    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", "model.network.width=16", f"ablation={ablation}",
+           "trainer=ddp", "trainer.devices=2")  # fmt: skip
+    (record,) = tmp_path.glob("tcnet_indoor/*/run.json")
+    assert json.loads(record.read_text())["status"] == "finished"
 
 
 def test_people_of_a_video_are_followed_and_parsed(checkpoint, tmp_path):

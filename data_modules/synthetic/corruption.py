@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -39,15 +39,23 @@ class Corruption:
     seed: int
 
 
-def draw_corruption(seed: int, frame: int, severity: float) -> Corruption | None:
+def draw_corruption(seed: int, frame: int, severity: float, steady_light: bool = False) -> Corruption | None:
     """The corruption of a frame; None at severity 0.
 
     Every frame gets a little of everything. With a chance that grows with severity, about one half by default, it
     is spoilt: two or three of the six kinds strike hard. Frames are spoilt independently of each other, so that
-    neighbours see what this frame hides.
+    neighbours see what this frame hides. A steady light, its colour and its shadow are those of the first frame.
     """
     if severity == 0:
         return None
+    what = _draw(seed, frame, severity)
+    if not steady_light:
+        return what
+    first = _draw(seed, 0, severity)
+    return replace(what, light=first.light, cast=first.cast, shadow=first.shadow)
+
+
+def _draw(seed: int, frame: int, severity: float) -> Corruption:
     rng = np.random.default_rng(np.random.SeedSequence([seed, 4, frame]))
     mild = rng.uniform(0, 0.35 * severity, 6)
     spoilt = rng.random() < 1.1 * severity

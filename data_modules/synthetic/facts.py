@@ -27,7 +27,7 @@ def write_facts(
     step: int = 1,
     severity: float = 0.5,
     seed: int = 0,
-    domain: str = "tracked",
+    domain: str = "surveillance",
     workers: int | None = None,
 ) -> None:
     """Write crops of rendered people that are followed through a video.

@@ -116,7 +116,7 @@ class Renderer:
 
     def _photograph(self, t: int, view: View) -> UInt8:
         """The corrupted image (H, W, 3) of frame t, whose view is given."""
-        what = draw_corruption(self.scene.seed, t, self.scene.severity)
+        what = draw_corruption(self.scene.seed, t, self.scene.severity, self.scene.steady_light)
         if what is None:
             return self._stage.colors(view)
         if not what.shutter:

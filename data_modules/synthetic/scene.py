@@ -108,6 +108,7 @@ class Scene:
         camera: its motion.
         people: in no particular order; ids are 1-based positions.
         props: things that occlude.
+        steady_light: the light changes once for the whole clip, not in every frame.
     """
 
     seed: int
@@ -119,6 +120,7 @@ class Scene:
     camera: Camera
     people: tuple[Person, ...]
     props: tuple[Prop, ...]
+    steady_light: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers; `Scene.from_dict` reads them back."""
@@ -144,6 +146,7 @@ class Domain:
         props: mean number of props.
         shake: factor on the camera's motion.
         tracked: the camera goes along with the first person.
+        steady_light: the light changes once for the whole clip, as for a fixed camera, not in every frame.
     """
 
     people: tuple[float, ...]
@@ -153,6 +156,7 @@ class Domain:
     props: float
     shake: float = 1.0
     tracked: bool = False
+    steady_light: bool = False
 
 
 _EVERYDAY = {"walk": 0.36, "run": 0.1, "idle": 0.14, "wave": 0.14, "dance": 0.18, "crouch": 0.08}
@@ -161,13 +165,13 @@ _UPRIGHT = {"walk": 0.4, "idle": 0.4, "wave": 0.2}
 _GOING = {"walk": 0.85, "run": 0.1, "idle": 0.05}
 
 #: Name -> what is drawn: the general mix; people apart, upright and unoccluded; many, overlapping, in unusual
-#: poses; one person in any pose; one person that the camera follows.
+#: poses; one person in any pose; one person cut out of a surveillance video.
 DOMAINS = {
     "video": Domain((0.24, 0.28, 0.22, 0.13, 0.08, 0.05), _EVERYDAY, (0.45, 1.03), gap=0.75, props=0.9),
     "labelled": Domain((0.6, 0.4), _UPRIGHT, (0.6, 0.95), gap=1.0, props=0.0, shake=0.5),
     "crowd": Domain((0.0, 0.0, 0.0, 0.4, 0.3, 0.3), _UNUSUAL, (0.5, 1.0), gap=0.4, props=1.0),
     "single": Domain((1.0,), _EVERYDAY, (0.75, 0.95), gap=1.0, props=0.0),
-    "tracked": Domain((0.8, 0.2), _GOING, (0.72, 0.9), gap=0.0, props=0.3, tracked=True),
+    "surveillance": Domain((0.8, 0.2), _GOING, (0.72, 0.9), gap=0.0, props=0.3, tracked=True, steady_light=True),
 }
 
 
@@ -206,6 +210,7 @@ def draw_scene(
         camera=_draw_camera(rng, rules.shake, people[0].drift if rules.tracked else 0.0),
         people=people,
         props=tuple(_draw_prop(rng, people, aspect) for _ in range(rng.poisson(rules.props))),
+        steady_light=rules.steady_light,
     )
 
 
@@ -279,7 +284,8 @@ def _build(annotation: Any, value: Any) -> Any:
     """Rebuild nested dataclasses and tuples from plain containers, guided by annotations."""
     if is_dataclass(annotation) and isinstance(annotation, type):
         hints = typing.get_type_hints(annotation)
-        return annotation(**{f.name: _build(hints[f.name], value[f.name]) for f in fields(annotation)})
+        known = [f.name for f in fields(annotation) if f.name in value]
+        return annotation(**{name: _build(hints[name], value[name]) for name in known})
     if typing.get_origin(annotation) is tuple:
         of = typing.get_args(annotation)
         kinds = [of[0]] * len(value) if len(of) == 2 and of[1] is Ellipsis else of

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_modules.synthetic.corruption import draw_corruption
 from data_modules.synthetic.labels import Anatomy, Garment, Side
 from data_modules.synthetic.motion import draw_motion
 from data_modules.synthetic.render import Renderer
@@ -64,6 +65,13 @@ def test_each_frame_is_corrupted_anew():
     renderer = Renderer(draw_scene(1, frames=9, severity=1))
     levels = [renderer.image(t).mean() / renderer.clean(t).mean() for t in range(9)]
     assert np.ptp(levels) > 0.2
+
+
+def test_steady_light_lasts_while_the_rest_changes():
+    frames = [draw_corruption(3, t, 0.8, steady_light=True) for t in range(6)]
+    assert len({(f.light, f.cast, f.shadow) for f in frames}) == 1
+    assert len({f.noise for f in frames}) == len({f.defocus for f in frames}) == 6
+    assert len({draw_corruption(3, t, 0.8).light for t in range(6)}) == 6
 
 
 @given(seeds, st.sampled_from(sorted(DOMAINS)))

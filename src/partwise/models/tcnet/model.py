@@ -103,13 +103,13 @@ class TCNet(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
-        self.offsets, self.confidence = tuple(offsets), confidence
+        self.offsets, self.confidence, self.frame_level = tuple(offsets), confidence, frame_level
         self.trunk = VGG(pretrained, backbone_multiplier, norm)
         conv3, conv5 = self.trunk.conv3_channels, self.trunk.conv5_channels
         self.parsing = ClassifierPyramid(conv5, num_classes, width, rates(image_size), norm)
         self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width, norm)
         self.pixel_fusion = PixelFusion(num_classes, len(self.offsets) + 1, fusion_layers, fusion_start)
-        self.classification = nn.Linear(conv5, num_classes) if frame_level else None
+        self.classification = nn.Linear(conv5, num_classes).requires_grad_(frame_level)
         self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1)
         self.frame_fusion.requires_grad_(frame_level)
 
@@ -117,10 +117,7 @@ class TCNet(nn.Module):
         """Frame parsing and frame classification of images (B, 3, H, W)."""
         conv3, conv5 = self.trunk(image)
         scores = enlarge(self.parsing(conv5), image)
-        presence = scores.new_zeros(scores.shape[:2])
-        if self.classification is not None:
-            presence = self.classification(conv5.mean((2, 3)))
-        return Seen(image, conv3, conv5, scores, presence)
+        return Seen(image, conv3, conv5, scores, self.classification(conv5.mean((2, 3))))
 
     def estimate(self, now: Seen, earlier: Seen) -> Tensor:
         """O (B, 2, H, W) from the current frame to an earlier one, in pixels."""
@@ -138,7 +135,7 @@ class TCNet(nn.Module):
         """Both levels of context for the current frame, its earlier ones in the order of `offsets`."""
         carried = [self.carry(now, frame) for frame in earlier]
         P_hat = self.pixel_fusion([*(c.scores * c.confidence for c in carried), now.scores])
-        if self.classification is None:
+        if not self.frame_level:
             return Fused(P_hat, now.presence, P_hat, carried)
         f_hat = self.frame_fusion([frame.presence for frame in (*earlier, now)])
         return Fused(P_hat + f_hat[:, :, None, None], f_hat, P_hat, carried)
@@ -161,7 +158,7 @@ class TCNet(nn.Module):
         """
         _, fused = self(frames)
         losses = {"parsing": parsing_loss(fused.scores, parts)}  # Eq. 6
-        if self.classification is not None:
+        if self.frame_level:
             g = torch.stack([(parts == c).flatten(1).any(1) for c in range(fused.presence.shape[1])], 1)
             losses["classes"] = F.binary_cross_entropy_with_logits(fused.presence, g.to(fused.presence.dtype))  # Eq. 7
         return losses
