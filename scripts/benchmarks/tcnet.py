@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.timing import seconds
+from benchmarks.timing import in_turn, seconds
 from partwise.models.tcnet.model import TCNet
 from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.ops.correlation import correlation
+from partwise.runs import keep_freed_memory
 
 CLASSES, SIZE = 13, (241, 121)
 #: C, H, W, displacement and step: FlowNet-C's, and TCNet's own.
@@ -22,6 +23,7 @@ CASES = ((256, 48, 64, 20, 2), (256, 64, 64, 20, 2), (256, 48, 64, 4, 1), (512, 
 def run(rounds: int = 5) -> list[Table]:
     """Tables of both, with random weights."""
     torch.manual_seed(0)
+    keep_freed_memory()  # as run.py does
     return [stream_table(rounds), correlation_table(rounds)]
 
 
@@ -38,11 +40,11 @@ def stream_table(rounds: int) -> Table:
         "DeepLab-v2": lambda: single.logits(image),
         "TCNet, stream": lambda: memory.add(image),
         "its frame parser": lambda: network.see(image),
-        "its flow, a pair": lambda: network.estimate(now, earlier),
-        "correlation, a pair": lambda: correlation(now.conv5, earlier.conv5, 10, 1),
-        "flow and warps, a pair": lambda: network.carry(now, earlier),
+        "its flow to two frames": lambda: network.estimate(now, [earlier, earlier]),
+        "two correlations": lambda: correlation(now.conv5.repeat(2, 1, 1, 1), earlier.conv5.repeat(2, 1, 1, 1), 10, 1),
+        "flow, warps and fusion": lambda: network.fuse([earlier, earlier], now),
     }
-    times = {name: seconds(stage, rounds) for name, stage in work.items()}
+    times = in_turn(work, rounds)
     table = Table("", "ms", "of DeepLab-v2", title=f"one frame of {SIZE[0]}x{SIZE[1]}, VGG-16")
     for name, t in times.items():
         table.add_row(name, f"{1000 * t:.1f}", f"{t / times['DeepLab-v2']:.3f}")

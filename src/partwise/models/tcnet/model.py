@@ -77,6 +77,8 @@ class TCNet(nn.Module):
         fusion_layers: 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
         fusion_start: "normal", N(0, 1) as the paper has it, or "mean", the mean of the frames' scores.
         class_weights: a frame's presences are weighted class by class instead of by one number.
+        frame_loss: weight of the frame parser's own cross-entropy. Without it nothing ties the frame parser's channels
+            to the classes, and the first l frames, which have it alone, are lost.
         displacement: farthest match of the correlation, in pixels of conv5_3.
         pretrained: start from torchvision's ImageNet weights.
         width: of the frame parser's classifiers.
@@ -95,6 +97,7 @@ class TCNet(nn.Module):
         fusion_layers: int = 1,
         fusion_start: Literal["normal", "mean"] = "normal",
         class_weights: bool = False,
+        frame_loss: float = 1.0,
         displacement: int = 10,
         pretrained: bool = True,
         width: int = 1024,
@@ -103,7 +106,8 @@ class TCNet(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
-        self.offsets, self.confidence, self.frame_level = tuple(offsets), confidence, frame_level
+        self.offsets, self.confidence = tuple(offsets), confidence
+        self.frame_level, self.frame_loss = frame_level, frame_loss
         self.trunk = VGG(pretrained, backbone_multiplier, norm)
         conv3, conv5 = self.trunk.conv3_channels, self.trunk.conv5_channels
         self.parsing = ClassifierPyramid(conv5, num_classes, width, rates(image_size), norm)
@@ -119,21 +123,24 @@ class TCNet(nn.Module):
         scores = enlarge(self.parsing(conv5), image)
         return Seen(image, conv3, conv5, scores, self.classification(conv5.mean((2, 3))))
 
-    def estimate(self, now: Seen, earlier: Seen) -> Tensor:
-        """O (B, 2, H, W) from the current frame to an earlier one, in pixels."""
-        finest = self.flow(now.conv5, earlier.conv5, now.conv3)[0] * FLOW_UNIT
-        return F.interpolate(finest.float(), now.image.shape[-2:], mode="bilinear", align_corners=False)
+    def estimate(self, now: Seen, earlier: Sequence[Seen]) -> list[Tensor]:
+        """O (B, 2, H, W) from the current frame to each of the earlier ones, in pixels."""
+        count = len(earlier)  # all at once: the branch has as many weights as the rest, which take longer than the work
+        then = torch.cat([frame.conv5 for frame in earlier])
+        finest = self.flow(now.conv5.repeat(count, 1, 1, 1), then, now.conv3.repeat(count, 1, 1, 1))[0] * FLOW_UNIT
+        flow = F.interpolate(finest.float(), now.image.shape[-2:], mode="bilinear", align_corners=False)
+        return list(flow.chunk(count))
 
-    def carry(self, now: Seen, earlier: Seen) -> Carried:
+    def carry(self, now: Seen, earlier: Seen, flow: Tensor) -> Carried:
         """The earlier frame's image and scores as they would lie in the current one, and how far to trust them."""
-        flow = self.estimate(now, earlier)
         image = warp(earlier.image, flow, "border")  # Eq. 2
         C = torch.ones_like(flow[:, :1]) if self.confidence is None else confidence(now.image, image, self.confidence)
         return Carried(flow, image, C, warp(earlier.scores, flow))  # Eq. 5
 
     def fuse(self, earlier: Sequence[Seen], now: Seen) -> Fused:
         """Both levels of context for the current frame, its earlier ones in the order of `offsets`."""
-        carried = [self.carry(now, frame) for frame in earlier]
+        flows = self.estimate(now, earlier)
+        carried = [self.carry(now, frame, flow) for frame, flow in zip(earlier, flows, strict=True)]
         P_hat = self.pixel_fusion([*(c.scores * c.confidence for c in carried), now.scores])
         if not self.frame_level:
             return Fused(P_hat, now.presence, P_hat, carried)
@@ -156,8 +163,10 @@ class TCNet(nn.Module):
             parts: (B, H, W), 255 ignored.
             instances: not needed.
         """
-        _, fused = self(frames)
+        now, fused = self(frames)
         losses = {"parsing": parsing_loss(fused.scores, parts)}  # Eq. 6
+        if self.frame_loss:
+            losses["frame"] = self.frame_loss * parsing_loss(now.scores, parts)
         if self.frame_level:
             g = torch.stack([(parts == c).flatten(1).any(1) for c in range(fused.presence.shape[1])], 1)
             losses["classes"] = F.binary_cross_entropy_with_logits(fused.presence, g.to(fused.presence.dtype))  # Eq. 7

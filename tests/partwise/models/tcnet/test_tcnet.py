@@ -61,7 +61,7 @@ def test_squared_confidence_does_not_depend_on_the_range():
 
 def test_still_frames_and_a_mean_fusion_give_the_frame_parser_itself(monkeypatch):
     network = tcnet(fusion_start="mean", frame_level=False, confidence=None)
-    monkeypatch.setattr(network, "estimate", lambda now, earlier: torch.zeros(1, 2, *SIZE))
+    monkeypatch.setattr(network, "estimate", lambda now, earlier: [torch.zeros(1, 2, *SIZE) for _ in earlier])
     now, fused = network(torch.rand(1, 1, 3, *SIZE).expand(1, 3, 3, *SIZE))
     torch.testing.assert_close(fused.scores, now.scores, atol=2e-4, rtol=1e-4)
 
@@ -94,6 +94,15 @@ def test_the_class_loss_is_that_of_the_classes_present():
     f = network(frames)[1].presence
     present = torch.tensor([[1.0, 0, 0, 1, 0], [1, 0, 1, 0, 0]])
     torch.testing.assert_close(losses["classes"], F.binary_cross_entropy(f.sigmoid(), present), atol=1e-5, rtol=1e-4)
+
+
+def test_the_frame_parser_has_a_loss_of_its_own():
+    network, frames = tcnet(frame_loss=0.5).eval(), torch.rand(2, 3, 3, *SIZE)
+    parts = torch.randint(0, 5, (2, *SIZE))
+    losses = network.losses(frames, torch.zeros(2, 3), parts)
+    expected = 0.5 * F.cross_entropy(network(frames)[0].scores, parts)
+    torch.testing.assert_close(losses["frame"], expected, atol=1e-5, rtol=1e-4)
+    assert "frame" not in tcnet(frame_loss=0).losses(frames, torch.zeros(2, 3), parts)
 
 
 @pytest.mark.parametrize(
