@@ -35,7 +35,7 @@ def main() -> None:
         metrics = [sweep.metric, *arguments.metrics]
         Console().print(sweeps.summary_table(sweep, outputs, metrics, f"{sweep.name}, mean ± sd over repetitions"))
         Console().print(f"figures  {outputs / 'results.csv'}", markup=False)
-        if len(failed) < len(sweep.cells()):
+        if len(failed) < len(sweep.cells()) and sweep.fixed.get("task", "train") == "train":
             beside = published.compare(published.read_published(FIGURES), published.find_runs([outputs]))
             if shown := [c for c in beside if c.data]:
                 Console().print(published.comparison_table(shown))
