@@ -23,6 +23,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from yaml import YAMLError
@@ -184,7 +185,7 @@ def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: st
     for values, runs in groups.items():
         shown = [_spread([run.get(metric) for run in runs], digits(metric)) for metric in metrics]
         origins = "/".join(sorted({run["data"] for run in runs}))
-        table.add_row(*map(str, values), origins, *shown, str(len(runs)))
+        table.add_row(*(escape(str(value)) for value in values), origins, *shown, str(len(runs)))
     return table
 
 

@@ -64,6 +64,19 @@ def test_only_finished_runs_count(sweep, tmp_path):
     assert "synthetic" in text
 
 
+def test_lists_of_ablations_are_shown_as_they_are(tmp_path):
+    file = tmp_path / "components.yaml"
+    file.write_text(
+        GRID.split("parameters:")[0] + "parameters: {ablation: {values: ['[aten/l4,aten/no_gru]', aten/l4]}}"
+    )
+    sweep = sweeps.read_sweep(file)
+    for cell in sweep.cells():
+        leave_run(tmp_path / sweeps.cell_name(cell), "finished", **{"test/miou": 20.0})
+    console = Console(width=120, file=io.StringIO())
+    console.print(sweeps.summary_table(sweep, tmp_path, ["test/miou"], "components"))
+    assert "[aten/l4,aten/no_gru]" in console.file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
