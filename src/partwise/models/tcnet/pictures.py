@@ -59,7 +59,7 @@ def _plot_weights(axes: Axes, weights: Any, frames: Sequence[str]) -> None:
     for n, frame in enumerate(frames):
         best = n * count + int(weights[n * count : (n + 1) * count].argmax())
         axes.plot(best, weights[best], "ko", markersize=4)
-        axes.text((n + 0.5) * count - 0.5, 1.0, frame, ha="center", va="top", transform=axes.get_xaxis_transform())
+        axes.text((n + 0.5) * count - 0.5, 0.97, frame, ha="center", va="top", transform=axes.get_xaxis_transform())
         if n:
             axes.axvline(n * count - 0.5, color="0.5", linestyle=":", linewidth=1)
     axes.margins(x=0, y=0.2)
