@@ -98,7 +98,7 @@ class CorrelationFlow(nn.Module):
         displacement: farthest match, in pixels of the stride-8 feature; all within are compared.
         width: multiplier of its channels.
         norm: batch norm on what is correlated. Rectified features of a network from scratch are alike at every pixel,
-            and their products hardly depend on the displacement; for pre-trained ones it is not needed.
+            and their products hardly depend on the displacement. FlowNet-C has none.
     """
 
     def __init__(
