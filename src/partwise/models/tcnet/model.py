@@ -77,8 +77,8 @@ class TCNet(nn.Module):
         fusion_layers: 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
         fusion_start: "normal", N(0, 1) as the paper has it, or "mean", the mean of the frames' scores.
         class_weights: a frame's presences are weighted class by class instead of by one number.
-        frame_loss: weight of the frame parser's own cross-entropy. Without it nothing ties the frame parser's channels
-            to the classes, and the first l frames, which have it alone, are lost.
+        frame_loss: weight of the frame parser's own cross-entropy, which the paper does not have. Without it the frame
+            parser learns through the fusion alone, though the first l frames are parsed by nothing else.
         displacement: farthest match of the correlation, in pixels of conv5_3.
         pretrained: start from torchvision's ImageNet weights.
         width: of the frame parser's classifiers.
@@ -125,7 +125,7 @@ class TCNet(nn.Module):
 
     def estimate(self, now: Seen, earlier: Sequence[Seen]) -> list[Tensor]:
         """O (B, 2, H, W) from the current frame to each of the earlier ones, in pixels."""
-        count = len(earlier)  # all at once: the branch has as many weights as the rest, which take longer than the work
+        count = len(earlier)  # all at once, so that the branch's many weights are read once
         then = torch.cat([frame.conv5 for frame in earlier])
         finest = self.flow(now.conv5.repeat(count, 1, 1, 1), then, now.conv3.repeat(count, 1, 1, 1))[0] * FLOW_UNIT
         flow = F.interpolate(finest.float(), now.image.shape[-2:], mode="bilinear", align_corners=False)
