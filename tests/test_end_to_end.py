@@ -171,7 +171,7 @@ def test_a_dense_parser_with_averaged_weights_resumes_scores_and_parses(photos, 
 def test_predict_needs_the_checkpoint_alone(trained, vip_stand_in, tmp_path):
     pictures = vip_stand_in / "Images" / read_list(vip_stand_in, "test")[0].split("/")[0]
     output = tmp_path / "x=[1] y"
-    run_py("task=predict", f"ckpt={trained[0] / 'checkpoints/last.ckpt'}", f"input={pictures}", f"output={output}")
+    run_py("task=predict", f"ckpt={trained[0] / 'checkpoints/best.ckpt'}", f"input={pictures}", f"output={output}")
     names = [p.stem for p in sorted(pictures.glob("*.jpg"))]
     for name in names:
         assert (output / "parts" / f"{name}.png").exists()

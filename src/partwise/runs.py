@@ -243,8 +243,8 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         ),
         RandomState(),
         RichProgressBar(),
-        ModelCheckpoint(  # weights of the best validation score
-            run.last.parent, "best", monitor=cfg.monitor, mode=cfg.monitor_mode, save_weights_only=True,
+        ModelCheckpoint(  # the best validation score; whole, for callbacks do not see what is saved of weights alone
+            run.last.parent, "best", monitor=cfg.monitor, mode=cfg.monitor_mode,
             auto_insert_metric_name=False, enable_version_counter=False,
         ),
         ModelCheckpoint(  # where a killed run goes on
