@@ -76,7 +76,11 @@ def read_sweep(file: str | Path) -> Sweep:
             name=file.stem,
             metric=content["metric"]["name"],
             fixed={key: p["value"] for key, p in parameters.items() if "value" in p},
-            grid={key: p["values"] for key, p in parameters.items() if "values" in p},
+            grid={
+                key: [override(v) if isinstance(v, list) else v for v in p["values"]]  # cells are compared
+                for key, p in parameters.items()
+                if "values" in p
+            },
         )
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}); name a file of experiments/sweeps") from error
@@ -141,6 +145,8 @@ def override(value: Any) -> str:
     """A value as Hydra's command line takes it."""
     if isinstance(value, str):
         return value
+    if isinstance(value, list):
+        return f"[{','.join(map(override, value))}]"
     return json.dumps(value).replace(" ", "")
 
 

@@ -64,11 +64,10 @@ def test_only_finished_runs_count(sweep, tmp_path):
     assert "synthetic" in text
 
 
-def test_lists_of_ablations_are_shown_as_they_are(tmp_path):
+@pytest.mark.parametrize("written", ["'[aten/l4,aten/no_gru]'", "[aten/l4, aten/no_gru]"])
+def test_lists_of_ablations_are_shown_as_they_are(written, tmp_path):
     file = tmp_path / "components.yaml"
-    file.write_text(
-        GRID.split("parameters:")[0] + "parameters: {ablation: {values: ['[aten/l4,aten/no_gru]', aten/l4]}}"
-    )
+    file.write_text(GRID.split("parameters:")[0] + f"parameters: {{ablation: {{values: [{written}, aten/l4]}}}}")
     sweep = sweeps.read_sweep(file)
     for cell in sweep.cells():
         leave_run(tmp_path / sweeps.cell_name(cell), "finished", **{"test/miou": 20.0})
