@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.nn.deeplab import small
+from partwise.nn.products import PatchConv2d, SpreadConv2d, SpreadConvTranspose2d
 from partwise.ops.correlation import correlation
 
 MEAN = (123.7, 116.8, 103.9)  # RGB, of 0..255
@@ -31,7 +32,7 @@ class FlowDecoder(nn.Module):
         ups = [round(width * c) for c in (512, 256, 128, 64)]
         joined = [s + u + 2 for s, u in zip(skips, ups, strict=True)]
         self.deconvs = nn.ModuleList(_deconv(i, o) for i, o in zip([coarsest, *joined[:-1]], ups, strict=True))
-        self.predictors = nn.ModuleList(small(nn.Conv2d(c, 2, 3, padding=1)) for c in [coarsest, *joined])
+        self.predictors = nn.ModuleList(small(SpreadConv2d(c, 2, 3, padding=1)) for c in [coarsest, *joined])
         self.upsample = nn.ModuleList(nn.ConvTranspose2d(2, 2, 4, 2, 1, bias=False) for _ in skips)
         self.top_channels = joined[-1]
 
@@ -151,12 +152,12 @@ def flow_loss(flows: Sequence[Tensor], target: Tensor) -> Tensor:
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2)
+    conv = PatchConv2d(in_channels, out_channels, kernel, stride, kernel // 2)
     return nn.Sequential(_initialised(conv), nn.LeakyReLU(_SLOPE, inplace=True))
 
 
 def _deconv(in_channels: int, out_channels: int) -> nn.Sequential:
-    deconv = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
+    deconv = SpreadConvTranspose2d(in_channels, out_channels, 4, 2, 1)
     return nn.Sequential(_initialised(deconv), nn.LeakyReLU(_SLOPE, inplace=True))
 
 
