@@ -34,6 +34,7 @@ from partwise.ops.flow import warp
 from partwise.ops.resize import Letterbox
 
 Confidence = Literal["unit", "bytes", "squared"]
+Start = Literal["normal", "mean"]
 
 
 class Seen(NamedTuple):
@@ -75,7 +76,7 @@ class TCNet(nn.Module):
             which does not depend on that; None takes C = 1.
         frame_level: add the frame-level context.
         fusion_layers: 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
-        fusion_start: "normal", N(0, 1) as the paper has it, or "mean", the mean of the frames' scores.
+        fusion_start: of both levels: "normal", N(0, 1) as the paper has it, or "mean", the mean over the frames.
         class_weights: a frame's presences are weighted class by class instead of by one number.
         frame_loss: weight of the frame parser's own cross-entropy, which the paper does not have. Without it the frame
             parser learns through the fusion alone, though the first l frames are parsed by nothing else.
@@ -95,7 +96,7 @@ class TCNet(nn.Module):
         confidence: Confidence | None = "unit",
         frame_level: bool = True,
         fusion_layers: int = 1,
-        fusion_start: Literal["normal", "mean"] = "normal",
+        fusion_start: Start = "normal",
         class_weights: bool = False,
         frame_loss: float = 1.0,
         displacement: int = 10,
@@ -114,7 +115,7 @@ class TCNet(nn.Module):
         self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width, norm)
         self.pixel_fusion = PixelFusion(num_classes, len(self.offsets) + 1, fusion_layers, fusion_start)
         self.classification = nn.Linear(conv5, num_classes).requires_grad_(frame_level)
-        self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1)
+        self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1, fusion_start)
         self.frame_fusion.requires_grad_(frame_level)
 
     def see(self, image: Tensor) -> Seen:
@@ -151,7 +152,8 @@ class TCNet(nn.Module):
         """The last of frames (B, T, 3, H, W) by itself and with the others, which lie `offsets` before it."""
         count = frames.shape[1]
         seen = self.see(frames.flatten(0, 1))
-        *earlier, now = (Seen(*(x.unflatten(0, (-1, count))[:, t] for x in seen)) for t in range(count))
+        single = zip(*(x.unflatten(0, (-1, count)).unbind(1) for x in seen), strict=True)
+        *earlier, now = (Seen(*frame) for frame in single)
         return now, self.fuse(earlier, now)
 
     def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
@@ -210,7 +212,7 @@ class Memory:
 class PixelFusion(nn.Module):
     """The frames' weighted scores to one: 1x1 convolutions from all of them (Fig. 4, above)."""
 
-    def __init__(self, num_classes: int, frames: int, layers: int = 1, start: str = "normal") -> None:
+    def __init__(self, num_classes: int, frames: int, layers: int = 1, start: Start = "normal") -> None:
         super().__init__()
         wide = num_classes * frames
         hidden = [layer for _ in range(layers - 1) for layer in (nn.Conv2d(wide, wide, 1), nn.ReLU())]
@@ -235,9 +237,10 @@ class PixelFusion(nn.Module):
 class FrameFusion(nn.Module):
     """The frames' presences, weighted and summed (Fig. 4, below)."""
 
-    def __init__(self, classes: int, frames: int) -> None:
+    def __init__(self, classes: int, frames: int, start: Start = "normal") -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.randn(frames, classes))
+        weights = torch.full((frames, classes), 1 / frames) if start == "mean" else torch.randn(frames, classes)
+        self.weights = nn.Parameter(weights)
 
     def forward(self, presences: Sequence[Tensor]) -> Tensor:
         """T x (B, K), the current frame's last -> (B, K)."""

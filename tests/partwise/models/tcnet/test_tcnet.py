@@ -84,6 +84,8 @@ def test_presences_are_weighted_and_summed(classes):
     fusion, presences = FrameFusion(classes, 3), [torch.rand(2, 4) for _ in range(3)]
     expected = sum(w * p for w, p in zip(fusion.weights, presences, strict=True))
     torch.testing.assert_close(fusion(presences), expected)
+    mean = FrameFusion(classes, 3, "mean")
+    torch.testing.assert_close(mean(presences), torch.stack(presences).mean(0))
 
 
 def test_the_class_loss_is_that_of_the_classes_present():
