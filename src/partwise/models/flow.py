@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +24,7 @@ class FlowTask(ParsingTask):
         label_set: of the data; flow has no labels.
         optimizer: from parameter groups to an optimiser.
         schedule: see `ParsingTask`.
+        rates: see `ParsingTask`; a small one for the trunk keeps what it was trained for before.
     """
 
     figures: ClassVar[type[nn.Module]] = EndPointError
@@ -34,8 +35,9 @@ class FlowTask(ParsingTask):
         label_set: LabelSet,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
         schedule: Callable[[float], float] | None = None,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=self.figures)
+        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=self.figures, rates=rates)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """End-point errors of all scales; see `flow_loss`."""
