@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from partwise.metrics.flow import Reconstruction
+from partwise.metrics.flow import EndPointError, Reconstruction
 from partwise.models.clips import ClipTask
 from partwise.models.flow import FlowTask
 from partwise.models.tcnet.model import TCNet
@@ -19,7 +19,28 @@ from partwise.ops.flow import warp
 
 
 class TCNetTask(ClipTask):
-    """Train and score TCNet on `ClipBatch`es, everything together (section 3.4, step ii)."""
+    """Train and score TCNet on `ClipBatch`es, everything together (section 3.4, step ii).
+
+    Where the true flow is handed out (`data.true_flow` of a stand-in), the figures hold the end-point error of the flow
+    to the earlier frames, l and s together.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.flow_error = EndPointError()
+
+    def _score(self, batch: dict[str, Any], metrics: Any) -> None:
+        super()._score(batch, metrics)
+        if "flow" in batch and isinstance(self.network, TCNet):
+            carried = self.network(batch["frames"])[1].carried
+            for i, (frame, truth) in enumerate(zip(carried, batch["flow"].unbind(1), strict=True)):
+                self.flow_error.update([len(carried) * n + i for n in batch["index"]], frame.flow, truth)
+
+    def _log_split(self, split: str, metric: Any) -> None:
+        super()._log_split(split, metric)
+        if getattr(self.trainer.datamodule, "true_flow", False) and isinstance(self.network, TCNet):  # type: ignore[attr-defined]
+            self.log_dict({f"{split}/{name}": value for name, value in self.flow_error.compute().items()})
+            self.flow_error.reset()
 
     def plot(self, data: Any) -> dict[str, Figure]:
         """The fusion's weights, and the context of the first test clip that has all its frames."""
