@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from partwise.labels import IGNORE
 from partwise.media import read_labels
 from partwise.ops.flow import resize_flow
 from partwise.ops.resize import canvas_size
+
+if TYPE_CHECKING:
+    from data_modules.synthetic.render import Renderer
 
 #: Published numbers; the paper's table has the labelled frames, its text the tracklets of two datasets.
 PUBLISHED = {
@@ -95,6 +98,7 @@ class FACTS(LabelledClips):
         self.offsets = tuple(offsets)
         self.tracklets = read_list(root, split) if isinstance(split, str) else given_ids(split)
         self.another, self.every, self.true_flow = another, every, true_flow
+        self._truth: tuple[str, Renderer] | None = None
         ids = [
             f"{name}/{stem}"
             for name in self.tracklets
@@ -131,7 +135,9 @@ class FACTS(LabelledClips):
 
         tracklet, stem = name.rsplit("/", 1)
         frames = list(numbered(self.root / "images" / tracklet))
-        renderer = load_truth(self.root, tracklet)
+        if self._truth is None or self._truth[0] != tracklet:  # labelled frames of a tracklet follow each other
+            self._truth = tracklet, load_truth(self.root, tracklet)
+        renderer = self._truth[1]
         step = (renderer.scene.frames - 1) // max(len(frames) - 1, 1)  # of the rendered video, a frame here
         now = frames.index(int(stem)) * step
         flows = [torch.from_numpy(renderer.flow(now, now + offset * step)[0]) for offset in offsets]
