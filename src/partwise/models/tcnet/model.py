@@ -85,7 +85,8 @@ class TCNet(nn.Module):
         width: of the frame parser's classifiers.
         flow_width: multiplier of the flow branch's channels.
         backbone_multiplier: of VGG's widths, from scratch only.
-        norm: batch norm in VGG, the frame parser and before the correlation, from scratch only.
+        norm: batch norm in VGG, the frame parser, before the correlation and before the frame classifier, from scratch
+            only.
     """
 
     def __init__(
@@ -114,7 +115,8 @@ class TCNet(nn.Module):
         self.parsing = ClassifierPyramid(conv5, num_classes, width, rates(image_size), norm)
         self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width, norm)
         self.pixel_fusion = PixelFusion(num_classes, len(self.offsets) + 1, fusion_layers, fusion_start)
-        self.classification = nn.Linear(conv5, num_classes).requires_grad_(frame_level)
+        pooled = nn.BatchNorm1d(conv5, affine=False) if norm else nn.Identity()
+        self.classification = nn.Sequential(pooled, nn.Linear(conv5, num_classes)).requires_grad_(frame_level)
         self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1, fusion_start)
         self.frame_fusion.requires_grad_(frame_level)
 
