@@ -143,7 +143,7 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
                        overrides=overrides(), **facts())  # fmt: skip
         run.record(status="running", pid=os.getpid())
-        run.say(banner(run, cfg.name, cfg.profile if training else None, origin, _changes(cfg)))
+        run.say(banner(run, cfg.name, cfg.profile if training else None, origin, _changes(cfg), _emulated(cfg)))
     return run
 
 
@@ -271,10 +271,9 @@ def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:
     """Where and how task=predict parses; see `load_parser`."""
-    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return {
-        "device": torch.device("cuda" if on_gpu else "cpu"),
-        "bfloat16": "bf16" in str(cfg.trainer.precision),
+        "device": torch.device("cuda" if _on_gpu(cfg) else "cpu"),
+        "bfloat16": _bfloat16(cfg),
         "channels_last": cfg.channels_last,
         "size": cfg.testing.size,
         "detector": cfg.detector,
@@ -282,6 +281,19 @@ def parsing_options(cfg: DictConfig) -> dict[str, Any]:
         "smoothing": cfg.testing.smoothing,
         **cfg.testing.views,
     }
+
+
+def _on_gpu(cfg: DictConfig) -> bool:
+    return cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+def _bfloat16(cfg: DictConfig) -> bool:
+    return "bf16" in str(cfg.trainer.precision)
+
+
+def _emulated(cfg: DictConfig) -> bool:
+    """Whether bfloat16 is asked of a CPU that can only emulate it."""
+    return _bfloat16(cfg) and not _on_gpu(cfg) and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def facts() -> dict[str, Any]:
@@ -335,7 +347,7 @@ def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
         return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(rows) if int(row["step"]) < step]
 
 
-def banner(run: Run, name: str, profile: str | None, data: str, changes: list[str]) -> Panel:
+def banner(run: Run, name: str, profile: str | None, data: str, changes: list[str], emulated: bool = False) -> Panel:
     """What this run is, before it starts; scoring has no profile."""
     about = f"profile={profile}   data={data}" if profile else f"data={data}"
     text = Text.assemble((name, "bold"), f"   {about}\nfolder {run.folder}")
@@ -347,4 +359,7 @@ def banner(run: Run, name: str, profile: str | None, data: str, changes: list[st
     if data == "synthetic":
         text.append("\nsynthetic data", "yellow")
         text.append(": rendered figures, no photographs; set data.root for the real dataset")
+    if emulated:
+        text.append("\nslow", "yellow")
+        text.append(": this CPU only emulates bfloat16, at a tenth of the speed or less; set trainer.precision=32-true")
     return Panel(text, title="partwise", title_align="left")

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -92,6 +93,21 @@ def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, mon
             runs._refuse_other_config(run, changed)
     else:
         runs._refuse_other_config(run, changed)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "slow"),
+    [([], False), (["trainer.precision=bf16-mixed", "trainer.accelerator=cpu"], True), (["profile=paper"], False)],
+)
+def test_a_run_says_that_bfloat16_is_emulated(overrides, slow, tmp_path, monkeypatch, capsys, request):
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
+        cfg = compose("config", overrides=["experiment=parsing_rcnn_vip", *overrides])
+    emulated = runs._emulated(cfg)
+    assert emulated == (slow and not torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    run = opened(tmp_path, monkeypatch)
+    run.say(runs.banner(run, cfg.name, cfg.profile, "real", [], slow))
+    assert ("emulates bfloat16" in capsys.readouterr().out) == slow
 
 
 def test_plain_configs_hold_plain_containers_only():
