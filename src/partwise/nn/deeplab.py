@@ -6,6 +6,7 @@ ATEN has no batch norm outside the backbone; `norm` adds it, for training from s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from partwise.ops.resize import Letterbox, canvas_size
 REFERENCE_SIZE = 512  # input side in pixels that the release's dilations and anchors belong to
 DILATIONS = (6, 12, 18)
 STRIDE = 4  # of the feature
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def dilations(image_size: int | Sequence[int]) -> tuple[int, ...]:
@@ -39,7 +41,7 @@ def conv_relu(
     return nn.Sequential(conv, *([nn.BatchNorm2d(out_channels)] if norm else []), nn.ReLU(inplace=True))
 
 
-def small(layer: nn.Conv2d) -> nn.Conv2d:
+def small(layer: Layer) -> Layer:
     """An output layer that starts near zero."""
     nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:

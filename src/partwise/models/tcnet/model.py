@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import Parsing
-from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.nn.deeplab import most_probable, parsing_loss, small
 from partwise.nn.deeplab_v2 import enlarge, rates
 from partwise.nn.flownet import FLOW_UNIT, CorrelationFlow
 from partwise.nn.vgg import VGG, ClassifierPyramid
@@ -80,6 +80,8 @@ class TCNet(nn.Module):
         class_weights: a frame's presences are weighted class by class instead of by one number.
         frame_loss: weight of the frame parser's own cross-entropy, which the paper does not have. Without it the frame
             parser learns through the fusion alone, though the first l frames are parsed by nothing else.
+        class_loss: weight of Eq. 7 as a mean over classes beside Eq. 6 as a mean over pixels; None is that of the
+            paper's sums, K / (H W). A presence that is told well by itself counts what the pixels know a second time.
         displacement: farthest match of the correlation, in pixels of conv5_3.
         pretrained: start from torchvision's ImageNet weights.
         width: of the frame parser's classifiers.
@@ -100,6 +102,7 @@ class TCNet(nn.Module):
         fusion_start: Start = "normal",
         class_weights: bool = False,
         frame_loss: float = 1.0,
+        class_loss: float | None = None,
         displacement: int = 10,
         pretrained: bool = True,
         width: int = 1024,
@@ -109,14 +112,14 @@ class TCNet(nn.Module):
     ) -> None:
         super().__init__()
         self.offsets, self.confidence = tuple(offsets), confidence
-        self.frame_level, self.frame_loss = frame_level, frame_loss
+        self.frame_level, self.frame_loss, self.class_loss = frame_level, frame_loss, class_loss
         self.trunk = VGG(pretrained, backbone_multiplier, norm)
         conv3, conv5 = self.trunk.conv3_channels, self.trunk.conv5_channels
         self.parsing = ClassifierPyramid(conv5, num_classes, width, rates(image_size), norm)
         self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width, norm)
         self.pixel_fusion = PixelFusion(num_classes, len(self.offsets) + 1, fusion_layers, fusion_start)
         pooled = nn.BatchNorm1d(conv5, affine=False) if norm else nn.Identity()
-        self.classification = nn.Sequential(pooled, nn.Linear(conv5, num_classes)).requires_grad_(frame_level)
+        self.classification = nn.Sequential(pooled, small(nn.Linear(conv5, num_classes))).requires_grad_(frame_level)
         self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1, fusion_start)
         self.frame_fusion.requires_grad_(frame_level)
 
@@ -159,7 +162,7 @@ class TCNet(nn.Module):
         return now, self.fuse(earlier, now)
 
     def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
-        """The losses of the last frames (Eqs. 6 to 8), as means over pixels and classes.
+        """The losses of the last frames (Eqs. 6 to 8), divided by the number of pixels.
 
         Args:
             frames: (B, T, 3, H, W); earlier ones that a tracklet lacks are replaced by its first.
@@ -172,8 +175,10 @@ class TCNet(nn.Module):
         if self.frame_loss:
             losses["frame"] = self.frame_loss * parsing_loss(now.scores, parts)
         if self.frame_level:
-            g = torch.stack([(parts == c).flatten(1).any(1) for c in range(fused.presence.shape[1])], 1)
-            losses["classes"] = F.binary_cross_entropy_with_logits(fused.presence, g.to(fused.presence.dtype))  # Eq. 7
+            f_hat = fused.presence
+            g = torch.stack([(parts == c).flatten(1).any(1) for c in range(f_hat.shape[1])], 1)
+            weight = g.shape[1] / parts[0].numel() if self.class_loss is None else self.class_loss
+            losses["classes"] = weight * F.binary_cross_entropy_with_logits(f_hat, g.to(f_hat))  # Eq. 7
         return losses
 
     def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:

@@ -89,13 +89,25 @@ def test_presences_are_weighted_and_summed(classes):
 
 
 def test_the_class_loss_is_that_of_the_classes_present():
-    network, frames = tcnet(), torch.rand(2, 3, 3, *SIZE)
+    network, frames = tcnet(class_loss=0.5), torch.rand(2, 3, 3, *SIZE)
     parts = torch.zeros(2, *SIZE, dtype=torch.long)
     parts[0, :4], parts[1, 5, 5], parts[1, 9] = 3, 2, 255
     losses = network.losses(frames, torch.zeros(2, 3), parts)
     f = network(frames)[1].presence
     present = torch.tensor([[1.0, 0, 0, 1, 0], [1, 0, 1, 0, 0]])
-    torch.testing.assert_close(losses["classes"], F.binary_cross_entropy(f.sigmoid(), present), atol=1e-5, rtol=1e-4)
+    expected = 0.5 * F.binary_cross_entropy(f.sigmoid(), present)
+    torch.testing.assert_close(losses["classes"], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_losses_stand_to_each_other_as_the_papers_sums():
+    network, frames = tcnet(frame_loss=0), torch.rand(2, 3, 3, *SIZE)
+    parts = torch.randint(0, 4, (2, *SIZE))
+    fused = network(frames)[1]
+    L_seg = F.cross_entropy(fused.scores, parts, reduction="sum")
+    present = torch.tensor([1.0, 1, 1, 1, 0]).expand(2, 5)
+    L_cls = F.binary_cross_entropy_with_logits(fused.presence, present, reduction="sum")
+    total = sum(network.losses(frames, torch.zeros(2, 3), parts).values())
+    torch.testing.assert_close(total, (L_seg + L_cls) / parts.numel(), atol=1e-5, rtol=1e-4)
 
 
 def test_the_frame_parser_has_a_loss_of_its_own():
