@@ -271,8 +271,9 @@ def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:
     """Where and how task=predict parses; see `load_parser`."""
+    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return {
-        "device": torch.device("cuda" if _on_gpu(cfg) else "cpu"),
+        "device": torch.device("cuda" if on_gpu else "cpu"),
         "bfloat16": _bfloat16(cfg),
         "channels_last": cfg.channels_last,
         "size": cfg.testing.size,
@@ -283,17 +284,14 @@ def parsing_options(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def _on_gpu(cfg: DictConfig) -> bool:
-    return cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-
-
 def _bfloat16(cfg: DictConfig) -> bool:
     return "bf16" in str(cfg.trainer.precision)
 
 
 def _emulated(cfg: DictConfig) -> bool:
     """Whether bfloat16 is asked of a CPU that can only emulate it."""
-    return _bfloat16(cfg) and not _on_gpu(cfg) and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    on_cpu = cfg.trainer.accelerator == "cpu" or not torch.accelerator.is_available()
+    return _bfloat16(cfg) and on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def facts() -> dict[str, Any]:
