@@ -24,8 +24,9 @@ def train(cfg: DictConfig) -> None:
 
     data = instantiate(cfg.data)
     data.check()
-    cfg.init = cfg.init or stages.finish(cfg.stages, runs.overrides(), Path(cfg.stages_in), data.synthetic)
-    run = runs.start(cfg, data.synthetic)
+    identity = stages.identity(cfg, data.synthetic, runs.overrides())
+    cfg.init = stages.finish(cfg, data.synthetic, runs.overrides())
+    run = runs.start(cfg, data.synthetic, identity)
     task = runs.make_task(cfg, data.label_set)
     trainer = runs.make_trainer(cfg, run, data)
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)

@@ -32,7 +32,7 @@ def run_py(experiment, outputs, *arguments):
 
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory):
-    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"))
+    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"), "init=[]")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from partwise.errors import InputError
 #: Keys whose values are paths and may hold any characters.
 FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
 TASKS = ("train", "test", "predict")
+PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
 FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
 
 
@@ -44,9 +45,9 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     Raises:
         InputError: an experiment that does not exist.
     """
-    if os.environ.get("PARTWISE_PREPARED"):  # a process that the Trainer started with our own arguments
+    if os.environ.get(PREPARED):  # a process that the Trainer started with our own arguments
         return argv
-    os.environ["PARTWISE_PREPARED"] = "1"
+    os.environ[PREPARED] = "1"
     options = dict(arg.split("=", 1) for arg in argv if "=" in arg and not arg.startswith("-"))
     name = options.get("experiment")
     known = experiments(root, *_own_roots(argv))
@@ -90,7 +91,8 @@ def task(name: str) -> str:
 def quoted_override(arg: str) -> str:
     """An override whose value, if it is a path, Hydra reads back unchanged."""
     key, equals, value = arg.partition("=")
-    return f"{key}={quoted(value)}" if equals and key.lstrip("+") in FREE and value not in ("", "null") else arg
+    free = key.lstrip("+") in FREE or key.startswith("roots.")
+    return f"{key}={quoted(value)}" if equals and free and value not in ("", "null") else arg
 
 
 def run(main: Callable[[], None], root: Path) -> None:

@@ -127,8 +127,14 @@ def _unfinished(base: Path, resume: str) -> Path | None:
     return None
 
 
-def start(cfg: DictConfig, synthetic: bool) -> Run:
-    """Open the run's folder, write its config and facts, and introduce it."""
+def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
+    """Open the run's folder, write its config and facts, and introduce it.
+
+    Args:
+        cfg: of the run.
+        synthetic: whether its data are.
+        identity: of a training, by which others that start from it find it; see `partwise.stages`.
+    """
     origin = "synthetic" if synthetic else "real"
     training = cfg.task == "train"
     traits = f"{cfg.profile}-{origin}" if training else f"{origin}-{cfg.task}"
@@ -141,9 +147,9 @@ def start(cfg: DictConfig, synthetic: bool) -> Run:
         else:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
-                       overrides=overrides(), **facts())  # fmt: skip
+                       identity=identity, overrides=overrides(), **facts())  # fmt: skip
         run.record(status="running", pid=os.getpid())
-        run.say(banner(run, cfg.name, cfg.profile if training else None, origin, _changes(cfg), _emulated(cfg)))
+        run.say(banner(run, cfg.name, cfg.profile if training else None, origin, _changes(), _emulated(cfg)))
     return run
 
 
@@ -152,10 +158,10 @@ def overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task)
 
 
-def _changes(cfg: DictConfig) -> list[str]:
+def _changes() -> list[str]:
     """What the profile changes of the paper's recipe."""
     given = [o for o in overrides() if not o.startswith("profile=")]
-    paper = compose("config", overrides=[*given, "profile=paper"])
+    cfg, paper = compose("config", overrides=overrides()), compose("config", overrides=[*given, "profile=paper"])
     # Unresolved, so that a value that others refer to is listed once.
     changes = differences(plain(paper, resolve=False), plain(cfg, resolve=False))
     return [d.removeprefix("model.") for d in changes if not d.startswith(("data.synthetic", "profile"))]
