@@ -88,4 +88,6 @@ def test_every_cell_of_every_sweep_could_train(file):
         name = values.pop("experiment")
         cfg = composed(name, *(f"{key}={value}" for key, value in values.items()))
         assert cfg.name == name
+        assert set(cfg.init) <= set(cfg.stages)
+        cfg.init = []
         ready_to_train(cfg, getattr(labels, cfg.label_set.upper()))
