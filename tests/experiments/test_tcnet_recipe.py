@@ -1,0 +1,48 @@
+"""TCNet's experiments hold the paper's recipe, and the demo says where it leaves it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from partwise.configs import differences, plain
+from partwise.labels import FACTS
+from partwise.runs import make_task
+
+ROOT = Path(__file__).parents[2]
+DATASETS = ["indoor", "outdoor", "ilids", "daily"]
+
+
+def composed(experiment, *overrides):
+    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
+        return compose("config", overrides=[f"experiment={experiment}", *overrides])
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_paper_has_no_loss_on_the_frame_parser_and_the_demo_does(dataset):
+    paper, demo = composed(f"tcnet_{dataset}", "profile=paper"), composed(f"tcnet_{dataset}")
+    assert (paper.model.network.frame_loss, demo.model.network.frame_loss) == (0.0, 1.0)
+    assert "model.network.frame_loss 0.0 → 1.0" in differences(plain(paper), plain(demo))
+    assert paper.model.network.confidence == demo.model.network.confidence == "bytes"
+
+
+def test_without_it_everything_that_trains_still_has_a_gradient():
+    small = ["model.network.width=16", "model.network.backbone_multiplier=0.125", "model.network.flow_width=0.0625",
+             "model.network.displacement=2", "model.network.pretrained=false", "image_size=[57,33]"]  # fmt: skip
+    task = make_task(composed("tcnet_indoor", "profile=paper", *small), FACTS)
+    batch = {"frames": torch.rand(2, 3, 3, 57, 33), "offsets": torch.zeros(2, 3, dtype=torch.long),
+             "parts": torch.randint(0, 13, (2, 57, 33))}  # fmt: skip
+    losses = task.losses(batch)
+    assert losses.keys() == {"parsing", "classes"}
+    sum(losses.values()).backward()
+    assert [name for name, p in task.network.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_the_banner_of_the_demo_lists_the_loss(tmp_path):
+    command = [sys.executable, "run.py", "experiment=tcnet_indoor", "init=[none.ckpt]", f"outputs={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    said = " ".join(done.stdout.replace("│", " ").split())
+    assert "network.frame_loss 0.0 → 1.0" in said, said
