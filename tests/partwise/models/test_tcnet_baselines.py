@@ -5,8 +5,10 @@ import torch
 
 from partwise.models.baselines.em_adapt import EMAdapt, adapt
 from partwise.models.baselines.fcn8s import FCN8s, _upsample
-from partwise.models.baselines.netwarp import DIS, FlowTransform, NetWarp
+from partwise.models.baselines.netwarp import DIS, FlowTransform, NetWarp, PlainFlow
 from partwise.nn.deeplab_v2 import DeepLabV2
+from partwise.nn.flownet import FLOW_UNIT
+from partwise.ops.flow import centred_mean
 from partwise.ops.resize import Letterbox
 
 SIZE = (57, 33)
@@ -48,8 +50,25 @@ def test_netwarp_takes_the_last_feature_where_the_flow_points(monkeypatch):
 def test_the_flow_transform_passes_the_flow_on_at_first():
     flow = torch.randn(1, 2, *SIZE)
     images = torch.rand(2, 1, 3, *SIZE)
-    passed = FlowTransform()(flow, *images, (8, 5))
-    torch.testing.assert_close(passed, torch.nn.functional.adaptive_avg_pool2d(flow, (8, 5)) / 8)
+    torch.testing.assert_close(FlowTransform()(flow, *images), centred_mean(flow, 8) / 8)
+
+
+def test_a_linear_flow_lies_on_the_features():
+    """Feature i of stride 8 lies at pixel 8 i of the image."""
+    x = torch.arange(33.0).expand(57, 33)
+    flow = torch.stack([x / 4, 2 - x / 8])[None]
+    passed = FlowTransform()(flow, *torch.rand(2, 1, 3, 57, 33))
+    torch.testing.assert_close(passed[..., 1:-1], flow[..., ::8, ::8][..., 1:-1] / 8)
+
+
+def test_flow_of_an_enlarged_image_is_told_in_its_own_pixels(monkeypatch):
+    """FlowNet-S takes sides divisible by 4; 241 x 121 pixels reach it as 244 x 124."""
+    network = PlainFlow(0.0625)
+    told = torch.tensor([1.24, -2.44]).view(1, 2, 1, 1).expand(1, 2, 61, 31) / FLOW_UNIT
+    monkeypatch.setattr(network.net, "forward", lambda target, source: ([told], None))
+    flow = network(*torch.rand(2, 1, 3, 241, 121))
+    expected = torch.tensor([1.21, -2.41]).view(1, 2, 1, 1).expand(1, 2, 241, 121)
+    torch.testing.assert_close(flow, expected)
 
 
 def test_netwarp_streams_what_clips_give():
@@ -131,7 +150,7 @@ def test_upsampling_is_bilinear(factor):
 
 
 def test_fcn8s_scores_lie_where_the_pixels_are():
-    """One bright block; the score of stride 8 alone answers around it."""
+    """A block that fills one pixel of pool3; the score of stride 8 alone answers, around the block's middle."""
     network = FCN8s(2, **{**VGG, "norm": False}).eval()
     for p in network.parameters():
         p.data.zero_()
@@ -140,8 +159,9 @@ def test_fcn8s_scores_lie_where_the_pixels_are():
             conv.weight.data[:, 0, 1, 1] = 1.0
     network.score3.weight.data[1, 0] = 1e4
     images = torch.zeros(1, 3, 121, 121)
-    images[..., 64:72, 40:48] = 1.0
-    response = network.logits(images)[0, 1]
-    y, x = divmod(int(response.argmax()), 121)
-    assert abs(y - 68) <= 4
-    assert abs(x - 44) <= 4
+    images[..., 61:69, 37:45] = 1.0
+    response = network.logits(images)[0, 1].double()
+    response -= response.min()
+    places = torch.arange(121.0, dtype=torch.double)
+    y, x = ((response.sum(1 - axis) * places).sum() / response.sum() for axis in (0, 1))
+    assert (y.item(), x.item()) == pytest.approx((64.5, 40.5), abs=1e-3)
