@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from partwise.configs import differences, plain
 from partwise.labels import FACTS
@@ -27,6 +28,24 @@ def test_the_paper_has_no_loss_on_the_frame_parser_and_the_demo_does(dataset):
     assert (paper.model.network.frame_loss, demo.model.network.frame_loss) == (0.0, 1.0)
     assert "model.network.frame_loss 0.0 → 1.0" in differences(plain(paper), plain(demo))
     assert paper.model.network.confidence == demo.model.network.confidence == "bytes"
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize(
+    ("ablation", "places"), [("l", [0]), ("l_c", [0]), ("s", [1]), ("s_c", [1]), ("l_s", [0, 1]), ("full", [0, 1])]
+)
+def test_variants_keep_the_ranges_of_their_dataset(dataset, ablation, places):
+    published = {"outdoor": [2, 1]}.get(dataset, [3, 1])
+    cfg = composed(f"tcnet_{dataset}", "profile=paper", f"ablation=tcnet/{ablation}")
+    expected = [published[i] for i in places]
+    assert plain(cfg)["data"]["offsets"] == plain(cfg)["model"]["network"]["offsets"] == expected
+    assert instantiate(cfg.data).offsets == tuple(expected)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_flow_is_refined_over_the_ranges_of_its_dataset(dataset):
+    cfg = composed("tcnet_flow_refined", f"data={dataset}")
+    assert plain(cfg)["data"]["offsets"] == {"outdoor": [2, 1]}.get(dataset, [3, 1])
 
 
 def test_without_it_everything_that_trains_still_has_a_gradient():

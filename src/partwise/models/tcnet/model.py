@@ -220,18 +220,29 @@ class Memory:
 
 
 class PixelFusion(nn.Module):
-    """The frames' weighted scores to one: 1x1 convolutions from all of them (Fig. 4, above)."""
+    """The frames' weighted scores to one: 1x1 convolutions from all of them (Fig. 4, above).
+
+    Args:
+        num_classes: K.
+        frames: T, the current one included.
+        layers: convolutions, with ReLU between them.
+        start: of their weights: "normal", all N(0, 1), or "mean", such that together they yield the frames' mean.
+    """
 
     def __init__(self, num_classes: int, frames: int, layers: int = 1, start: Start = "normal") -> None:
         super().__init__()
         wide = num_classes * frames
-        hidden = [layer for _ in range(layers - 1) for layer in (nn.Conv2d(wide, wide, 1), nn.ReLU())]
+        hidden = [nn.Conv2d(wide, wide, 1) for _ in range(layers - 1)]
         last = nn.Conv2d(wide, num_classes, 1, bias=False)
+        self.layers = nn.Sequential(*(layer for conv in hidden for layer in (conv, nn.ReLU())), last)
+        convs = [*hidden, last]
         if start == "mean":
-            last.weight.data = torch.eye(num_classes).repeat(1, frames)[..., None, None] / frames
-        else:
-            nn.init.normal_(last.weight)
-        self.layers = nn.Sequential(*hidden, last)
+            _start_at_mean(convs, num_classes, frames)
+            return
+        for conv in convs:
+            nn.init.normal_(conv.weight)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
     @property
     def weights(self) -> Tensor:
@@ -242,6 +253,26 @@ class PixelFusion(nn.Module):
         """T x (B, K, H, W), the current frame's last -> (B, K, H, W)."""
         fused: Tensor = self.layers(torch.cat(list(scores), 1))
         return fused
+
+
+def _start_at_mean(convs: Sequence[nn.Conv2d], classes: int, frames: int) -> None:
+    """Set weights so that a stack of convolutions and ReLUs yields the frames' mean score m of each class.
+
+    A single one does so itself. Of several, the first splits m into max(m, 0) and max(-m, 0), which pass further
+    ones as they are, and the last takes their difference; it starts with nothing from the remaining units.
+    """
+    *hidden, last = convs
+    mean = torch.eye(classes).repeat(1, frames) / frames
+    signs = torch.cat([torch.eye(classes), -torch.eye(classes)])  # (2K, K)
+    with torch.no_grad():
+        for i, conv in enumerate(hidden):
+            assert conv.bias is not None
+            rows = torch.eye(conv.in_channels)[: 2 * classes] if i else signs @ mean
+            conv.weight[: 2 * classes] = rows[..., None, None]
+            conv.bias[: 2 * classes] = 0
+        if hidden:
+            mean = F.pad(signs.T, [0, last.in_channels - 2 * classes])
+        last.weight.copy_(mean[..., None, None])
 
 
 class FrameFusion(nn.Module):

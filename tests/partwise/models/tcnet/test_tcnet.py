@@ -139,6 +139,25 @@ def test_fusion_weighs_every_class_of_every_frame():
     assert abs(start.std() - 1) < 0.03
 
 
+@pytest.mark.parametrize("frames", [2, 3])
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_a_fusion_of_any_depth_can_start_as_the_mean(layers, frames):
+    fusion, scores = PixelFusion(5, frames, layers, "mean"), [30 * torch.randn(2, 5, 3, 4) for _ in range(frames)]
+    fused = fusion(scores)
+    torch.testing.assert_close(fused, torch.stack(scores).mean(0), atol=1e-5, rtol=1e-5)
+    fused.square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in fusion.parameters())
+    units = fusion.layers[-1].weight.grad.flatten(2).abs().sum((0, 2))  # those that start unused can be taken up
+    assert (units > 0).float().mean() > 0.7
+
+
+def test_every_layer_of_the_fusion_starts_from_a_standard_gaussian():
+    convs = [layer for layer in PixelFusion(13, 3, 3).layers if isinstance(layer, torch.nn.Conv2d)]
+    for conv in convs:
+        assert conv.weight.std().item() == pytest.approx(1, abs=0.1)
+        assert conv.bias is None or not conv.bias.any()
+
+
 @pytest.mark.parametrize("classes", [1, 4])
 def test_presences_are_weighted_and_summed(classes):
     fusion, presences = FrameFusion(classes, 3), [torch.rand(2, 4) for _ in range(3)]
