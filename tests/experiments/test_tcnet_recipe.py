@@ -65,3 +65,18 @@ def test_the_banner_of_the_demo_lists_the_loss(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     said = " ".join(done.stdout.replace("│", " ").split())
     assert "network.frame_loss 0.0 → 1.0" in said, said
+
+
+def test_a_linear_motion_of_a_flow_training_is_scored_as_perfect(monkeypatch):
+    """Rendered pairs have even sides: the flow's last pixel lies before the image's."""
+    small = ["model.network.backbone_multiplier=0.125", "model.network.flow_width=0.0625", "image_size=[64,96]"]
+    task = make_task(composed("tcnet_flow_chairs", *small), FACTS)
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
+    truth = torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y])[None]
+    flows = [truth[..., ::s, ::s] / 20 for s in (4, 8, 16, 32, 64)]
+    monkeypatch.setattr(task.network.flow, "forward", lambda target, source, skip: flows)
+    estimate = task.estimate(torch.rand(1, 2, 3, 64, 96))
+    torch.testing.assert_close(estimate[..., :61, :93], truth[..., :61, :93])
+    constant = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 64, 96)
+    flows[:] = [constant[..., ::s, ::s] / 20 for s in (4, 8, 16, 32, 64)]
+    assert task.losses({"frames": torch.rand(1, 2, 3, 64, 96), "flow": constant})["flow"] < 1e-3
