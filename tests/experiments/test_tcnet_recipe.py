@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from partwise.configs import differences, plain
-from partwise.labels import FACTS
+from partwise.labels import FACTS, FOREGROUND
 from partwise.runs import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def test_the_banner_of_the_demo_lists_the_loss(tmp_path):
 def test_a_linear_motion_of_a_flow_training_is_scored_as_perfect(monkeypatch):
     """Rendered pairs have even sides: the flow's last pixel lies before the image's."""
     small = ["model.network.backbone_multiplier=0.125", "model.network.flow_width=0.0625", "image_size=[64,96]"]
-    task = make_task(composed("tcnet_flow_chairs", *small), FACTS)
+    task = make_task(composed("tcnet_flow_chairs", *small), FOREGROUND)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
     truth = torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y])[None]
     flows = [truth[..., ::s, ::s] / 20 for s in (4, 8, 16, 32, 64)]
