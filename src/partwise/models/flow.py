@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from partwise.labels import LabelSet
 from partwise.metrics.flow import EndPointError
 from partwise.models.task import ParsingTask
-from partwise.nn.flownet import FLOW_UNIT, flow_loss
+from partwise.nn.flownet import flow_loss, full_flow
 
 
 class FlowTask(ParsingTask):
     """Train and score a flow network on `FlowBatch`es.
 
     Args:
-        network: (target, source) -> flows of all scales, finest first, in units of `FLOW_UNIT` pixels, and a feature.
+        network: (target, source) -> flows of all scales, finest first, in units of `FLOW_UNIT` pixels, and a feature;
+            its `align_corners` says where their pixels lie, see `flow_loss`.
         label_set: of the data; flow has no labels.
         optimizer: from parameter groups to an optimiser.
         schedule: see `ParsingTask`.
@@ -42,7 +42,7 @@ class FlowTask(ParsingTask):
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """End-point errors of all scales; see `flow_loss`."""
         first, second = batch["frames"].unbind(1)
-        return {"flow": flow_loss(self.network(first, second)[0], batch["flow"])}
+        return {"flow": flow_loss(self.network(first, second)[0], batch["flow"], self.network.align_corners)}
 
     def pairs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Frames (N, 2, 3, H, W) of a batch and the flow (N, 2, H, W) from first to second, where it is known."""
@@ -50,8 +50,8 @@ class FlowTask(ParsingTask):
 
     def estimate(self, frames: Tensor) -> Tensor:
         """Flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""
-        finest = self.network(*frames.unbind(1))[0][0] * FLOW_UNIT
-        return F.interpolate(finest.float(), frames.shape[-2:], mode="bilinear", align_corners=False)
+        finest = self.network(*frames.unbind(1))[0][0]
+        return full_flow(finest, (frames.shape[-2], frames.shape[-1]), self.network.align_corners)
 
     def simplest(self, data: Any) -> nn.Module:
         """No motion at all."""
@@ -65,6 +65,7 @@ class Still(nn.Module):
     """A flow network that answers zero."""
 
     name = "still"  # of its row among a run's figures
+    align_corners: ClassVar[bool] = False
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:
         """(B, 3, H, W) images -> one scale of zeros, and no feature."""

@@ -37,6 +37,7 @@ class ParsingTask(pl.LightningModule):
         metrics: from the label set to the figures of a split; None takes those of VIP.
         stretch: images fill the network's input instead of keeping their aspect.
         rates: factors on the learning rate of the network's parts, by their names.
+        bias_rate: factor on the learning rate of biases beside that; Caffe's recipes have 2.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class ParsingTask(pl.LightningModule):
         metrics: Callable[[LabelSet], nn.Module] | None = None,
         stretch: bool = False,
         rates: Mapping[str, float] | None = None,
+        bias_rate: float = 1.0,
     ) -> None:
         super().__init__()
         self.network: Any = network
         self.label_set, self.instances = label_set, instances
-        self.stretch, self.rates = stretch, dict(rates or {})
+        self.stretch, self.rates, self.bias_rate = stretch, dict(rates or {}), bias_rate
         self.optimizer, self.schedule = optimizer, schedule
         figures = metrics or partial(VIPMetrics, instances=instances)
         self.val_metrics: Any = figures(label_set)
@@ -113,7 +115,7 @@ class ParsingTask(pl.LightningModule):
             for (_, decayed), parameters in self._groups().items()
         ]
         optimizer = self.optimizer(groups)
-        if self.schedule is None and not self.rates:
+        if self.schedule is None and all(rate == 1 for rate, _ in self._groups()):
             return optimizer
         total = int(self.trainer.estimated_stepping_batches)
         factors: list[Callable[[int], float]] = [
@@ -128,6 +130,7 @@ class ParsingTask(pl.LightningModule):
             for name, parameter in self.network.named_parameters():
                 if parameter.requires_grad and (parameter.ndim > 1) == decayed:
                     rate = next((r for part, r in self.rates.items() if name.startswith(f"{part}.")), 1.0)
+                    rate *= self.bias_rate if name.endswith(".bias") else 1.0
                     groups.setdefault((rate, decayed), []).append(parameter)
         return groups
 

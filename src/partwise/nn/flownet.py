@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from partwise.nn.deeplab import small
 from partwise.nn.products import PatchConv2d, SpreadConv2d, SpreadConvTranspose2d
 from partwise.ops.correlation import correlation
+from partwise.ops.flow import centred_mean, enlarge_flow
 
 MEAN = (123.7, 116.8, 103.9)  # RGB, of 0..255
 FLOW_UNIT = 20.0  # pixels of the input that a predicted 1 stands for
+FINEST = 4  # stride of the finest flow
 LEVEL_WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)  # of the loss, finest level first
 _SLOPE = 0.1
 
@@ -52,9 +55,14 @@ class FlowDecoder(nn.Module):
 class FlowNetS(nn.Module):
     """Two images to flow at five scales, the finest at a quarter of their size.
 
+    Its flow at a coarse pixel is that of the middle of the pixel's area: its loss says so (`flow_loss`), as in the
+    PyTorch port whose weights it takes.
+
     Args:
         width: multiplier of all channels.
     """
+
+    align_corners: ClassVar[bool] = False
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -92,6 +100,9 @@ class FlowNetS(nn.Module):
 
 class CorrelationFlow(nn.Module):
     """FlowNet-C behind another network's features: correlation, then convolutions and upconvolutions (TCNet 3.2).
+
+    Pixel i of a flow at stride s lies at pixel s * i of the images, where the features that it is predicted from are
+    centred; see `full_flow` and `flow_loss`, whose `align_corners` is then true.
 
     Args:
         channels: of the features at stride 8 that are correlated.
@@ -136,17 +147,38 @@ class CorrelationFlow(nn.Module):
         return flows
 
 
-def flow_loss(flows: Sequence[Tensor], target: Tensor) -> Tensor:
+def full_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Enlarge a network's finest flow to the images' size.
+
+    Args:
+        flow: (B, 2, h, w) at a quarter of the size, in units of `FLOW_UNIT` input pixels.
+        size: (height, width) of the images.
+        align_corners: where its pixels lie, see `flow_loss`.
+
+    Returns:
+        (B, 2, *size) in float32, pixels.
+    """
+    pixels = FLOW_UNIT * flow.float()
+    if align_corners:
+        return enlarge_flow(pixels / FINEST, size, FINEST)
+    return F.interpolate(pixels, size, mode="bilinear", align_corners=False)
+
+
+def flow_loss(flows: Sequence[Tensor], target: Tensor, align_corners: bool = False) -> Tensor:
     """Weighted end-point errors of all scales, summed over pixels, averaged over the batch.
 
     Args:
         flows: as `FlowNetS.forward` gives them.
         target: (B, 2, H, W) pixels; averaged over the area of each coarse pixel.
+        align_corners: that area is centred at pixel s * i of the target, i the pixel of a flow at stride s, as in the
+            Caffe release; otherwise the target is divided into equal areas, as in the PyTorch port.
     """
     total = target.new_zeros(())
-    for weight, flow in zip(LEVEL_WEIGHTS, flows, strict=True):
+    for level, (weight, flow) in enumerate(zip(LEVEL_WEIGHTS, flows, strict=True)):
         height, width = flow.shape[-2:]
-        truth = F.adaptive_avg_pool2d(target, (height, width)) / FLOW_UNIT
+        truth = (
+            centred_mean(target, FINEST << level) if align_corners else F.adaptive_avg_pool2d(target, (height, width))
+        ) / FLOW_UNIT
         total = total + weight * (flow - truth).square().sum(1).add(1e-12).sqrt().sum() / len(flow)
     return total
 

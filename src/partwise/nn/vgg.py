@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
 from torchvision.models.vgg import make_layers
@@ -36,7 +37,7 @@ class VGG(nn.Module):
             raise InputError("backbone_multiplier and norm have no pre-trained weights; set pretrained=false")
         widths = [[round(multiplier * width) for width in stage] for stage in WIDTHS]
         plan = [item for stage in widths for item in ("M", *stage)][1:]
-        layers = pretrained_layers() if pretrained else make_layers(plan, norm)
+        layers = pretrained_vgg().features if pretrained else make_layers(plan, norm)
         self.blocks = nn.ModuleList(_blocks(layers))
         for conv in self.blocks[4].modules():
             if isinstance(conv, nn.Conv2d):
@@ -103,21 +104,20 @@ class ClassifierPyramid(nn.Module):
         return sum(others, start=first)
 
 
-def pretrained_layers() -> nn.Sequential:
-    """VGG-16 of torchvision without its classifier, trained on ImageNet.
+def pretrained_vgg() -> torchvision.models.VGG:
+    """VGG-16 of torchvision, trained on ImageNet.
 
     Raises:
         InputError: the weights cannot be had.
     """
     try:
-        layers: nn.Sequential = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features
+        return vgg16(weights=VGG16_Weights.IMAGENET1K_V1)
     except Exception as error:
         raise InputError(
             f"pre-trained weights of VGG-16 cannot be had ({type(error).__name__}): place torchvision's file "
             f"{VGG16_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[-1]} in the torch hub cache (TORCH_HOME), or train from "
             "scratch with model.network.pretrained=false"
         ) from error
-    return layers
 
 
 def _blocks(layers: nn.Sequential) -> list[nn.Sequential]:

@@ -35,11 +35,55 @@ def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros")
     return warped.to(x.dtype)
 
 
-def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (B, 2, H, W) flow bilinearly to `size` (height, width) and rescale it to the new pixels."""
+def resize_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Resize a flow bilinearly and rescale its values to the new pixels.
+
+    Args:
+        flow: (B, 2, H, W), pixels of its own grid.
+        size: (height, width) of the result.
+        align_corners: the centres of both grids' corner pixels coincide; otherwise their outer edges do.
+
+    Returns:
+        (B, 2, *size), pixels of the new grid.
+    """
     height, width = flow.shape[-2:]
-    scale = flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
-    return F.interpolate(flow, size, mode="bilinear", align_corners=False) * scale
+    less = 1 if align_corners else 0  # distances between the centres of the corner pixels
+    ratios = [(new - less) / max(old - less, 1) for new, old in ((size[1], width), (size[0], height))]
+    scale = flow.new_tensor(ratios).view(1, 2, 1, 1)
+    return F.interpolate(flow, size, mode="bilinear", align_corners=align_corners) * scale
+
+
+def enlarge_flow(flow: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """Enlarge a flow whose pixel i lies at pixel `stride` * i of the larger grid, as strided convolutions place it.
+
+    Where the larger sides are of the form stride * n + 1, the corner pixels coincide; beyond the last of other sides
+    the flow is continued as it is there.
+
+    Args:
+        flow: (B, 2, h, w), pixels of its own grid.
+        size: (height, width) of the result, at most `stride` times as large.
+        stride: pixels of the larger grid from one pixel of the flow to the next.
+
+    Returns:
+        (B, 2, *size), pixels of the larger grid.
+    """
+    height, width = flow.shape[-2:]
+    longer = F.pad(flow, [0, 1, 0, 1], mode="replicate")
+    whole = resize_flow(longer, (stride * height + 1, stride * width + 1), align_corners=True)
+    return whole[..., : size[0], : size[1]]
+
+
+def centred_mean(x: Tensor, stride: int) -> Tensor:
+    """Shrink by means around every `stride`-th pixel, the first one included, as strided convolutions place theirs.
+
+    Args:
+        x: (B, C, H, W) images or flow, whose values are kept.
+        stride: even; a window reaches half of it to all sides, and ends at the border.
+
+    Returns:
+        (B, C, h, w), sides divided by the stride and rounded up.
+    """
+    return F.avg_pool2d(x, stride + 1, stride, stride // 2, count_include_pad=False)
 
 
 def flip_flow(flow: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partwise.nn.flownet import FLOW_UNIT, LEVEL_WEIGHTS, CorrelationFlow, FlowNetS, flow_loss
+from partwise.nn.flownet import FLOW_UNIT, LEVEL_WEIGHTS, CorrelationFlow, FlowNetS, flow_loss, full_flow
 
 
 @pytest.mark.parametrize("size", [(64, 128), (96, 72), (100, 60)])
@@ -33,6 +33,29 @@ def test_loss_is_the_weighted_sum_of_end_point_errors():
                     truth = target[b, :, y * s : y * s + s, x * s : x * s + s].mean((1, 2)) / FLOW_UNIT
                     total += weight * (flow[b, :, y, x] - truth).norm().item() / 2
     assert flow_loss(flows, target).item() == pytest.approx(total, rel=1e-4)
+
+
+def test_corner_aligned_flows_are_compared_around_the_pixels_they_lie_at():
+    """Of sides 8n + 1; a coarse pixel's truth is the mean of the window around it, inside the image."""
+    target = torch.randn(1, 2, 81, 41) * 10
+    flows = [torch.randn(1, 2, -(-81 // s), -(-41 // s)) for s in (4, 8, 16, 32, 64)]
+    total = 0.0
+    for weight, flow, s in zip(LEVEL_WEIGHTS, flows, (4, 8, 16, 32, 64), strict=True):
+        for y in range(flow.shape[2]):
+            for x in range(flow.shape[3]):
+                rows, columns = (slice(max(s * i - s // 2, 0), s * i + s // 2 + 1) for i in (y, x))
+                truth = target[0, :, rows, columns].mean((1, 2)) / FLOW_UNIT
+                total += weight * (flow[0, :, y, x] - truth).norm().item()
+    assert flow_loss(flows, target, align_corners=True).item() == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(81, 41), (96, 120)])
+def test_a_linear_motion_comes_back_from_a_corner_aligned_network(size):
+    y, x = torch.meshgrid(*(torch.arange(side) for side in size), indexing="ij")
+    truth = torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y])[None]
+    flow = full_flow(truth[..., ::4, ::4] / FLOW_UNIT, size, align_corners=True)
+    inside = tuple(slice(4 * ((side - 1) // 4) + 1) for side in size)
+    torch.testing.assert_close(flow[..., *inside], truth[..., *inside])
 
 
 def test_a_perfect_prediction_costs_nothing_and_has_a_gradient():

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partwise.ops.flow import consistency_mask, flip_flow, resize_flow, warp
+from partwise.ops.flow import centred_mean, consistency_mask, enlarge_flow, flip_flow, resize_flow, warp
 
 
 def constant_flow(dx, dy, height, width, batch=1):
@@ -71,6 +71,37 @@ def test_resizing_a_flow_rescales_its_values():
     small = resize_flow(constant_flow(8.0, -4.0, 16, 32), (8, 8))
     assert torch.allclose(small[0, 0], torch.tensor(2.0))
     assert torch.allclose(small[0, 1], torch.tensor(-2.0))
+
+
+def linear_flow(height, width, stride=1):
+    """What pixels `stride` * i of the images move by, in those images' pixels."""
+    y, x = torch.meshgrid(stride * torch.arange(height), stride * torch.arange(width), indexing="ij")
+    return torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y]).float()[None]
+
+
+@pytest.mark.parametrize("size", [(33, 17), (9, 65)])
+def test_corner_aligned_grids_carry_a_linear_flow_exactly(size):
+    small = resize_flow(linear_flow(*size), tuple((side - 1) // 8 + 1 for side in size), align_corners=True)
+    torch.testing.assert_close(8 * small, linear_flow(*small.shape[-2:], stride=8))
+    torch.testing.assert_close(resize_flow(small, size, align_corners=True), linear_flow(*size))
+
+
+@pytest.mark.parametrize("size", [(33, 17), (32, 20), (31, 18), (1, 5)])
+def test_a_strided_grid_is_enlarged_without_a_shift(size):
+    coarse = [-(-side // 4) for side in size]
+    flow = enlarge_flow(linear_flow(*coarse, stride=4) / 4, size, 4)
+    assert flow.shape[-2:] == size
+    inside = tuple(slice(4 * (side - 1) + 1) for side in coarse)  # behind the last pixel nothing is known
+    torch.testing.assert_close(flow[..., *inside], linear_flow(*size)[..., *inside])
+
+
+@pytest.mark.parametrize("size", [(33, 17), (32, 20), (8, 8), (81, 41)])
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_a_centred_mean_keeps_a_linear_flow_where_its_windows_fit(size, stride):
+    small = centred_mean(linear_flow(*size), stride)
+    assert small.shape[-2:] == tuple(-(-side // stride) for side in size)
+    inside = tuple(slice(1, (side - 1 - stride // 2) // stride + 1) for side in size)
+    torch.testing.assert_close(small[..., *inside], linear_flow(*small.shape[-2:], stride)[..., *inside])
 
 
 def test_flipping_a_flow_equals_the_flow_of_flipped_frames():

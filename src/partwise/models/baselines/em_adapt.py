@@ -1,7 +1,7 @@
 """EM-Adapt and EM-Fixed (Papandreou et al., ICCV 2015): DeepLab-v2 that also learns from frames without labels.
 
-A frame's classes are known from its tracklet's labelled frame. In the expectation step, its scores are biased until
-these classes, and no others, cover it as expected; their best is the target of the cross-entropy.
+A frame's classes are known from its tracklet's labelled frame. In the expectation step, the scores of these classes are
+raised, by fixed biases or until they cover the frame as expected; the best class is the target of the cross-entropy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class EMAdapt(nn.Module):
         image_size: see `DeepLabV2`, as for the last four.
         mode: "adapt", biases such that every class that is present covers half of what it covers in the labelled
             frames seen so far, on average where it is present; or "fixed" ones.
-        biases: on the scores of background and of the other classes that are present. Of "fixed".
+        biases: added to the scores of background and of the other classes where they are present, in mode "fixed";
+            an absent class that is still the best stays so.
         weights: of the labelled and of the unlabelled frames' loss.
         pretrained: start from ImageNet weights.
         width: of the classifiers.
@@ -75,23 +76,30 @@ class EMAdapt(nn.Module):
         if self.training:
             self.areas += covered.sum(0)
             self.frames += present.sum(0)
-        target = torch.stack([self.expect(f, p) for f, p in zip(weak.detach().float(), present, strict=True)])
+        target = self.expect(weak.detach().float(), present)
         return {
             "labelled": self.weights[0] * parsing_loss(strong, parts),
             "unlabelled": self.weights[1] * parsing_loss(weak, target),
         }
 
     def expect(self, scores: Tensor, present: Tensor) -> Tensor:
-        """The expectation step for one frame: scores (K, H, W) and present classes (K,) bool -> parts (H, W)."""
-        if not present.any():
-            return torch.full(scores.shape[1:], 255, device=scores.device)
+        """Estimate the parts of unlabelled frames (the expectation step).
+
+        Args:
+            scores: (B, K, H, W) logits.
+            present: (B, K) bool, the classes that a frame is known to show.
+
+        Returns:
+            (B, H, W), 255 throughout a frame that shows no class.
+        """
         if self.mode == "fixed":
-            bias = scores.new_full((len(scores),), self.biases[1])
-            bias[0] = self.biases[0]
-            biased = scores + bias.view(-1, 1, 1)
+            bias = scores.new_full((scores.shape[1],), self.biases[1])
+            bias[:1] = self.biases[0]
+            best = (scores + (bias * present)[..., None, None]).argmax(1)
         else:
             biased = adapt(scores, present, 0.5 * self.areas / self.frames.clamp(min=1))
-        return biased.masked_fill(~present.view(-1, 1, 1), -torch.inf).argmax(0)
+            best = biased.masked_fill(~present[..., None, None], -torch.inf).argmax(1)
+        return torch.where(present.any(1)[:, None, None], best, 255)
 
     def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Parse the last frame of each clip, by itself."""
@@ -102,25 +110,43 @@ class EMAdapt(nn.Module):
         yield from map(self.parser.logits, images)
 
 
-def adapt(scores: Tensor, present: Tensor, shares: Tensor) -> Tensor:
+def adapt(scores: Tensor, present: Tensor, shares: Tensor, orders: Tensor | None = None) -> Tensor:
     """Raise the scores of present classes until each wins its share of the pixels (Algorithm 2 of the paper).
 
+    All frames together: at each step every frame raises one of its classes. A GPU is waited for once.
+
     Args:
-        scores: (K, H, W).
-        present: (K,) bool, at least one.
+        scores: (B, K, H, W).
+        present: (B, K) bool.
         shares: (K,) of the pixels, 0..1.
+        orders: (rounds, B, K) of the classes in each frame's rounds, the present ones before the others; drawn by
+            `draw_orders` if None.
 
     Returns:
-        (K, H, W); absent classes lie below the present ones everywhere.
+        (B, K, H, W); absent classes lie below the present ones everywhere.
     """
-    f = scores.clone()
-    floor = f[present].amin(0) - _BELOW
-    f[~present] = torch.minimum(f[~present], floor)
-    classes = present.nonzero().flatten().tolist()
-    for _ in range(ROUNDS):
-        others = [c for c in classes if c]
-        order = [0] * (0 in classes) + [others[i] for i in torch.randperm(len(others)).tolist()]
-        for c in order:
-            lack = f.amax(0) - f[c]  # how much the class would have to gain at each pixel
-            f[c] += torch.quantile(lack.flatten(), float(shares[c]))
+    absent = ~present[..., None, None]
+    floor = scores.masked_fill(absent, torch.inf).amin(1, keepdim=True) - _BELOW
+    f = torch.where(absent, torch.minimum(scores, floor), scores)
+    most = int(present.sum(1).max())
+    frames = torch.arange(len(f), device=f.device)
+    for order in draw_orders(present) if orders is None else orders:
+        for c in order[:, :most].unbind(1):
+            lack = (f.amax(1) - f[frames, c]).flatten(1)  # how much the class would have to gain at each pixel
+            gain = torch.quantile(lack, shares[c], dim=1).diagonal()  # of each frame's class in that frame
+            f[frames, c] += (gain * present[frames, c])[:, None, None]
     return f
+
+
+def draw_orders(present: Tensor) -> Tensor:
+    """Draw the order of the classes in each round: background, the other present ones shuffled, the absent ones.
+
+    Args:
+        present: (B, K) bool.
+
+    Returns:
+        (ROUNDS, B, K) indices of classes.
+    """
+    keys = torch.rand(ROUNDS, *present.shape, device=present.device)
+    keys[..., 0] = -1
+    return keys.masked_fill(~present, 2).argsort(-1)

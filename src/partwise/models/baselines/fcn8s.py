@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
 from partwise.batches import Parsing
+from partwise.errors import InputError
 from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
 from partwise.nn.deeplab import most_probable, parsing_loss
-from partwise.nn.vgg import WIDTHS, pretrained_layers
+from partwise.nn.vgg import WIDTHS, pretrained_vgg
 from partwise.ops.resize import Letterbox
 
-PAD = 100  # pixels around the image, so that the fully connected layers' kernel finds room
+PAD = 99  # pixels around the image beside conv1_1's own: 100, so that the fully connected layers' kernel finds room
+FULL = 4096  # width of VGG-16's fully connected layers
 SCALES = {4: 0.01, 3: 0.0001}  # on pool4 and pool3, whose scores start at zero
 CROPS = {4: 5, 3: 9, 0: 31}
 
@@ -25,8 +27,8 @@ class FCN8s(nn.Module):
 
     Args:
         num_classes: part classes, background included.
-        pretrained: start from torchvision's ImageNet weights.
-        width: of the two fully connected layers, 4096 in the paper.
+        pretrained: start from torchvision's ImageNet weights, those of the two fully connected layers included.
+        width: of these two, 4096 in the paper; another from scratch only.
         backbone_multiplier: of VGG's widths, from scratch only.
         norm: batch norm, from scratch only.
     """
@@ -35,14 +37,20 @@ class FCN8s(nn.Module):
         self,
         num_classes: int,
         pretrained: bool = True,
-        width: int = 4096,
+        width: int = FULL,
         backbone_multiplier: float = 1.0,
         norm: bool = False,
     ) -> None:
         super().__init__()
+        if pretrained and (width != FULL or backbone_multiplier != 1 or norm):
+            raise InputError(
+                f"FCN-8s has pre-trained weights of width {FULL}, backbone_multiplier 1 and without norm alone; set "
+                "model.network.pretrained=false for others"
+            )
         widths = [[round(backbone_multiplier * w) for w in stage] for stage in WIDTHS]
         plan = [item for stage in widths for item in (*stage, "M")]
-        layers = pretrained_layers() if pretrained else make_layers(plan, norm)
+        vgg = pretrained_vgg() if pretrained else None
+        layers = make_layers(plan, norm) if vgg is None else vgg.features
         pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
         for i in pools:
             layers[i] = nn.MaxPool2d(2, 2, ceil_mode=True)
@@ -53,6 +61,8 @@ class FCN8s(nn.Module):
             nn.Conv2d(widths[4][-1], width, 7), nn.ReLU(inplace=True), nn.Dropout(),
             nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Dropout(),
         )  # fmt: skip
+        if vgg is not None:
+            _transplant(vgg.classifier, self.classifier)
         self.score, self.score4, self.score3 = (
             _zero(nn.Conv2d(c, num_classes, 1)) for c in (width, widths[3][-1], widths[2][-1])
         )
@@ -97,6 +107,14 @@ def _upsample(scores: Tensor, factor: int) -> Tensor:
 def _crop(x: Tensor, offset: int, like: Tensor) -> Tensor:
     height, width = like.shape[-2:]
     return x[..., offset : offset + height, offset : offset + width]
+
+
+def _transplant(linear: nn.Sequential, convolutions: nn.Sequential) -> None:
+    """Take over VGG's fc6 and fc7, which are convolutions of 7 x 7 and 1 x 1 pixels (section 4.1)."""
+    for i in (0, 3):
+        weights = linear[i].state_dict()
+        shape = convolutions[i].state_dict()["weight"].shape
+        convolutions[i].load_state_dict({**weights, "weight": weights["weight"].view(shape)})
 
 
 def _zero(conv: nn.Conv2d) -> nn.Conv2d:

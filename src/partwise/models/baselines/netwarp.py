@@ -14,40 +14,43 @@ from torch import Tensor, nn
 from partwise.batches import Parsing
 from partwise.nn.deeplab import most_probable, parsing_loss
 from partwise.nn.deeplab_v2 import enlarge, rates
-from partwise.nn.flownet import FLOW_UNIT, FlowNetS
+from partwise.nn.flownet import FINEST, FLOW_UNIT, FlowNetS
 from partwise.nn.vgg import STRIDE, VGG, ClassifierPyramid
-from partwise.ops.flow import warp
+from partwise.ops.flow import centred_mean, resize_flow, warp
 from partwise.ops.resize import Letterbox
 
 
 class DIS(nn.Module):
     """OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset; no gradient."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-
     @torch.no_grad()
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> flow (B, 2, H, W) from target to source, pixels."""
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # not kept: it can't be copied or pickled
         pairs = [(_grey(t), _grey(s)) for t, s in zip(target, source, strict=True)]
-        flows = [self._dis.calc(t, s, np.zeros((*t.shape, 2), np.float32)) for t, s in pairs]
+        flows = [dis.calc(t, s, np.zeros((*t.shape, 2), np.float32)) for t, s in pairs]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(target.device)
 
 
 class PlainFlow(nn.Module):
-    """FlowNet-S's finest flow at full size."""
+    """FlowNet-S's finest flow at full size; like DIS, it is not trained with the parser.
+
+    Args:
+        width: multiplier of its channels.
+    """
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.net = FlowNetS(width)
+        self.net = FlowNetS(width).requires_grad_(False)  # without layers that train() or eval() would change
 
+    @torch.no_grad()
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] -> flow (B, 2, H, W) from target to source, pixels."""
-        sides = tuple(-(-side // 4) * 4 for side in target.shape[-2:])
+        height, width = target.shape[-2:]
+        sides = (-(-height // FINEST) * FINEST, -(-width // FINEST) * FINEST)
         pair = [F.interpolate(image, sides, mode="bilinear", align_corners=False) for image in (target, source)]
-        flow = FLOW_UNIT * self.net(*pair)[0][0].float()
-        return F.interpolate(flow, target.shape[-2:], mode="bilinear", align_corners=False)
+        flow = FLOW_UNIT / FINEST * self.net(*pair)[0][0].float()  # pixels of its own grid
+        return resize_flow(flow, (height, width))
 
 
 class NetWarp(nn.Module):
@@ -56,7 +59,7 @@ class NetWarp(nn.Module):
     Args:
         num_classes: part classes, background included.
         image_size: (height, width) of the input, of the form 8n + 1.
-        flow: "dis" or "flownet".
+        flow: "dis" or "flownet"; neither is trained here.
         pretrained: start from ImageNet weights.
         width: of the classifiers.
         flow_width: multiplier of FlowNet-S's channels.
@@ -90,7 +93,7 @@ class NetWarp(nn.Module):
 
     def combine(self, image: Tensor, z: Tensor, earlier: Tensor, earlier_z: Tensor) -> Tensor:
         """Logits (B, K, H, W) of images with the frames before them."""
-        flow = self.transform(self.flow(image, earlier), image, earlier, (z.shape[-2], z.shape[-1]))
+        flow = self.transform(self.flow(image, earlier), image, earlier)
         mixed = self.now.view(-1, 1, 1) * z + self.then.view(-1, 1, 1) * warp(earlier_z, flow, "border")
         return enlarge(self.parsing(mixed.relu()), image)
 
@@ -118,7 +121,7 @@ class NetWarp(nn.Module):
 
 
 class FlowTransform(nn.Module):
-    """Lambda: the flow, mended with the images it belongs to, at the feature's size; at first it passes the flow on."""
+    """Lambda: the flow where the features lie, mended with the images; at first it passes the flow on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,10 +133,10 @@ class FlowTransform(nn.Module):
         nn.init.zeros_(self.join.bias)
         self.join.weight.data[[0, 1], [0, 1], 1, 1] = 1.0
 
-    def forward(self, flow: Tensor, target: Tensor, source: Tensor, size: tuple[int, int]) -> Tensor:
-        """Flow (B, 2, H, W) between images (B, 3, H, W) -> (B, 2, *size), in pixels of stride 8."""
-        flow = F.adaptive_avg_pool2d(flow, size) / STRIDE
-        target, source = F.adaptive_avg_pool2d(target, size), F.adaptive_avg_pool2d(source, size)
+    def forward(self, flow: Tensor, target: Tensor, source: Tensor) -> Tensor:
+        """Flow (B, 2, H, W) between images (B, 3, H, W) -> (B, 2, H/8, W/8), in pixels of stride 8; sides round up."""
+        flow = centred_mean(flow, STRIDE) / STRIDE
+        target, source = centred_mean(target, STRIDE), centred_mean(source, STRIDE)
         mended = self.mend(torch.cat([flow, target, source, target - source], 1))
         result: Tensor = self.join(torch.cat([flow, mended], 1))
         return result

@@ -28,13 +28,16 @@ from torch import Tensor, nn
 from partwise.batches import Parsing
 from partwise.nn.deeplab import most_probable, parsing_loss, small
 from partwise.nn.deeplab_v2 import enlarge, rates
-from partwise.nn.flownet import FLOW_UNIT, CorrelationFlow
+from partwise.nn.flownet import CorrelationFlow, full_flow
 from partwise.nn.vgg import VGG, ClassifierPyramid
 from partwise.ops.flow import warp
 from partwise.ops.resize import Letterbox
 
 Confidence = Literal["unit", "bytes", "squared"]
 Start = Literal["normal", "mean"]
+# Of the scale's own units. 3 is a grey level in each of the three channels that D sums: about what rounding to bytes
+# can differ by, so a difference that says nothing about the flow.
+SIGMA_FLOOR: dict[Confidence, float] = {"bytes": 3.0, "unit": 1e-3, "squared": 1e-3}
 
 
 class Seen(NamedTuple):
@@ -72,14 +75,14 @@ class TCNet(nn.Module):
         num_classes: K, part classes, background included.
         image_size: (height, width) of the input, of the form 8n + 1.
         offsets: l and s, frames from each earlier frame to the current one; one of them alone is an ablation.
-        confidence: what D is told in: images in [0, 1] ("unit") or 0..255 ("bytes"), or "squared", D^2 / (2 sigma^2),
-            which does not depend on that; None takes C = 1.
+        confidence: units of D: of images in 0..255 ("bytes") or in [0, 1] ("unit"); or "squared", D^2 / (2 sigma^2),
+            which does not depend on them; None takes C = 1.
         frame_level: add the frame-level context.
         fusion_layers: 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
         fusion_start: of both levels: "normal", N(0, 1) as the paper has it, or "mean", the mean over the frames.
         class_weights: a frame's presences are weighted class by class instead of by one number.
-        frame_loss: weight of the frame parser's own cross-entropy, which the paper does not have. Without it the frame
-            parser learns through the fusion alone, though the first l frames are parsed by nothing else.
+        frame_loss: weight of the frame parser's own cross-entropy. The paper has none: its frame parser learns through
+            the fusion alone, though the first l frames are parsed by nothing else.
         class_loss: weight of Eq. 7 as a mean over classes beside Eq. 6 as a mean over pixels; None is that of the
             paper's sums, K / (H W). A presence that is told well by itself counts what the pixels know a second time.
         displacement: farthest match of the correlation, in pixels of conv5_3.
@@ -96,12 +99,12 @@ class TCNet(nn.Module):
         num_classes: int,
         image_size: int | Sequence[int] = (241, 121),
         offsets: Sequence[int] = (3, 1),
-        confidence: Confidence | None = "unit",
+        confidence: Confidence | None = "bytes",
         frame_level: bool = True,
         fusion_layers: int = 1,
         fusion_start: Start = "normal",
         class_weights: bool = False,
-        frame_loss: float = 1.0,
+        frame_loss: float = 0.0,
         class_loss: float | None = None,
         displacement: int = 10,
         pretrained: bool = True,
@@ -133,9 +136,9 @@ class TCNet(nn.Module):
         """O (B, 2, H, W) from the current frame to each of the earlier ones, in pixels."""
         count = len(earlier)  # all at once, so that the branch's many weights are read once
         then = torch.cat([frame.conv5 for frame in earlier])
-        finest = self.flow(now.conv5.repeat(count, 1, 1, 1), then, now.conv3.repeat(count, 1, 1, 1))[0] * FLOW_UNIT
-        flow = F.interpolate(finest.float(), now.image.shape[-2:], mode="bilinear", align_corners=False)
-        return list(flow.chunk(count))
+        finest = self.flow(now.conv5.repeat(count, 1, 1, 1), then, now.conv3.repeat(count, 1, 1, 1))[0]
+        size = (now.image.shape[-2], now.image.shape[-1])
+        return list(full_flow(finest, size, align_corners=True).chunk(count))
 
     def carry(self, now: Seen, earlier: Seen, flow: Tensor) -> Carried:
         """The earlier frame's image and scores as they would lie in the current one, and how far to trust them."""
@@ -217,18 +220,29 @@ class Memory:
 
 
 class PixelFusion(nn.Module):
-    """The frames' weighted scores to one: 1x1 convolutions from all of them (Fig. 4, above)."""
+    """The frames' weighted scores to one: 1x1 convolutions from all of them (Fig. 4, above).
+
+    Args:
+        num_classes: K.
+        frames: T, the current one included.
+        layers: convolutions, with ReLU between them.
+        start: of their weights: "normal", all N(0, 1), or "mean", such that together they yield the frames' mean.
+    """
 
     def __init__(self, num_classes: int, frames: int, layers: int = 1, start: Start = "normal") -> None:
         super().__init__()
         wide = num_classes * frames
-        hidden = [layer for _ in range(layers - 1) for layer in (nn.Conv2d(wide, wide, 1), nn.ReLU())]
+        hidden = [nn.Conv2d(wide, wide, 1) for _ in range(layers - 1)]
         last = nn.Conv2d(wide, num_classes, 1, bias=False)
+        self.layers = nn.Sequential(*(layer for conv in hidden for layer in (conv, nn.ReLU())), last)
+        convs = [*hidden, last]
         if start == "mean":
-            last.weight.data = torch.eye(num_classes).repeat(1, frames)[..., None, None] / frames
-        else:
-            nn.init.normal_(last.weight)
-        self.layers = nn.Sequential(*hidden, last)
+            _start_at_mean(convs, num_classes, frames)
+            return
+        for conv in convs:
+            nn.init.normal_(conv.weight)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
     @property
     def weights(self) -> Tensor:
@@ -239,6 +253,26 @@ class PixelFusion(nn.Module):
         """T x (B, K, H, W), the current frame's last -> (B, K, H, W)."""
         fused: Tensor = self.layers(torch.cat(list(scores), 1))
         return fused
+
+
+def _start_at_mean(convs: Sequence[nn.Conv2d], classes: int, frames: int) -> None:
+    """Set weights so that a stack of convolutions and ReLUs yields the frames' mean score m of each class.
+
+    A single one does so itself. Of several, the first splits m into max(m, 0) and max(-m, 0), which pass further
+    ones as they are, and the last takes their difference; it starts with nothing from the remaining units.
+    """
+    *hidden, last = convs
+    mean = torch.eye(classes).repeat(1, frames) / frames
+    signs = torch.cat([torch.eye(classes), -torch.eye(classes)])  # (2K, K)
+    with torch.no_grad():
+        for i, conv in enumerate(hidden):
+            assert conv.bias is not None
+            rows = torch.eye(conv.in_channels)[: 2 * classes] if i else signs @ mean
+            conv.weight[: 2 * classes] = rows[..., None, None]
+            conv.bias[: 2 * classes] = 0
+        if hidden:
+            mean = F.pad(signs.T, [0, last.in_channels - 2 * classes])
+        last.weight.copy_(mean[..., None, None])
 
 
 class FrameFusion(nn.Module):
@@ -254,8 +288,11 @@ class FrameFusion(nn.Module):
         return (torch.stack(list(presences), 1) * self.weights).sum(1)
 
 
-def confidence(image: Tensor, warped: Tensor, scale: Confidence = "unit") -> Tensor:
-    """How well the warped image fits, C = exp(-D / (2 sigma^2)), without gradient (Eqs. 3, 4).
+def confidence(image: Tensor, warped: Tensor, scale: Confidence = "bytes") -> Tensor:
+    """Compute how well the warped image fits, C = exp(-D / (2 sigma^2)), without gradient (Eqs. 3, 4).
+
+    Sigma is the standard deviation of D over the image, at least `SIGMA_FLOOR`. Without a floor C falls as noise does:
+    D is proportional to it, sigma^2 to its square.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
@@ -263,10 +300,10 @@ def confidence(image: Tensor, warped: Tensor, scale: Confidence = "unit") -> Ten
         scale: see `TCNet`.
 
     Returns:
-        (B, 1, H, W) in (0, 1]; sigma is the standard deviation of D over the image, 1e-3 at least.
+        (B, 1, H, W) in (0, 1].
     """
     D = (image - warped).detach().float().abs().sum(1, keepdim=True)
     if scale == "bytes":
         D = 255 * D
-    variance = D.flatten(1).var(1, unbiased=False).clamp(min=1e-6).view(-1, 1, 1, 1)
+    variance = D.flatten(1).var(1, unbiased=False).clamp(min=SIGMA_FLOOR[scale] ** 2).view(-1, 1, 1, 1)
     return torch.exp(-(D.square() if scale == "squared" else D) / (2 * variance))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -68,6 +68,8 @@ class TrunkFlow(nn.Module):
         backbone_multiplier: of VGG's widths.
         norm: batch norm in VGG and before the correlation.
     """
+
+    align_corners: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -30,6 +30,47 @@ def test_shapes(size):
     assert fused.presence.shape == (2, 5)
 
 
+def test_features_lie_at_multiples_of_their_strides():
+    """Layers that average tell the place of each feature: a rising ramp's answer less a falling one's, by half.
+
+    The pools take the same step up both ramps, which cancels out.
+    """
+    network = tcnet(norm=False)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.weight.data.fill_(1 / layer.weight[0].numel())
+            layer.bias = None
+    network.trunk.mean.zero_()
+    network.trunk.std.fill_(1.0)
+
+    def features(image):
+        conv3, conv5 = network.trunk(image)
+        x4 = network.flow.conv4(conv5[:, :1].expand(-1, network.flow.conv4[0][0].in_channels, -1, -1))
+        x5 = network.flow.conv5(x4)
+        return conv3, conv5, x4, x5
+
+    ramp = torch.arange(641.0).expand(1, 3, 641, 641)
+    rising, falling = features(1000 + ramp), features(1000 - ramp)
+    for up, down, stride in zip(rising, falling, (4, 8, 16, 32), strict=True):
+        middle = up.shape[-1] // 2
+        place = (up - down)[0, 0, middle, middle] / 2
+        assert place.item() == pytest.approx(stride * middle, abs=0.05)
+
+
+def test_flow_and_scores_lie_on_the_same_pixels(monkeypatch):
+    """A motion that grows linearly comes to the images' size as it is, to the last pixel."""
+    y, x = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
+    truth = torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y])[None]
+    coarse = truth[..., ::4, ::4] / 20
+    network, trunk = tcnet(), TrunkFlow(**SMALL)
+    frames = torch.rand(1, 2, 3, *SIZE)
+    for flow in (network.flow, trunk.flow):
+        monkeypatch.setattr(flow, "forward", lambda target, source, skip: [coarse])
+    then, now = (network.see(frame) for frame in frames.unbind(1))
+    torch.testing.assert_close(network.estimate(now, [then])[0], truth)
+    torch.testing.assert_close(RefinementTask(trunk, FACTS).estimate(frames), truth)
+
+
 @pytest.mark.parametrize("scale", ["unit", "bytes", "squared"])
 def test_confidence_is_the_formula(scale):
     torch.manual_seed(0)
@@ -52,6 +93,25 @@ def test_confidence_is_the_formula(scale):
 def test_equal_images_are_trusted_fully():
     image = torch.rand(1, 3, 8, 8)
     assert (confidence(image, image) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "least", "most"), [("bytes", 0.6, 0.75), ("squared", 0.05, 0.15), ("unit", 0, 1e-30)]
+)
+def test_sensor_noise_leaves_the_context_on_in_bytes_alone(scale, least, most):
+    """A still scene, each picture of it with noise of two grey levels."""
+    torch.manual_seed(0)
+    scene = 0.1 + 0.8 * torch.rand(1, 3, 241, 121)
+    image, warped = (scene + 2 / 255 * torch.randn_like(scene) for _ in range(2))
+    assert least <= confidence(image, warped, scale).median().item() <= most
+
+
+def test_the_cleaner_the_pair_the_more_it_is_trusted():
+    torch.manual_seed(0)
+    scene, noise = torch.rand(1, 3, 64, 64), torch.randn(2, 1, 3, 64, 64) / 255
+    medians = [confidence(scene + s * noise[0], scene + s * noise[1]).median().item() for s in (2.0, 1.0, 0.5, 0.1)]
+    assert medians == sorted(medians)
+    assert medians[-1] > 0.95
 
 
 def test_squared_confidence_does_not_depend_on_the_range():
@@ -77,6 +137,25 @@ def test_fusion_weighs_every_class_of_every_frame():
     start = torch.stack([PixelFusion(13, 3).layers[-1].weight for _ in range(20)])
     assert abs(start.mean()) < 0.03
     assert abs(start.std() - 1) < 0.03
+
+
+@pytest.mark.parametrize("frames", [2, 3])
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_a_fusion_of_any_depth_can_start_as_the_mean(layers, frames):
+    fusion, scores = PixelFusion(5, frames, layers, "mean"), [30 * torch.randn(2, 5, 3, 4) for _ in range(frames)]
+    fused = fusion(scores)
+    torch.testing.assert_close(fused, torch.stack(scores).mean(0), atol=1e-5, rtol=1e-5)
+    fused.square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in fusion.parameters())
+    units = fusion.layers[-1].weight.grad.flatten(2).abs().sum((0, 2))  # those that start unused can be taken up
+    assert (units > 0).float().mean() > 0.7
+
+
+def test_every_layer_of_the_fusion_starts_from_a_standard_gaussian():
+    convs = [layer for layer in PixelFusion(13, 3, 3).layers if isinstance(layer, torch.nn.Conv2d)]
+    for conv in convs:
+        assert conv.weight.std().item() == pytest.approx(1, abs=0.1)
+        assert conv.bias is None or not conv.bias.any()
 
 
 @pytest.mark.parametrize("classes", [1, 4])
