@@ -1,4 +1,4 @@
-"""The backbone, and its frozen statistics through whatever a run does; "pre-trained" weights are random ones on disk."""
+"""The backbone, and its frozen statistics through all of a run; "pre-trained" weights are random ones on disk."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def weights(tmp_path_factory):
     home = tmp_path_factory.mktemp("huggingface")
     torch.manual_seed(0)
     state = timm.create_model("resnet18", pretrained=False).state_dict()
-    for name, value in state.items():
+    for value in state.values():
         if value.ndim == 1:  # of batch norm; timm starts the last gamma of a block at zero, as no trained one is
             value.uniform_(0.5, 1.5)
     repository = home / "hub" / f"models--{timm.get_pretrained_cfg('resnet18').hf_hub_id.replace('/', '--')}"
