@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.utilities import rank_zero_only
+
 from data_modules.base import ParsingDataModule
 from data_modules.contexts import Around
-from data_modules.datasets.vip import PUBLISHED, VIP
+from data_modules.datasets.vip import PUBLISHED, VIP, read_list
 
 
 class VIPDataModule(ParsingDataModule):
@@ -27,7 +29,7 @@ Images/videosN/000000000001.jpg              annotated frames, counted from 1
 {,Annotations/}Category_ids/videosN/ID.png   20 classes
 {,Annotations/}Human_ids/videosN/ID.png      persons
 {,Annotations/}Instance_ids/videosN/ID.png   part instances, with ID.txt: rows instance, class, person
-lists/{train,val,test}_id.txt                rows videosN/ID
+lists/{train,val,trainval,test}_id.txt       rows videosN/ID
 adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annotated one (for clips)"""
     published = PUBLISHED
 
@@ -43,6 +45,25 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
     def count(self, dataset: Any) -> Mapping[str, int]:
         """Its videos and those of their frames that are samples."""
         return {"videos": len({name.split("/")[0] for name in dataset.ids}), "annotated frames": len(dataset)}
+
+    def check(self, *stages: str) -> None:
+        """As for any dataset, and say where training and evaluation share frames: `trainval` holds `val`."""
+        super().check(*stages)
+        wanted = stages or self.stages
+        if "train" in wanted:
+            seen = set(self._ids("train"))
+            for stage in (s for s in wanted if s != "train"):
+                shared = seen.intersection(ids := self._ids(stage))
+                if shared:
+                    _say(
+                        f"data.splits.train={self.splits['train']} holds {len(shared)} of the {len(ids)} frames of "
+                        f"{stage}: the metrics of {stage} are of frames seen in training"
+                        + (", and best.ckpt is chosen by them" if stage == "val" else "")
+                    )
+
+    def _ids(self, stage: str) -> Sequence[str]:
+        split = self.splits[stage]
+        return read_list(self.root(stage), split) if isinstance(split, str) else split
 
     def make_stand_in(self) -> Path:
         """Render VIP's stand-in into the cache, or find it there."""
@@ -72,3 +93,8 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
             seed=self.seed if training else None,
             annotations=not training,
         )
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(line, flush=True)

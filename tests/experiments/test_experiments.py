@@ -3,13 +3,17 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from partwise import cli, labels
 from partwise.configs import differences, plain
+from partwise.nn.vgg import ClassifierPyramid
 from partwise.runs import make_task
 from partwise.sweeps import override, read_sweep
 
@@ -72,6 +76,71 @@ def test_the_papers_recipe_is_the_papers():
     assert optimizer["weight_decay"] == 2e-4
     assert cfg["model"]["schedule"]["milestones"] == [70]
     assert cfg["data"]["flip"] == 0.5
+
+
+@pytest.mark.parametrize(("name", "batch"), [("aten", 1), ("dff", 1), ("fgfa", 1), ("parsing_rcnn", 3)])
+def test_vip_is_learnt_from_354_videos_in_the_releases_batches(name, batch, vip_stand_in, capsys):
+    cfg = composed(f"{name}_vip", "profile=paper", f"data.root={vip_stand_in}")
+    assert cfg.data.batch_size == composed(f"{name}_davis", "profile=paper").data.batch_size == batch
+    data = instantiate(cfg.data)
+    data.check()
+    said = capsys.readouterr().out
+    assert "data.splits.train=trainval holds 3 of the 3 frames of val" in said
+    assert "test" not in said
+    train, val = ({i.split("/")[0] for i in data.dataset(stage).ids} for stage in ("train", "val"))
+    assert (len(train), len(train & val)) == (4, 1)
+    data.check("test")
+    demo = instantiate(composed(f"{name}_vip", f"data.root={vip_stand_in}").data)
+    demo.check()
+    assert not capsys.readouterr().out
+    assert {i.split("/")[0] for i in demo.dataset("train").ids} == train - val
+
+
+@pytest.mark.parametrize("data", ["vip", "davis"])
+def test_other_key_frames_are_former_ones_where_these_exist(data):
+    around = instantiate(composed(f"aten_{data}", "profile=paper").data).around
+    drawn = [around.draw(np.random.default_rng(n), 20, range(41)) for n in range(50)]
+    assert {(k - j, j - i) for i, j, k in drawn} == {(3, 3)}
+    assert {k - 20 for *_, k in drawn} == {-1, 0, 1}
+    either = instantiate(composed(f"aten_{data}", "profile=paper", "data.around.former_only=false").data).around
+    clips = [either.draw(np.random.default_rng(n), 20, range(41)) for n in range(50)]
+    assert {np.sign(clip[-1] - clip[0]) for clip in clips} == {-1, 1}
+
+
+@pytest.mark.parametrize("overrides", [["dff_vip"], ["dff_davis"], ["aten_vip", "ablation=aten/dff"]], ids=" ".join)
+def test_dff_estimates_flow_from_half_size_images(overrides):
+    cfg = composed(*overrides, "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false")
+    flow = make_task(cfg, getattr(labels, cfg.label_set.upper())).network.flow
+    sizes = []
+    flow.net.register_forward_pre_hook(lambda module, inputs: sizes.extend(image.shape[-2:] for image in inputs))
+    M, S = flow(*torch.rand(2, 1, 3, 128, 192))
+    assert set(sizes) == {(64, 96)}
+    assert M.shape[-2:] == S.shape[-2:] == (32, 48)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_davis")])
+def test_dilations_on_davis_are_the_papers(name):
+    cfg = composed(name, "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false")
+    network = make_task(cfg, labels.FOREGROUND).network
+    for part in (network.feature.encoder, network.heads.parsing):
+        assert {c.dilation[0] for c in part.modules() if isinstance(c, torch.nn.Conv2d)} - {1} == {6, 12, 18}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_facts") or name.startswith("tcnet")])
+def test_dilations_of_tcnet_and_its_baselines_are_never_above_the_papers(name):
+    cfg = composed(name, "profile=paper", "model.network.pretrained=false", "image_size=[481,241]")
+    network = make_task(cfg, getattr(labels, cfg.label_set.upper())).network
+    pyramids = [m for m in network.modules() if isinstance(m, ClassifierPyramid)]
+    for pyramid in pyramids:
+        assert [branch[0][0].dilation[0] for branch in pyramid.branches] == [6, 12, 18, 24]
+    assert pyramids or name.startswith(("fcn8s", "tcnet_flow"))
+
+
+@pytest.mark.parametrize("key", ["sigmoid", "encoder"])
+def test_an_unknown_unit_of_atens_is_named(key):
+    with pytest.raises(InstantiationException) as caught:
+        make_task(composed("aten_vip", f"model.network.{key}=soft"), labels.VIP)
+    assert cli.explain(caught.value).startswith(f"model.network.{key}=soft does not exist; it is one of ")
 
 
 def test_every_trainer_and_logger_composes():

@@ -14,6 +14,29 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+class FrozenStatistics(nn.Module):
+    """Batch norm whose mean and variance stay what they are, in training too; gamma and beta train.
+
+    It is no `BatchNorm2d`: neither a module's mode nor a conversion to `SyncBatchNorm` touches it. Its state has the
+    same names, so that weights of one load into the other.
+
+    Args:
+        norm: whose parameters and statistics it takes over.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.eps, self.weight, self.bias = norm.eps, norm.weight, norm.bias
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        for name, buffer in norm.named_buffers():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> gamma (x - mean) / sqrt(variance + eps) + beta."""
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 class Backbone(nn.Module):
     """A timm ResNet at output stride 16 that also hands out pool1, the max-pooled first activation.
 
@@ -32,7 +55,6 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str = "resnet50", pretrained: bool = True, multiplier: float = 1.0) -> None:
         super().__init__()
-        self.frozen_statistics = pretrained
         if pretrained and multiplier != 1:
             raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=false")
         widths: dict[str, Any] = (
@@ -54,6 +76,8 @@ class Backbone(nn.Module):
         if not hasattr(body, "layer4"):
             raise InputError(f"backbone={name} has no res5 stage; name a timm ResNet such as resnet50")
         _dilate(body.layer4, 2)
+        if pretrained:
+            freeze_statistics(body)
         self.body = body
         self.low_channels, self.channels = body.feature_info.channels()
         self.mean: Tensor
@@ -66,14 +90,23 @@ class Backbone(nn.Module):
         first, res5 = self.body((images - self.mean) / self.std)
         return F.max_pool2d(first, 3, stride=2, padding=1), res5
 
-    def train(self, mode: bool = True) -> Backbone:
-        """Keep batch-norm statistics fixed where they are pre-trained."""
-        super().train(mode)
-        if self.frozen_statistics:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
+
+def freeze_statistics(module: nn.Module) -> None:
+    """Put `FrozenStatistics` in the place of every batch norm below a module.
+
+    Raises:
+        InputError: one of them does more than normalise.
+    """
+    for name, child in module.named_children():
+        if type(child) is nn.BatchNorm2d:
+            setattr(module, name, FrozenStatistics(child))
+        elif isinstance(child, nn.BatchNorm2d):
+            raise InputError(
+                f"the statistics of {type(child).__name__} in the pre-trained backbone cannot be frozen; name a plain "
+                "ResNet such as resnet50"
+            )
+        else:
+            freeze_statistics(child)
 
 
 def _dilate(stage: nn.Module, dilation: int) -> None:

@@ -1,14 +1,18 @@
 """Convolutional recurrent units over a few feature maps: ATEN's ConvGRU (Eq. 5), and ConvLSTM, its ablation.
 
-As in the release, the sigmoid is the hard one, input kernels start Glorot-uniform, recurrent ones orthogonal.
+The paper's sigma is "the sigmoid function", the release's the hard sigmoid, Keras' default; both are here. As in the
+release, input kernels start Glorot-uniform, recurrent ones orthogonal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+Sigmoid = Literal["logistic", "hard"]
 
 
 class ConvGRU(nn.Module):
@@ -18,12 +22,13 @@ class ConvGRU(nn.Module):
         channels: of inputs and state.
         kernel: side of the kernels.
         update_bias: of the update gate at the start; zero as released. Below zero the state, at first the mean of the
-            features, is kept: -2.5 closes the gate in the middle of its range.
+            features, is kept: -2.5 closes the gate in the middle of the hard sigmoid's range.
+        sigmoid: sigma of the gates; "logistic" in the paper, "hard" in the release.
     """
 
-    def __init__(self, channels: int, kernel: int = 3, update_bias: float = 0.0) -> None:
+    def __init__(self, channels: int, kernel: int = 3, update_bias: float = 0.0, sigmoid: Sigmoid = "logistic") -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.sigma = channels, SIGMOIDS[sigmoid]
         self.inputs = _input_conv(channels, 3, kernel)  # z, r, h'
         assert self.inputs.bias is not None
         nn.init.constant_(self.inputs.bias.data[:channels], update_bias)
@@ -34,7 +39,7 @@ class ConvGRU(nn.Module):
         """One step of Eq. 5 from x, h (B, C, H, W) to the next h."""
         x_z, x_r, x_h = self.inputs(x).chunk(3, 1)
         h_z, h_r = self.gates(h).chunk(2, 1)
-        z, r = hard_sigmoid(x_z + h_z), hard_sigmoid(x_r + h_r)
+        z, r = self.sigma(x_z + h_z), self.sigma(x_r + h_r)
         return (1 - z) * h + z * torch.tanh(x_h + self.candidate(r * h))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -51,10 +56,12 @@ class ConvLSTM(nn.Module):
     Args:
         channels: of inputs and state.
         kernel: side of the kernels.
+        sigmoid: see `ConvGRU`.
     """
 
-    def __init__(self, channels: int, kernel: int = 3) -> None:
+    def __init__(self, channels: int, kernel: int = 3, sigmoid: Sigmoid = "logistic") -> None:
         super().__init__()
+        self.sigma = SIGMOIDS[sigmoid]
         self.inputs = _input_conv(channels, 4, kernel)  # input, forget, output, cell
         self.states = _state_conv(channels, 4, kernel)
         bias = self.inputs.bias
@@ -64,8 +71,8 @@ class ConvLSTM(nn.Module):
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """From x, h and the cell c (B, C, H, W) to the next h and c."""
         i, f, o, g = (self.inputs(x) + self.states(h)).chunk(4, 1)
-        c = hard_sigmoid(f) * c + hard_sigmoid(i) * torch.tanh(g)
-        return hard_sigmoid(o) * torch.tanh(c), c
+        c = self.sigma(f) * c + self.sigma(i) * torch.tanh(g)
+        return self.sigma(o) * torch.tanh(c), c
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The last state after features (B, C, H, W)."""
@@ -86,6 +93,9 @@ class Mean(nn.Module):
 def hard_sigmoid(x: Tensor) -> Tensor:
     """clip(0.2 x + 0.5, 0, 1), the release's sigma."""
     return (0.2 * x + 0.5).clamp(0, 1)
+
+
+SIGMOIDS: dict[Sigmoid, Callable[[Tensor], Tensor]] = {"logistic": torch.sigmoid, "hard": hard_sigmoid}
 
 
 def _input_conv(channels: int, gates: int, kernel: int) -> nn.Conv2d:

@@ -24,8 +24,8 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def dilations(image_size: int | Sequence[int]) -> tuple[int, ...]:
-    """The release's dilations for another input size: they reach as far relative to the image's longer side."""
-    side = max(canvas_size(image_size))
+    """The paper's 6, 12 and 18, less for inputs below 512 px: they reach as far relative to the longer side."""
+    side = min(max(canvas_size(image_size)), REFERENCE_SIZE)
     return tuple(max(1, round(d * side / REFERENCE_SIZE)) for d in DILATIONS)
 
 
@@ -72,7 +72,7 @@ class ASPP(nn.Module):
 
 
 class DeepLabFeature(nn.Module):
-    """N_feat: images to the feature (B, width, H/4, W/4) that all heads share (ATEN section 3.2).
+    """N_feat: images to the feature (B, width, H/4, W/4) that all heads share (ATEN section 4.5).
 
     The decoder reads pool1 rather than DeepLabv3+'s res2, as ATEN's released network does.
 
@@ -80,7 +80,7 @@ class DeepLabFeature(nn.Module):
         backbone: name of a timm ResNet.
         pretrained: start from timm's ImageNet weights and freeze their batch-norm statistics.
         width: channels of the feature.
-        image_size: side of the square input in pixels, or its (height, width); the dilations scale with it.
+        image_size: side of the square input in pixels, or its (height, width), see `dilations`.
         backbone_multiplier: of the backbone's widths, from scratch only.
         norm: batch norm in encoder and decoder, which the paper does not have.
     """

@@ -20,7 +20,7 @@ class DeepLabV2(nn.Module):
 
     Args:
         num_classes: part classes, background included.
-        image_size: (height, width) of the input, best of the form 8n + 1; the dilations scale with the longer side.
+        image_size: (height, width) of the input, best of the form 8n + 1, see `rates`.
         pretrained: start from torchvision's ImageNet weights.
         width: of the classifiers.
         backbone_multiplier: of VGG's widths, from scratch only.
@@ -54,8 +54,8 @@ class DeepLabV2(nn.Module):
 
 
 def rates(image_size: int | Sequence[int]) -> tuple[int, ...]:
-    """The dilations for another input size: they reach as far relative to the image's longer side."""
-    side = max(canvas_size(image_size))
+    """The paper's 6, 12, 18 and 24, less for smaller crops: they reach as far relative to the longer side."""
+    side = min(max(canvas_size(image_size)), REFERENCE_HEIGHT)
     return tuple(max(1, round(rate * side / REFERENCE_HEIGHT)) for rate in RATES)
 
 

@@ -1,4 +1,4 @@
-"""Parsing R-CNN's heads on a stride-4 feature: parts, person boxes and masks (ATEN sections 3.2 and 3.5).
+"""Parsing R-CNN's heads on a stride-4 feature: parts, person boxes and masks (ATEN sections 4.3 and 4.5).
 
 torchvision supplies the region-proposal network and the RoI heads; the numbers are those of ATEN's release.
 Accepted deviations: one sigmoid objectness logit instead of two softmax logits, the box losses' smooth-L1 beta of

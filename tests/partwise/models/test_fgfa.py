@@ -41,7 +41,24 @@ def test_a_clip_of_all_neighbours_equals_the_stream():
     with torch.inference_mode():
         clip = torch.stack([*images, images[2]], 1)
         expected = list(network.features(iter(images)))[2]
-        torch.testing.assert_close(network(clip, torch.zeros(1, 6)), expected, atol=1e-5, rtol=1e-4)
+        offsets = torch.tensor([[-2, -1, 0, 1, 2, 0]])
+        torch.testing.assert_close(network(clip, offsets), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("around", [[-2, -1, 0, 1, 2], [0, 0, 0, 1, 2]], ids=["inside", "at the start"])
+def test_evaluation_computes_the_feature_of_each_frame_once(around):
+    network, video = fgfa(), torch.rand(2, 5, 3, 64, 64)
+    offsets = torch.tensor([[*around, 0], [-2, -1, 0, 1, 2, 0]])
+    clips = torch.stack([clip[row + 2] for clip, row in zip(video, offsets, strict=True)])
+    seen = []
+    network.feature.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    with torch.inference_mode():
+        found = network(clips, offsets)
+        for b in range(2):
+            own, others = network.feature(clips[b, -1:]), [network.feature(f[None]) for f in clips[b, :-1]]
+            expected = network.aggregate(others, [f[None] for f in clips[b, :-1]], own, clips[b, -1:])
+            torch.testing.assert_close(found[b : b + 1], expected, atol=1e-5, rtol=1e-4)
+    assert seen[0] == len({*around}) + 5
 
 
 def test_every_parameter_takes_part_in_every_step():

@@ -20,32 +20,41 @@ def scalar(unit, seed):
     return {name: p.detach().double().flatten().tolist() for name, p in unit.named_parameters()}
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_gru_follows_equation_5(seed):
-    gru = ConvGRU(1, kernel=1)
+def logistic(x):
+    return 1 / (1 + math.exp(-x))
+
+
+SIGMAS = [("logistic", logistic), ("hard", clip)]
+
+
+@pytest.mark.parametrize(("sigmoid", "sigma"), SIGMAS)
+@pytest.mark.parametrize("seed", range(3))
+def test_gru_follows_equation_5(seed, sigmoid, sigma):
+    gru = ConvGRU(1, kernel=1, sigmoid=sigmoid)
     p = scalar(gru, seed)
     (xz, xr, xh), (bz, br, bh) = p["inputs.weight"], p["inputs.bias"]
     (hz, hr), (hh,) = p["gates.weight"], p["candidate.weight"]
     xs = [0.3, -1.2, 0.8]
     h = sum(xs) / 3
     for x in xs:
-        z, r = clip(x * xz + h * hz + bz), clip(x * xr + h * hr + br)
+        z, r = sigma(x * xz + h * hz + bz), sigma(x * xr + h * hr + br)
         h = (1 - z) * h + z * math.tanh(x * xh + r * h * hh + bh)
     out = gru([torch.full((1, 1, 1, 1), x) for x in xs])
     assert out.item() == pytest.approx(h, abs=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_lstm_follows_its_equations(seed):
-    lstm = ConvLSTM(1, kernel=1)
+@pytest.mark.parametrize(("sigmoid", "sigma"), SIGMAS)
+@pytest.mark.parametrize("seed", range(3))
+def test_lstm_follows_its_equations(seed, sigmoid, sigma):
+    lstm = ConvLSTM(1, kernel=1, sigmoid=sigmoid)
     p = scalar(lstm, seed)
     h = c = 0.0
     for x in (0.3, -1.2, 0.8):
         i, f, o, g = (
             x * w + b + h * u for w, b, u in zip(p["inputs.weight"], p["inputs.bias"], p["states.weight"], strict=True)
         )
-        c = clip(f) * c + clip(i) * math.tanh(g)
-        h = clip(o) * math.tanh(c)
+        c = sigma(f) * c + sigma(i) * math.tanh(g)
+        h = sigma(o) * math.tanh(c)
     out = lstm([torch.full((1, 1, 1, 1), x) for x in (0.3, -1.2, 0.8)])
     assert out.item() == pytest.approx(h, abs=1e-5)
 

@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import Parsing
+from partwise.errors import InputError
 from partwise.models.aten.inference import stream_features
-from partwise.nn.conv_gru import ConvGRU, ConvLSTM, Mean
+from partwise.nn.conv_gru import SIGMOIDS, ConvGRU, ConvLSTM, Mean, Sigmoid
 from partwise.nn.deeplab import STRIDE, DeepLabFeature
 from partwise.nn.flownet import FLOW_UNIT, FlowNetS
 from partwise.nn.parsing_rcnn import make_heads
@@ -94,6 +95,7 @@ class ATEN(nn.Module):
         encoding_range: p, key frames beside the current one.
         encoder: "gru", or what stands in for it in the ablations.
         update_bias: see `ConvGRU`.
+        sigmoid: see `ConvGRU`; checkpoints that do not tell it hold a network trained with the hard one.
         encoder_stride: run it on the features pooled by this factor, see `Coarse`.
         align: warp the other key frames to the current one before they are encoded.
         centred: key frames in the middle of their segments, as the paper has them; else the first ones, so that no
@@ -119,6 +121,7 @@ class ATEN(nn.Module):
         encoding_range: int = 2,
         encoder: Literal["gru", "lstm", "mean"] = "gru",
         update_bias: float = 0.0,
+        sigmoid: Sigmoid = "hard",
         encoder_stride: int = 1,
         align: bool = True,
         centred: bool = True,
@@ -141,8 +144,13 @@ class ATEN(nn.Module):
         self.flow = ScaledFlow(width, flow_unit, flow_width, flow_size)
         # A single key frame is its own encoding: no unit has anything to remember.
         encoders: dict[str, Callable[[], nn.Module]] = {
-            "gru": lambda: ConvGRU(width, update_bias=update_bias), "lstm": lambda: ConvLSTM(width), "mean": Mean
+            "gru": lambda: ConvGRU(width, update_bias=update_bias, sigmoid=sigmoid),
+            "lstm": lambda: ConvLSTM(width, sigmoid=sigmoid),
+            "mean": Mean,
         }  # fmt: skip
+        for key, value, known in (("encoder", encoder, encoders), ("sigmoid", sigmoid, SIGMOIDS)):
+            if value not in known:
+                raise InputError(f"model.network.{key}={value} does not exist; it is one of {', '.join(known)}")
         self.encoder: nn.Module = encoders[encoder]() if encoding_range else Mean()
         if encoder_stride > 1:
             self.encoder = Coarse(self.encoder, encoder_stride)

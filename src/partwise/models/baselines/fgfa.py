@@ -82,10 +82,10 @@ class FGFA(nn.Module):
 
         Args:
             frames: (B, J + 1, 3, H, W), the frames that count, then the target; it counts only if it is among them.
-            offsets: (B, J + 1) frames from the target; not needed.
+            offsets: (B, J + 1) frames from the target; in evaluation, equal ones of a clip are the same frame.
         """
         *images, target = frames.unbind(1)
-        *features, own = self.feature(frames.transpose(0, 1).flatten(0, 1)).chunk(frames.shape[1])
+        *features, own = self._features(frames, offsets).unbind(1)
         return self.aggregate(features, images, own, target)
 
     def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
@@ -112,6 +112,16 @@ class FGFA(nn.Module):
             window.append(newest)
             if len(window) == 2 * self.reach + 1:
                 yield self._middle(window)
+
+    def _features(self, frames: Tensor, offsets: Tensor) -> Tensor:
+        """Features (B, J + 1, C, H/4, W/4); in evaluation of each frame once: the target's is among the others."""
+        if self.training:  # two frames and the target: seldom equal, and looking waits for the device
+            return self.feature(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        places: dict[tuple[int, int], int] = {}
+        rows = [[(b, offset) for offset in row] for b, row in enumerate(offsets.tolist())]
+        where = torch.tensor([[places.setdefault(frame, len(places)) for frame in row] for row in rows])
+        distinct = torch.stack([frames[b, rows[b].index((b, offset))] for b, offset in places])
+        return self.feature(distinct)[where.to(frames.device)]
 
     def _middle(self, window: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         images, features = [image for image, _ in window], [feature for _, feature in window]
