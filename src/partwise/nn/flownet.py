@@ -147,7 +147,7 @@ def flow_loss(flows: Sequence[Tensor], target: Tensor) -> Tensor:
     for weight, flow in zip(LEVEL_WEIGHTS, flows, strict=True):
         height, width = flow.shape[-2:]
         truth = F.adaptive_avg_pool2d(target, (height, width)) / FLOW_UNIT
-        total = total + weight * (flow - truth).square().sum(1).add(1e-12).sqrt().sum() / len(flow)
+        total = total + weight * (flow.float() - truth).square().sum(1).add(1e-12).sqrt().sum() / len(flow)
     return total
 
 

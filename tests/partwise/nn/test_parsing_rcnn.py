@@ -5,7 +5,8 @@ from torch import nn
 from partwise.errors import InputError
 from partwise.nn.backbone import Backbone
 from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, dilations, parsing_loss
-from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN, RoIPool
+from partwise.nn.detection import RoIPool
+from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
 from partwise.ops.resize import Letterbox
 
 
