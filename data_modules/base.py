@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import albumentations as A
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from data_modules.sampling import EvalSampler, TrainSampler
@@ -156,10 +157,12 @@ class ParsingDataModule(pl.LightningDataModule):
         return self._eval_loader("test")
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Pixels travel as uint8 and become [0, 1] on the device."""
+        """Pixels travel as uint8 and become [0, 1] on the device; native annotations become int64 there."""
         for name in ("images", "frames"):
             if name in batch and batch[name].dtype == torch.uint8:
                 batch[name] = batch[name].float() / 255
+        if "annotations" in batch:
+            batch["annotations"] = apply_to_collection(batch["annotations"], torch.Tensor, torch.Tensor.long)
         return batch
 
     def state_dict(self) -> dict[str, int]:
@@ -180,17 +183,24 @@ class ParsingDataModule(pl.LightningDataModule):
         dataset = self.dataset(stage)
         return self._loader(dataset, EvalSampler(len(dataset)))  # type: ignore[arg-type]
 
-    def _loader(self, dataset: Dataset[Any], sampler: Any, drop_last: bool = False) -> DataLoader[Any]:
+    def _loader(
+        self, dataset: Dataset[Any], sampler: Any, drop_last: bool = False, batch_size: int | None = None
+    ) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=batch_size or self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate,
+            pin_memory=self._pins_memory(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
             generator=torch.Generator(),  # its own, so that loading leaves the training's random numbers alone
         )
+
+    def _pins_memory(self) -> bool:
+        """Whether batches wait in page-locked memory, from which a GPU takes them while it computes."""
+        return self.trainer is not None and self.trainer.strategy.root_device.type not in ("cpu", "mps")
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

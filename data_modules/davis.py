@@ -9,9 +9,10 @@ from typing import Any
 import albumentations as A
 from torch.utils.data import DataLoader, Dataset
 
-from data_modules.base import SHOWN, ParsingDataModule, collate
+from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.contexts import Around
 from data_modules.datasets.davis import DAVIS, PUBLISHED, DAVISSequences
+from data_modules.sampling import EvalSampler
 from data_modules.transforms import ClipTransform
 from partwise.labels import IGNORE
 
@@ -94,9 +95,5 @@ ImageSets/2016/{train,val}.txt    names of sequences (2017)"""
         return ClipTransform(self.crop, self.label_set, self.flip, (*crop, *self.augment))
 
     def _eval_loader(self, stage: str) -> DataLoader[Any]:
-        loader = super()._eval_loader(stage)
-        if not self.sequences:
-            return loader
-        return DataLoader(
-            loader.dataset, batch_size=1, sampler=loader.sampler, num_workers=self.num_workers, collate_fn=collate
-        )
+        dataset: Any = self.dataset(stage)
+        return self._loader(dataset, EvalSampler(len(dataset)), batch_size=1 if self.sequences else None)

@@ -65,7 +65,7 @@ class MaskedImages(LabelledImages):
         """Foreground and persons; one that others cover whole keeps its id without pixels."""
         count = len(labels["keypoints"])
         return Annotation(
-            parts=torch.from_numpy(labels["parts"]).long(),
+            parts=torch.from_numpy(labels["parts"]),
             persons=dense(labels["persons"], dict.fromkeys(range(1, count + 1), 1)),
         )
 

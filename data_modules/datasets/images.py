@@ -73,13 +73,17 @@ class LabelledImages(Dataset[dict[str, Any]]):
         """What is known of a picture of that size (H, W)."""
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """The ground truth as metrics need it."""
-        return Annotation(parts=torch.from_numpy(labels["parts"]).long())
+        """The ground truth, in the integers that it was read in: small to hand from process to process."""
+        return Annotation(parts=torch.from_numpy(labels["parts"]))
 
 
 def dense(ids: npt.NDArray[np.integer], classes: Mapping[int, int]) -> InstanceMap:
-    """Renumber a sparse id map (H, W) to 1..n in ascending order of the ids; `classes` names each id's class."""
-    table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=np.int64)
+    """Renumber a sparse id map (H, W) to 1..n in ascending order of the ids; `classes` names each id's class.
+
+    Maps of up to 255 objects are uint8, others int32: they are handed from process to process.
+    """
+    small = np.uint8 if len(classes) <= 255 else np.int32
+    table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=small)
     for n, instance in enumerate(sorted(classes), 1):
         table[instance] = n
     return InstanceMap(

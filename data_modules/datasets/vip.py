@@ -111,7 +111,7 @@ class VIP(LabelledClips):
         check_size(ids, parts.shape, file)
         classes = read_instance_classes(file.with_suffix(".txt"), self.label_set.num_classes)
         return Annotation(
-            parts=torch.from_numpy(parts).long(),
+            parts=torch.from_numpy(parts),
             persons=dense(persons, {i: 1 for i in np.unique(persons).tolist() if i}),
             part_instances=dense(ids, covering(ids, classes, file)),
         )

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
-def exponential_average(decay: float) -> WeightAveraging:
+class ExponentialAverage(WeightAveraging):
     """Average weights and buffers after every step: average <- d average + (1 - d) weights.
 
     d starts at 0.1 and grows to `decay`, min(decay, (1 + n) / (10 + n)) after n updates, so that the random start
     is soon forgotten.
+
+    Args:
+        decay: the largest d, in [0, 1).
     """
-    return WeightAveraging(avg_fn=partial(_average, decay))
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Copy the module to where it will be trained; it is not there yet."""
+        if stage == "fit":
+            self._average_model = Average(pl_module, trainer.strategy.root_device, self.decay)
 
 
-def _average(decay: float, average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-    n = float(updates)
-    return average + (current - average) * (1 - min(decay, (1 + n) / (10 + n)))
+class Average(AveragedModel):
+    """A copy of a module that follows it, without making the host wait for the device.
+
+    Args:
+        module: to follow.
+        device: of the copy.
+        decay: see `ExponentialAverage`.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, decay: float) -> None:
+        super().__init__(module, use_buffers=True)  # whose count of updates, read in each, stays on the CPU
+        self.module.to(device)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move the average towards the module's weights and buffers; the first time, take them over."""
+        n = int(self.n_averaged)
+        rate = 1 - min(self.decay, (1 + n) / (10 + n)) if n else None
+        for average, current in zip(_tensors(self.module), _tensors(model), strict=True):
+            average.copy_(current if rate is None else average + (current - average) * rate)
+        self.n_averaged += 1
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]

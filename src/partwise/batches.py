@@ -22,7 +22,10 @@ class InstanceMap(TypedDict):
 
 
 class Annotation(TypedDict):
-    """The ground truth of one image at its native size, as metrics need it."""
+    """The ground truth of one image at its native size, as metrics need it.
+
+    Maps are of smaller integers before `on_after_batch_transfer`.
+    """
 
     parts: Tensor  # (H, W) int64, 255 = ignored
     persons: NotRequired[InstanceMap]

@@ -66,7 +66,8 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
             for k, v in row.items()
         }
         write_json(run.folder / "metrics.json", flat)
-        files = make_pictures(run, data, tasks["trained"])
+        task = tasks["trained"].to(scorer.strategy.root_device)  # the Trainer has moved it to the CPU
+        files = make_pictures(run, data, task)
         source = "synthetic" if data.synthetic else "real"
         run.say(metrics_table(rows, f"test split, {source} data"))
         for prefix, figure in PER_CLASS.items():

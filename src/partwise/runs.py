@@ -31,9 +31,10 @@ from rich.panel import Panel
 from rich.text import Text
 from torch import nn
 
-from partwise.averaging import exponential_average
+from partwise.averaging import ExponentialAverage
 from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState, start_from
 from partwise.configs import differences, plain
+from partwise.devices import runs_on_cpu, trainer_options
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.media import write_json, write_text
@@ -227,7 +228,7 @@ def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = 
     if cfg.channels_last:
         task.network.to(memory_format=torch.channels_last)
     if cfg.compile:
-        for block in task.network.children():  # the losses around them are short
+        for block in task.network.children():  # the losses around them are short; heads compile their own parts
             block.compile()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     return task
@@ -242,7 +243,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         f"data={'synthetic' if data.synthetic else 'real'}",
     ]
     callbacks = [
-        *([exponential_average(cfg.ema)] if cfg.ema else []),
+        *([ExponentialAverage(cfg.ema)] if cfg.ema else []),
         Provenance(
             experiment=cfg.name, network=config["model"]["network"], label_set=data.label_set,
             image_size=config["image_size"], synthetic=data.synthetic, stretch=config["model"].get("stretch", False),
@@ -259,6 +260,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
     ]  # fmt: skip
     return instantiate(
         cfg.trainer,
+        **trainer_options(cfg.trainer),
         default_root_dir=str(run.folder),
         callbacks=callbacks,
         logger=make_loggers(run, cfg.logger, config, tags),
@@ -270,8 +272,8 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
 def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
     """A Trainer that only scores: no logger, no checkpoints."""
     return instantiate(
-        cfg.trainer, default_root_dir=str(run.folder), callbacks=[RichProgressBar()], logger=False,
-        enable_checkpointing=False, enable_model_summary=False,
+        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder), callbacks=[RichProgressBar()],
+        logger=False, enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
 
 
@@ -296,8 +298,7 @@ def _bfloat16(cfg: DictConfig) -> bool:
 
 def _emulated(cfg: DictConfig) -> bool:
     """Whether bfloat16 is asked of a CPU that can only emulate it."""
-    on_cpu = cfg.trainer.accelerator == "cpu" or not torch.accelerator.is_available()
-    return _bfloat16(cfg) and on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return _bfloat16(cfg) and runs_on_cpu(cfg.trainer.accelerator) and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def facts() -> dict[str, Any]:

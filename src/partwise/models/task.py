@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from partwise.batches import Parsing
 from partwise.errors import InputError
 from partwise.labels import LabelSet
-from partwise.media import write_json
 from partwise.metrics.vip import VIPMetrics
 from partwise.models.baselines.majority import MajorityClass
+from partwise.models.finite import LossWatch
 from partwise.ops.resize import Letterbox
 from partwise.parsers import parse_video
 
@@ -57,6 +57,7 @@ class ParsingTask(pl.LightningModule):
         self.label_set, self.instances = label_set, instances
         self.stretch, self.rates, self.bias_rate = stretch, dict(rates or {}), bias_rate
         self.optimizer, self.schedule = optimizer, schedule
+        self._watch = LossWatch()
         figures = metrics or partial(VIPMetrics, instances=instances)
         self.val_metrics: Any = figures(label_set)
         self.test_metrics: Any = figures(label_set)
@@ -79,14 +80,27 @@ class ParsingTask(pl.LightningModule):
         return parsings
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The sum of the losses; stops at a loss that is not finite."""
+        """The sum of the losses; stops at a loss that is not finite, see `LossWatch`."""
         losses = self.losses(batch)
         total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            raise self._not_finite(losses, batch)
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})
-        self.log("train/loss", total.detach(), prog_bar=True)
+        self._watch.add(self.global_step, losses, batch["sample_ids"])
+        self._check_losses(wait=False)
+        self.log_dict({f"train/{name}": value.detach() for name, value in {**losses, "loss": total}.items()})
+        if self._watch.latest is not None:  # the bar shows numbers in every step, so they must have arrived
+            self.log("loss", self._watch.latest, prog_bar=True, logger=False)
         return total
+
+    def on_train_epoch_end(self) -> None:
+        """Look at the losses of all steps."""
+        self._check_losses(wait=True)
+
+    def on_validation_start(self) -> None:
+        """Look at the losses of all steps."""
+        self._check_losses(wait=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep no weights from behind a loss that is not finite."""
+        self._check_losses(wait=True)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Score a batch of the validation split."""
@@ -155,16 +169,8 @@ class ParsingTask(pl.LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()})
         metric.reset()
 
-    def _not_finite(self, losses: dict[str, Tensor], batch: dict[str, Any]) -> InputError:
-        file = Path(self.trainer.default_root_dir) / "not_finite.json"
-        values = {name: value.item() for name, value in losses.items()}
-        write_json(file, {"step": self.global_step, "losses": {k: repr(v) for k, v in values.items()},
-                          "sample_ids": batch["sample_ids"]})  # fmt: skip
-        bad = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
-        return InputError(
-            f"loss {bad} is not finite at step {self.global_step}; its samples are listed in {file}: "
-            "look at them, or lower model.optimizer.lr"
-        )
+    def _check_losses(self, wait: bool) -> None:
+        self._watch.check(Path(self.trainer.default_root_dir), wait)
 
 
 def letterboxes(images: Tensor, batch: dict[str, Any], stretch: bool = False) -> list[Letterbox]:

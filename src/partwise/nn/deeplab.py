@@ -197,6 +197,6 @@ def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:
 
     A batch without any labelled pixel gives 0, not NaN.
     """
-    logits = F.interpolate(logits, parts.shape[-2:], mode="bilinear", align_corners=False)
+    logits = F.interpolate(logits.float(), parts.shape[-2:], mode="bilinear", align_corners=False)
     total = F.cross_entropy(logits, parts, ignore_index=255, reduction="sum")
     return total / (parts != 255).sum().clamp(min=1)

@@ -179,7 +179,7 @@ def flow_loss(flows: Sequence[Tensor], target: Tensor, align_corners: bool = Fal
         truth = (
             centred_mean(target, FINEST << level) if align_corners else F.adaptive_avg_pool2d(target, (height, width))
         ) / FLOW_UNIT
-        total = total + weight * (flow - truth).square().sum(1).add(1e-12).sqrt().sum() / len(flow)
+        total = total + weight * (flow.float() - truth).square().sum(1).add(1e-12).sqrt().sum() / len(flow)
     return total
 
 

@@ -8,23 +8,15 @@ Accepted deviations: one sigmoid objectness logit instead of two softmax logits,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork
-from torchvision.ops import roi_align
 
 from partwise.batches import Parsing
 from partwise.errors import InputError
 from partwise.nn.deeplab import (
-    REFERENCE_SIZE,
     STRIDE,
     DeepLabFeature,
     ParsingBranch,
@@ -32,76 +24,10 @@ from partwise.nn.deeplab import (
     dilations,
     most_probable,
     parsing_loss,
-    small,
 )
-from partwise.ops.instances import boxes_of, join_parts, join_persons
-from partwise.ops.resize import Letterbox, canvas_size
-
-ANCHOR_SCALES = (32, 64, 128, 256, 384)  # for REFERENCE_SIZE pixels; scaled with the input
-ANCHOR_RATIOS = (2.0, 4 / 3, 1.0)  # height / width, as torchvision wants them
-DELTA_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas divided by (0.1, 0.1, 0.2, 0.2) in both stages
-
-
-class RPNHead(nn.Module):
-    """Two 3x3 of the feature's width, one 3x3-512, then objectness and deltas of every anchor."""
-
-    def __init__(self, in_channels: int, num_anchors: int, width: int = 512) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(
-            conv_relu(in_channels, in_channels),
-            conv_relu(in_channels, in_channels),
-            conv_relu(in_channels, width),
-        )
-        self.objectness = small(nn.Conv2d(width, num_anchors, 1))
-        self.deltas = small(nn.Conv2d(width, 4 * num_anchors, 1))
-
-    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """One (B, C, h, w) a level -> objectness (B, A, h, w) and deltas (B, 4A, h, w) a level."""
-        trunks = [self.trunk(feature) for feature in features]
-        return [self.objectness(t) for t in trunks], [self.deltas(t) for t in trunks]
-
-
-class RoIPool(nn.Module):
-    """Aligned RoIAlign with 2x2 samples a bin on the one stride-4 level."""
-
-    def __init__(self, output_size: int) -> None:
-        super().__init__()
-        self.output_size = output_size
-
-    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
-        """(B, C, h, w) and per-image boxes (N, 4) -> (sum N, C, s, s)."""
-        # float32 throughout: bins of half precision lose sub-pixel positions
-        return roi_align(
-            features["0"].float(), [b.float() for b in boxes], self.output_size, 1 / STRIDE, 2, aligned=True
-        )
-
-
-class MaskHead(nn.Module):
-    """RoI mask logits (N, 2, 28, 28): a convolutional path plus a fully connected one, added before the sigmoid.
-
-    The release adds the second path after the sigmoid, which leaves [0, 1]; the sum of logits keeps the idea.
-    """
-
-    def __init__(self, in_channels: int, width: int = 256) -> None:
-        super().__init__()
-        channels = [in_channels, width, width, width, width]
-        self.convs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
-            for a, b in pairwise(channels)
-        )
-        self.upsample = nn.Sequential(nn.ConvTranspose2d(width, width, 2, stride=2), nn.ReLU(inplace=True))
-        self.local = nn.Conv2d(width, 2, 1)
-        self.linear = nn.Sequential(conv_relu(width, width), conv_relu(width, width // 2))
-        self.whole = small(nn.Conv2d(width // 2, 784 * 2, 14))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, 14, 14) -> (N, 2, 28, 28) logits of nobody and person."""
-        if len(x) == 0:  # batch norm has no statistics of an empty batch; keep the parameters in the graph
-            return sum((p.sum() * 0 for p in self.parameters()), start=x.new_zeros(0, 2, 28, 28))
-        for conv in self.convs[:3]:
-            x = conv(x)
-        whole = self.whole(self.linear(x)).view(-1, 2, 28, 28)
-        return self.local(self.upsample(self.convs[3](x))) + whole
+from partwise.nn.detection import detection_targets, person_heads, region_proposals
+from partwise.ops.instances import join_parts, join_persons
+from partwise.ops.resize import Letterbox
 
 
 class ParsingHeads(nn.Module):
@@ -128,14 +54,15 @@ class ParsingHeads(nn.Module):
     ) -> None:
         super().__init__()
         self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
-        self.rpn = _region_proposals(in_channels, image_size, proposals)
+        self.rpn = region_proposals(in_channels, image_size, proposals)
         self.roi_trunk = nn.Sequential(conv_relu(in_channels, in_channels), conv_relu(in_channels, in_channels))
-        self.roi_heads = RoIHeads(
-            RoIPool(7), TwoMLPHead(in_channels * 49, box_width), FastRCNNPredictor(box_width, 2),
-            fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=rois, positive_fraction=0.33,
-            bbox_reg_weights=DELTA_WEIGHTS, score_thresh=0.7, nms_thresh=0.3, detections_per_img=100,
-            mask_roi_pool=RoIPool(14), mask_head=MaskHead(in_channels, in_channels), mask_predictor=nn.Identity(),
-        )  # fmt: skip
+        self.roi_heads = person_heads(in_channels, box_width, rois)
+
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Compile the layers, each part by itself: what torchvision does between them depends on what is found."""
+        roi = self.roi_heads
+        for part in (self.parsing, self.rpn.head, self.roi_trunk, roi.box_head, roi.box_predictor, roi.mask_head):
+            part.compile(*arguments, **options)
 
     def losses(self, feature: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
         """The six losses of ATEN Eq. 7 (and the RPN's box loss, which the equation leaves out), unit weights.
@@ -151,9 +78,9 @@ class ParsingHeads(nn.Module):
                 "model.instances=false, or take vip or pascal_person_part, which have them"
             )
         size = (parts.shape[-2], parts.shape[-1])
-        targets = [_detection_target(ids) for ids in instances]
+        targets = detection_targets(instances)
         images = ImageList(parts.unsqueeze(1), [size] * len(parts))
-        proposals, rpn = self.rpn(images, {"0": feature}, targets)
+        proposals, rpn = self.rpn(images, _float(feature), targets)
         _, roi = self.roi_heads({"0": self.roi_trunk(feature)}, proposals, images.image_sizes, targets)
         return {
             "rpn_objectness": rpn["loss_objectness"],
@@ -171,12 +98,11 @@ class ParsingHeads(nn.Module):
             feature: (B, C, H/4, W/4).
             letterboxes: where each image lies on the canvas.
         """
-        canvas = (feature.shape[-2] * STRIDE, feature.shape[-1] * STRIDE)
-        logits = F.interpolate(self.parsing(feature), canvas, mode="bilinear", align_corners=False)
-        images = ImageList(logits, [canvas] * len(logits))
-        proposals, _ = self.rpn(images, {"0": feature})
-        detections, _ = self.roi_heads({"0": self.roi_trunk(feature)}, proposals, images.image_sizes)
-        return [_join(*pair) for pair in zip(logits.float().softmax(1), detections, letterboxes, strict=True)]
+        probs = _probabilities(self.parsing, feature)
+        images = ImageList(probs, [(probs.shape[-2], probs.shape[-1])] * len(probs))
+        proposals, _ = self.rpn(images, _float(feature))
+        detections, _ = self.roi_heads({"0": self.roi_trunk(feature)}, proposals, letterboxes)
+        return [_join(*pair) for pair in zip(probs, detections, letterboxes, strict=True)]
 
 
 class DenseHeads(nn.Module):
@@ -192,15 +118,17 @@ class DenseHeads(nn.Module):
         super().__init__()
         self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
 
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Compile the layers."""
+        self.parsing.compile(*arguments, **options)
+
     def losses(self, feature: Tensor, parts: Tensor, instances: Tensor | None = None) -> dict[str, Tensor]:
         """Cross-entropy of features (B, C, H/4, W/4) against parts (B, H, W), 255 ignored."""
         return {"parsing": parsing_loss(self.parsing(feature), parts)}
 
     def parse(self, feature: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Parts of each image at its native size."""
-        canvas = (feature.shape[-2] * STRIDE, feature.shape[-1] * STRIDE)
-        logits = F.interpolate(self.parsing(feature), canvas, mode="bilinear", align_corners=False)
-        return most_probable(logits.float().softmax(1), letterboxes)
+        return most_probable(_probabilities(self.parsing, feature), letterboxes)
 
 
 def make_heads(
@@ -258,26 +186,15 @@ class ParsingRCNN(nn.Module):
         return self.heads.parse(self.feature(images), letterboxes)
 
 
-def _region_proposals(in_channels: int, image_size: int | Sequence[int], proposals: int) -> RegionProposalNetwork:
-    scale = max(canvas_size(image_size)) / REFERENCE_SIZE
-    area = scale**2  # anchors grow with the area, so the numbers of proposals do
-    sizes = tuple(s * scale for s in ANCHOR_SCALES)
-    rpn = RegionProposalNetwork(
-        AnchorGenerator((sizes,), (ANCHOR_RATIOS,)),
-        RPNHead(in_channels, len(ANCHOR_SCALES) * len(ANCHOR_RATIOS), 2 * in_channels),
-        fg_iou_thresh=0.7, bg_iou_thresh=0.3, batch_size_per_image=256, positive_fraction=0.5,
-        pre_nms_top_n={"training": round(12000 * area), "testing": round(6 * proposals * area)},
-        post_nms_top_n={"training": round(2000 * area), "testing": round(proposals * area)},
-        nms_thresh=0.7,
-    )  # fmt: skip
-    rpn.box_coder = BoxCoder(weights=DELTA_WEIGHTS)
-    return rpn
+def _float(feature: Tensor) -> dict[str, Tensor]:
+    """A feature (B, C, h, w) as the proposals want it: anchors take its type, which must be float32."""
+    return {"0": feature.float()}
 
 
-def _detection_target(instances: Tensor) -> dict[str, Tensor]:
-    ids, boxes = boxes_of(instances)
-    masks = instances == ids[:, None, None]
-    return {"boxes": boxes, "labels": torch.ones_like(ids), "masks": masks.to(torch.uint8)}
+def _probabilities(branch: ParsingBranch, feature: Tensor) -> Tensor:
+    """Part probabilities (B, C, 4h, 4w) of a feature (B, C', h, w), float32."""
+    canvas = (feature.shape[-2] * STRIDE, feature.shape[-1] * STRIDE)
+    return F.interpolate(branch(feature).float(), canvas, mode="bilinear", align_corners=False).softmax(1)
 
 
 def _join(probs: Tensor, detected: dict[str, Tensor], letterbox: Letterbox) -> Parsing:

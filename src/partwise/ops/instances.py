@@ -2,58 +2,70 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from partwise.batches import InstanceMap
 
+_ID_BITS = 32  # ids of different images are told apart by what they have above these
 
-def boxes_of(instances: Tensor) -> tuple[Tensor, Tensor]:
-    """The ids in a map and their tight boxes.
+
+def boxes_of(instances: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The ids in maps and their tight boxes. The host waits for the device once, not once a map.
 
     Args:
-        instances: (H, W) int64 ids, 0 = nobody.
+        instances: (B, H, W) int64 ids of at most 2^31, 0 = nobody.
 
     Returns:
-        ids (N,) int64 ascending; boxes (N, 4) float32 xyxy, right and bottom edges exclusive.
+        Of each map: ids (N,) int64 ascending; boxes (N, 4) float32 xyxy, right and bottom edges exclusive.
     """
-    ys, xs = torch.nonzero(instances, as_tuple=True)
-    ids, index = torch.unique(instances[ys, xs], return_inverse=True)
-    low = torch.full((len(ids), 2), max(instances.shape), device=instances.device)
-    high = torch.zeros_like(low)
-    points = torch.stack([xs, ys], 1)
-    index = index[:, None].expand(-1, 2)
-    low = low.scatter_reduce(0, index, points, "amin")
-    high = high.scatter_reduce(0, index, points + 1, "amax")
-    return ids, torch.cat([low, high], 1).float()
+    count, height, width = instances.shape
+    ys, xs = (torch.arange(side, device=instances.device) for side in (height, width))
+    images = torch.arange(count, device=instances.device).view(-1, 1, 1)
+    codes, index = torch.unique(instances + (images << _ID_BITS), return_inverse=True)
+    points = torch.stack(torch.broadcast_tensors(xs, ys[:, None]), -1).expand(count, -1, -1, -1).flatten(0, 2)
+    index = index.view(-1, 1).expand(-1, 2)
+    low = points.new_full((len(codes), 2), max(height, width)).scatter_reduce(0, index, points, "amin")
+    high = points.new_zeros((len(codes), 2)).scatter_reduce(0, index, points + 1, "amax")
+    boxes, found = torch.cat([low, high], 1).float(), codes.tolist()
+    starts = [bisect_left(found, image << _ID_BITS) for image in range(count + 1)]
+    result = []
+    for image, (start, stop) in enumerate(pairwise(starts)):
+        start += start < stop and found[start] == image << _ID_BITS  # nobody is no one
+        result.append((codes[start:stop] - (image << _ID_BITS), boxes[start:stop]))
+    return result
 
 
-def paste_mask(mask: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
+def paste_mask(mask: Tensor, box: Sequence[float], size: tuple[int, int]) -> tuple[slice, slice, Tensor]:
     """Resize a RoI mask into its box.
 
     Args:
         mask: (m, m) probabilities; the box spans the whole of it.
-        box: (4,) xyxy pixels.
+        box: xyxy pixels.
         size: (H, W) of the image.
 
     Returns:
-        (H, W) bool: probability at least 0.5, False outside the box.
+        The rows and columns that the box touches, and there (h, w) bool: probability at least 0.5, False outside the
+        box.
     """
-    left, top, right, bottom = box.tolist()
+    left, top, right, bottom = box
+    if right <= left or bottom <= top:
+        return slice(0, 0), slice(0, 0), torch.zeros(0, 0, dtype=torch.bool, device=mask.device)
     x0, y0 = max(0, int(left)), max(0, int(top))
-    x1, y1 = min(size[1], int(-(-right // 1))), min(size[0], int(-(-bottom // 1)))
-    out = torch.zeros(size, dtype=torch.bool, device=mask.device)
-    if x1 <= x0 or y1 <= y0 or right <= left or bottom <= top:
-        return out
+    x1, y1 = max(x0, min(size[1], math.ceil(right))), max(y0, min(size[0], math.ceil(bottom)))
     # Sample the mask at the centres of the pixels the box covers; its cells tile the box exactly.
     xs = (torch.arange(x0, x1, device=mask.device) + 0.5 - left) / (right - left) * 2 - 1
     ys = (torch.arange(y0, y1, device=mask.device) + 0.5 - top) / (bottom - top) * 2 - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)[None]
     inside = (grid[0].abs() <= 1).all(-1)
     values = F.grid_sample(mask[None, None].float(), grid, padding_mode="border", align_corners=False)[0, 0]
-    out[y0:y1, x0:x1] = (values >= 0.5) & inside
-    return out
+    return slice(y0, y1), slice(x0, x1), (values >= 0.5) & inside
 
 
 def join_persons(
@@ -62,7 +74,7 @@ def join_persons(
     """Detections to disjoint persons (ATEN's released rule).
 
     In descending score each mask is cut by the pixels already claimed; a person of whose mask at most `keep`
-    remains is dropped.
+    remains is dropped. The host waits for the device twice, however many detections there are.
 
     Args:
         masks: (N, m, m) RoI mask probabilities.
@@ -75,17 +87,19 @@ def join_persons(
         persons, ids by descending score; boxes (n, 4) of those kept.
     """
     claimed = torch.zeros(size, dtype=torch.int64, device=boxes.device)
-    kept: list[int] = []
-    for n in torch.argsort(scores, descending=True, stable=True).tolist():
-        mask = paste_mask(masks[n], boxes[n], size)
-        free = mask & (claimed == 0)
-        if free.sum() <= keep * mask.sum():
-            continue
-        kept.append(n)
-        claimed[free] = len(kept)
-    index = torch.tensor(kept, dtype=torch.int64, device=boxes.device)
-    persons = InstanceMap(map=claimed, classes=torch.ones_like(index), scores=scores[index].float())
-    return persons, boxes[index]
+    order = torch.argsort(scores, descending=True, stable=True)
+    kept = torch.zeros(len(order), dtype=torch.bool, device=boxes.device)
+    number = claimed.new_ones(())
+    for n, (mask, box) in enumerate(zip(masks[order], boxes[order].tolist(), strict=True)):
+        rows, columns, whole = paste_mask(mask, box, size)
+        here = claimed[rows, columns]
+        free = whole & (here == 0)
+        kept[n] = free.sum() > keep * whole.sum()
+        here.copy_(torch.where(free & kept[n], number, here))
+        number = number + kept[n]
+    chosen = order[kept]
+    persons = InstanceMap(map=claimed, classes=torch.ones_like(chosen), scores=scores[chosen].float())
+    return persons, boxes[chosen]
 
 
 def join_parts(probs: Tensor, persons: InstanceMap) -> tuple[Tensor, InstanceMap]:

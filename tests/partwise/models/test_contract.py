@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from data_modules.vip import VIPDataModule
 from partwise.checkpoints import AtomicCheckpointIO, Provenance, build_network, check_fit, load, load_parser
 from partwise.errors import InputError
 from partwise.labels import FACTS, VIP
+from partwise.models import finite
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.baselines.parsing_rcnn import ParsingRCNNTask
 from partwise.models.task import ParsingTask
@@ -151,6 +153,26 @@ def test_a_loss_that_is_not_finite_stops_and_names_its_samples(data, tmp_path):
     record = json.loads((tmp_path / "not_finite.json").read_text())
     assert len(record["sample_ids"]) == 3
     assert set(record["sample_ids"]) <= set(data.dataset("train").ids)
+
+
+def test_no_checkpoint_is_written_behind_a_loss_that_was_not_finite(data, tmp_path, monkeypatch):
+    class UnderWay:  # as a GPU's losses are
+        def query(self):
+            return False
+
+        def synchronize(self):
+            pass
+
+    monkeypatch.setattr(finite, "_to_host", lambda values: (values, UnderWay()))
+    task = make_task()
+    with torch.no_grad():
+        next(task.network.heads.parsing.parameters()).fill_(float("nan"))
+    keep = ModelCheckpoint(tmp_path, "last", every_n_train_steps=1)
+    run = trainer(tmp_path, max_epochs=1, enable_checkpointing=True, callbacks=[keep])
+    with pytest.raises(InputError, match="parsing is not finite at step 0"):
+        run.fit(task, data)
+    assert not list(tmp_path.glob("*.ckpt"))
+    assert len(json.loads((tmp_path / "not_finite.json").read_text())["sample_ids"]) == 3
 
 
 def test_the_majority_guess_scores_its_closed_form(data, tmp_path):

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, dilations, parsing_loss
-from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN, RoIPool
+from partwise.nn.detection import RoIPool
+from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
 from partwise.ops.resize import Letterbox
 
 

@@ -181,7 +181,7 @@ class TCNet(nn.Module):
             f_hat = fused.presence
             g = torch.stack([(parts == c).flatten(1).any(1) for c in range(f_hat.shape[1])], 1)
             weight = g.shape[1] / parts[0].numel() if self.class_loss is None else self.class_loss
-            losses["classes"] = weight * F.binary_cross_entropy_with_logits(f_hat, g.to(f_hat))  # Eq. 7
+            losses["classes"] = weight * F.binary_cross_entropy_with_logits(f_hat.float(), g.float())  # Eq. 7
         return losses
 
     def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:

@@ -1,0 +1,89 @@
+"""Watching for losses that are not finite, without making the host wait for the device."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from partwise.errors import InputError
+from partwise.media import write_json
+
+
+class _Step(NamedTuple):
+    """What a step's losses were, once they have arrived."""
+
+    number: int
+    names: list[str]
+    values: Tensor  # (L,) on the CPU
+    arrived: torch.Event | None  # None: they are there
+    sample_ids: Sequence[str]
+
+
+class LossWatch:
+    """Stops a training whose losses are no longer finite.
+
+    Losses on a GPU are copied while the training goes on, and looked at in the first step that finds them arrived; a
+    CPU's are looked at at once. Waiting for them in every step would leave the GPU idle while the next is prepared.
+
+    Attributes:
+        latest: () sum of the losses that were looked at last, on the CPU; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.latest: Tensor | None = None
+        self._steps: deque[_Step] = deque()
+
+    def add(self, number: int, losses: Mapping[str, Tensor], sample_ids: Sequence[str]) -> None:
+        """Keep the losses () of a step, and the samples that they are of, until they can be looked at."""
+        values, arrived = _to_host(torch.stack(list(losses.values())).detach().float())
+        self._steps.append(_Step(number, list(losses), values, arrived, sample_ids))
+
+    def check(self, folder: Path, wait: bool = False) -> None:
+        """Look at the losses that have arrived.
+
+        Args:
+            folder: of the run; `not_finite.json` there tells what was found.
+            wait: for those that have not.
+
+        Raises:
+            InputError: one is not finite.
+        """
+        while self._steps:
+            arrived = self._steps[0].arrived
+            if arrived is not None and not arrived.query():
+                if not wait:
+                    return
+                arrived.synchronize()
+            step = self._steps.popleft()
+            self.latest = step.values.sum()
+            if not torch.isfinite(self.latest):
+                self._steps.clear()
+                raise _not_finite(step, folder)
+
+
+def _to_host(values: Tensor) -> tuple[Tensor, torch.Event | None]:
+    """Begin to copy values to the CPU, and what tells that they are there."""
+    if values.device.type == "cpu":
+        return values, None
+    copied = values.to("cpu", non_blocking=True)
+    arrived = torch.Event(values.device)
+    arrived.record()
+    return copied, arrived
+
+
+def _not_finite(step: _Step, folder: Path) -> InputError:
+    file = folder / "not_finite.json"
+    values = dict(zip(step.names, step.values.tolist(), strict=True))
+    write_json(file, {"step": step.number, "losses": {k: repr(v) for k, v in values.items()},
+                      "sample_ids": list(step.sample_ids)})  # fmt: skip
+    finite = torch.isfinite(step.values).tolist()
+    bad = ", ".join(name for name, good in zip(step.names, finite, strict=True) if not good) or "sum"
+    return InputError(
+        f"loss {bad} is not finite at step {step.number}; its samples are listed in {file}: "
+        "look at them, or lower model.optimizer.lr"
+    )

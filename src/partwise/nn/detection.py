@@ -1,0 +1,157 @@
+"""Region proposals and RoI heads of Parsing R-CNN (ATEN sections 4.3 and 4.5): torchvision's, with ATEN's numbers.
+
+Whatever the precision of the training, convolutions and fully connected layers alone run in it. Boxes and losses are
+float32: bfloat16 has 8 significant bits, so that a coordinate near 500 would be off by up to 2 pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import roi_align
+
+from partwise.nn.deeplab import REFERENCE_SIZE, STRIDE, conv_relu, small
+from partwise.ops.instances import boxes_of
+from partwise.ops.resize import Letterbox, canvas_size
+
+ANCHOR_SCALES = (32, 64, 128, 256, 384)  # for REFERENCE_SIZE pixels; scaled with the input
+ANCHOR_RATIOS = (2.0, 4 / 3, 1.0)  # height / width, as torchvision wants them
+DELTA_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas divided by (0.1, 0.1, 0.2, 0.2) in both stages
+
+
+class RPNHead(nn.Module):
+    """Two 3x3 of the feature's width, one 3x3-512, then objectness and deltas of every anchor."""
+
+    def __init__(self, in_channels: int, num_anchors: int, width: int = 512) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            conv_relu(in_channels, in_channels),
+            conv_relu(in_channels, in_channels),
+            conv_relu(in_channels, width),
+        )
+        self.objectness = small(nn.Conv2d(width, num_anchors, 1))
+        self.deltas = small(nn.Conv2d(width, 4 * num_anchors, 1))
+
+    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """One (B, C, h, w) a level -> float32 objectness (B, A, h, w) and deltas (B, 4A, h, w) a level."""
+        trunks = [self.trunk(feature) for feature in features]
+        return [self.objectness(t).float() for t in trunks], [self.deltas(t).float() for t in trunks]
+
+
+class RoIPool(nn.Module):
+    """Aligned RoIAlign with 2x2 samples a bin on the one stride-4 level."""
+
+    def __init__(self, output_size: int) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], image_shapes: object) -> Tensor:
+        """(B, C, h, w) and per-image boxes (N, 4) -> (sum N, C, s, s)."""
+        # float32 throughout: bins of half precision lose sub-pixel positions
+        return roi_align(
+            features["0"].float(), [b.float() for b in boxes], self.output_size, 1 / STRIDE, 2, aligned=True
+        )
+
+
+class BoxPredictor(FastRCNNPredictor):
+    """The box head's two outputs."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C) -> float32 logits (N, 2) of nobody and person, and deltas (N, 8)."""
+        logits, deltas = super().forward(x)
+        return logits.float(), deltas.float()
+
+
+class MaskHead(nn.Module):
+    """RoI mask logits (N, 2, 28, 28): a convolutional path plus a fully connected one, added before the sigmoid.
+
+    The release adds the second path after the sigmoid, which leaves [0, 1]; the sum of logits keeps the idea.
+    """
+
+    def __init__(self, in_channels: int, width: int = 256) -> None:
+        super().__init__()
+        channels = [in_channels, width, width, width, width]
+        self.convs = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+            for a, b in pairwise(channels)
+        )
+        self.upsample = nn.Sequential(nn.ConvTranspose2d(width, width, 2, stride=2), nn.ReLU(inplace=True))
+        self.local = nn.Conv2d(width, 2, 1)
+        self.linear = nn.Sequential(conv_relu(width, width), conv_relu(width, width // 2))
+        self.whole = small(nn.Conv2d(width // 2, 784 * 2, 14))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, 14, 14) -> float32 (N, 2, 28, 28) logits of nobody and person.
+
+        No RoI at all goes the same way: batch norm leaves its statistics as they are, and synchronised batch norm
+        meets the other processes, which would wait for this one for ever.
+        """
+        # Synchronised batch norm exchanges float32 where there are RoIs, and its input's type where there are none.
+        with torch.autocast(x.device.type, enabled=False) if len(x) == 0 else nullcontext():
+            for conv in self.convs[:3]:
+                x = conv(x)
+            whole = self.whole(self.linear(x)).view(len(x), 2, 28, 28)
+            return (self.local(self.upsample(self.convs[3](x))) + whole).float()
+
+
+class PersonHeads(RoIHeads):
+    """torchvision's RoI heads, whose detections are clipped to their image's window of the canvas.
+
+    That comes before their masks are predicted, as ATEN's release has it: a mask spans its box, so a box that is cut
+    later would squeeze it. In testing `image_shapes` are letterboxes.
+    """
+
+    def postprocess_detections(
+        self, class_logits: Tensor, box_regression: Tensor, proposals: list[Tensor], image_shapes: Sequence[Letterbox]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Boxes (N, 4) on the canvas, scores (N,) and labels (N,) of each image."""
+        corners = [box.new_tensor([i.left, i.top] * 2) for box, i in zip(proposals, image_shapes, strict=True)]
+        # Clipping is to (0, 0, width, height), so boxes are told from the window's corner, and deltas are relative.
+        local = [box - corner for box, corner in zip(proposals, corners, strict=True)]
+        windows = [(i.height, i.width) for i in image_shapes]
+        boxes, scores, labels = super().postprocess_detections(class_logits, box_regression, local, windows)
+        return [box + corner for box, corner in zip(boxes, corners, strict=True)], scores, labels
+
+
+def region_proposals(in_channels: int, image_size: int | Sequence[int], proposals: int) -> RegionProposalNetwork:
+    """The region-proposal network; see `partwise.nn.parsing_rcnn.ParsingHeads`."""
+    scale = max(canvas_size(image_size)) / REFERENCE_SIZE
+    area = scale**2  # anchors grow with the area, so the numbers of proposals do
+    sizes = tuple(s * scale for s in ANCHOR_SCALES)
+    rpn = RegionProposalNetwork(
+        AnchorGenerator((sizes,), (ANCHOR_RATIOS,)),
+        RPNHead(in_channels, len(ANCHOR_SCALES) * len(ANCHOR_RATIOS), 2 * in_channels),
+        fg_iou_thresh=0.7, bg_iou_thresh=0.3, batch_size_per_image=256, positive_fraction=0.5,
+        pre_nms_top_n={"training": round(12000 * area), "testing": round(6 * proposals * area)},
+        post_nms_top_n={"training": round(2000 * area), "testing": round(proposals * area)},
+        nms_thresh=0.7,
+    )  # fmt: skip
+    rpn.box_coder = BoxCoder(weights=DELTA_WEIGHTS)
+    return rpn
+
+
+def person_heads(in_channels: int, box_width: int, rois: int) -> PersonHeads:
+    """Box and mask head of the persons; see `partwise.nn.parsing_rcnn.ParsingHeads`."""
+    return PersonHeads(
+        RoIPool(7), TwoMLPHead(in_channels * 49, box_width), BoxPredictor(box_width, 2),
+        fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=rois, positive_fraction=0.33,
+        bbox_reg_weights=DELTA_WEIGHTS, score_thresh=0.7, nms_thresh=0.3, detections_per_img=100,
+        mask_roi_pool=RoIPool(14), mask_head=MaskHead(in_channels, in_channels), mask_predictor=nn.Identity(),
+    )  # fmt: skip
+
+
+def detection_targets(instances: Tensor) -> list[dict[str, Tensor]]:
+    """Boxes (N, 4) float32, labels (N,) and masks (N, H, W) of each image's persons, from maps of ids (B, H, W)."""
+    return [
+        {"boxes": boxes, "labels": torch.ones_like(ids), "masks": (people == ids[:, None, None]).to(torch.uint8)}
+        for people, (ids, boxes) in zip(instances, boxes_of(instances), strict=True)
+    ]
