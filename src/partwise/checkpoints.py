@@ -1,23 +1,26 @@
-"""Checkpoints: written atomically, of plain containers only, and enough by themselves to parse pictures."""
+"""Checkpoints: written atomically, of plain containers only, and enough by themselves to parse pictures.
+
+A checkpoint may come from anywhere. What it says is checked before it is used; see also `partwise.networks`.
+"""
 
 from __future__ import annotations
 
 import os
-import pickle
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from partwise.checkpoint_checks import check_archive, fault
 from partwise.errors import InputError
 from partwise.labels import LabelSet
+from partwise.networks import build
 from partwise.nn.multi_scale import SlidingWindows, with_views
 from partwise.ops.resize import canvas_size
 from partwise.parsers import FrameParser, make_parser
@@ -29,11 +32,26 @@ KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write to a temporary name and rename: a kill while saving leaves the last whole checkpoint."""
 
+    def __init__(self) -> None:
+        self._written: set[str] = set()
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save and then rename."""
         temporary = Path(f"{path}.tmp")
         super().save_checkpoint(checkpoint, temporary, storage_options)
         os.replace(temporary, path)
+        self._written.add(str(path))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint to go on from; see `load`."""
+        return load(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint that this process wrote: the list of older ones that a checkpoint holds may be wrong."""
+        if str(path) in self._written:
+            Path(path).unlink(missing_ok=True)
 
 
 class Provenance(pl.Callback):
@@ -66,6 +84,17 @@ class Provenance(pl.Callback):
             "synthetic": synthetic,
             "stretch": stretch,
         }
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse to go on from a checkpoint of another network, before it is loaded."""
+        if trainer.ckpt_path is None:
+            return
+        about = load(trainer.ckpt_path)[KEY]
+        for name in ("experiment", "network", "label_set", "image_size"):
+            if not _equal(about[name], self.state[name]):
+                raise InputError(
+                    f"{trainer.ckpt_path} is not of this run: its {name} is another; start anew without resume="
+                )
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -135,49 +164,45 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of this project onto the CPU.
+    """Read a checkpoint of this project onto the CPU and check what it says of itself.
 
     Raises:
-        InputError: the file is missing, is no checkpoint, or another program's.
+        InputError: the file is missing, damaged, another program's, or says what cannot be.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist; name the file with ckpt=PATH")
     try:
+        check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # there is no telling what a damaged file makes torch raise
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(
-            f"{path} is not a readable checkpoint ({str(error).splitlines()[0][:80]}); "
-            "give a .ckpt file that run.py wrote"
+            f"{path} is not a readable checkpoint ({reason}); give a .ckpt file that run.py wrote"
         ) from error
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise InputError(
             f"{path} was not written by run.py (it does not say which network it holds); give one that was"
         )
+    if wrong := fault(checkpoint[KEY], checkpoint["state_dict"]):
+        raise InputError(f"{path} is no checkpoint of run.py: {wrong}; do not use it")
     return checkpoint
 
 
+def _equal(left: Any, right: Any) -> bool:
+    """Whether plain containers are equal, lists and tuples alike."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    return bool(left == right)
+
+
 def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
-    """The network a checkpoint describes, with its weights."""
-    description = dict(checkpoint[KEY]["network"])
-    if not str(description.get("_target_", "")).startswith("partwise."):
-        # A checkpoint may come from anywhere and must not name code to run.
-        raise InputError(
-            f"{path} asks for {description.get('_target_')!r}, which is no network of partwise; do not use it"
-        )
-    if "pretrained" in description:
-        description["pretrained"] = False  # the weights follow
-    network = hydra.utils.instantiate(description)
+    """The network a checkpoint describes, with its weights; see `networks.build`."""
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(
-            f"the weights in {path} do not fit {description['_target_']} ({' '.join(str(error).split())[:120]}...); "
-            "the checkpoint comes from another version or model"
-        ) from error
-    return network.eval()
+    return build(checkpoint[KEY]["network"], weights, path)
 
 
 def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
