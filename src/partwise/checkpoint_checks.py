@@ -7,12 +7,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from partwise.errors import InputError
 from partwise.labels import IGNORE, LabelSet
 
 LARGEST_SIDE = 16_384  # of an input, in pixels
 
 
-def check_archive(path: Path) -> None:
+def read(path: Path) -> Any:
+    """Read a file that `torch.save` wrote onto the CPU: plain containers and tensors.
+
+    Raises:
+        InputError: it is missing, damaged, or no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist; name the file with ckpt=PATH")
+    try:
+        _check_archive(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # there is no telling what a damaged file makes torch raise
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise InputError(
+            f"{path} is not a readable checkpoint ({reason}); give a .ckpt file that run.py wrote"
+        ) from error
+
+
+def _check_archive(path: Path) -> None:
     """Raise ValueError unless a file is a zip archive, undamaged, of stored entries, which cannot grow when read."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -72,3 +93,12 @@ def _is_label_set(labels: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Whether plain containers are equal, lists and tuples alike."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return len(left) == len(right) and all(map(equal, left, right))
+    return bool(left == right)

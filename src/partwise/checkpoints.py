@@ -17,7 +17,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from partwise.checkpoint_checks import check_archive, fault
+from partwise.checkpoint_checks import equal, fault, read
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.networks import build
@@ -27,12 +27,15 @@ from partwise.parsers import FrameParser, make_parser
 from partwise.tracklets import Detector, TrackletParser, boxes_of_file, boxes_of_parser, torchvision_detector
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
+#: What a training goes on from, beside the weights.
+STATE = ("pytorch-lightning_version", "epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write to a temporary name and rename: a kill while saving leaves the last whole checkpoint."""
 
     def __init__(self) -> None:
+        self.expected: Mapping[str, Any] = {}  # what `Provenance` says of the run
         self._written: set[str] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -45,8 +48,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint to go on from; see `load`."""
-        return load(path)
+        """Read a checkpoint to go on from; see `load`.
+
+        Raises:
+            InputError: also where it holds weights alone, or is of another network or other data than the run.
+        """
+        checkpoint = load(path)
+        other = [name for name, value in self.expected.items() if not equal(checkpoint[KEY].get(name, value), value)]
+        if other:
+            raise InputError(f"{path} is not of this run, its {other[0]} is another: start a new run without resume=")
+        if missing := [name for name in STATE if name not in checkpoint]:
+            raise InputError(f"{path} has no {missing[0]}, which going on takes: start a new run with init=[{path}]")
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint that this process wrote: the list of older ones that a checkpoint holds may be wrong."""
@@ -86,15 +99,9 @@ class Provenance(pl.Callback):
         }
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuse to go on from a checkpoint of another network, before it is loaded."""
-        if trainer.ckpt_path is None:
-            return
-        about = load(trainer.ckpt_path)[KEY]
-        for name in ("experiment", "network", "label_set", "image_size"):
-            if not _equal(about[name], self.state[name]):
-                raise InputError(
-                    f"{trainer.ckpt_path} is not of this run: its {name} is another; start anew without resume="
-                )
+        """Say what a checkpoint must be of that the Trainer is to go on from."""
+        if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+            trainer.strategy.checkpoint_io.expected = self.state
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -169,17 +176,7 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, damaged, another program's, or says what cannot be.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist; name the file with ckpt=PATH")
-    try:
-        check_archive(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # there is no telling what a damaged file makes torch raise
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
-        raise InputError(
-            f"{path} is not a readable checkpoint ({reason}); give a .ckpt file that run.py wrote"
-        ) from error
+    checkpoint = read(Path(path))
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise InputError(
             f"{path} was not written by run.py (it does not say which network it holds); give one that was"
@@ -187,15 +184,6 @@ def load(path: str | Path) -> dict[str, Any]:
     if wrong := fault(checkpoint[KEY], checkpoint["state_dict"]):
         raise InputError(f"{path} is no checkpoint of run.py: {wrong}; do not use it")
     return checkpoint
-
-
-def _equal(left: Any, right: Any) -> bool:
-    """Whether plain containers are equal, lists and tuples alike."""
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        return len(left) == len(right) and all(map(_equal, left, right))
-    return bool(left == right)
 
 
 def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
@@ -274,7 +262,10 @@ def load_parser(
     about = checkpoint[KEY]
     label_set = LabelSet.from_state(about["label_set"])
     check_fit(checkpoint, experiment or about["experiment"], label_set, path)
-    network = with_views(build_network(checkpoint, path), label_set, scales, flip)
+    network = build_network(checkpoint, path)
+    if not hasattr(network, "parse"):
+        raise InputError(f"{path} holds a {type(network).__name__}, which parses nothing; give a parser's checkpoint")
+    network = with_views(network, label_set, scales, flip)
     canvas, stretch = about["image_size"], about.get("stretch", False)
     if size is not None:
         network, canvas = SlidingWindows(network, canvas_size(canvas)), size

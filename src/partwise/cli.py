@@ -107,6 +107,7 @@ def quoted_override(arg: str) -> str:
 def run(main: Callable[[], None], root: Path) -> None:
     """Answer at once what needs no run, else start Hydra."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors over instead of printing them over many lines
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # libraries' own files of weights run no code either
     with one_line_errors():
         arguments = prepare(sys.argv[1:], root)
         if not arguments:
