@@ -10,7 +10,8 @@ import math
 import re
 import reprlib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union
@@ -18,6 +19,7 @@ from typing import Any, Literal, Union
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from partwise.errors import InputError
 
@@ -54,7 +56,7 @@ def build(description: object, weights: Mapping[str, Any], where: str | Path) ->
     try:
         check(description)
         _check_tensors(weights)
-        with torch.device("meta"):  # shapes without memory
+        with torch.device("meta"), _at_most(2 * len(weights) + 64):  # shapes without memory; some are built and dropped
             planned = _construct(description)
         if not isinstance(planned, nn.Module):
             raise _UnfitError("it describes no network")
@@ -151,6 +153,24 @@ def _construct(value: Any) -> Any:
     if "pretrained" in arguments:
         arguments["pretrained"] = False  # the weights follow
     return network(**arguments)
+
+
+@contextmanager
+def _at_most(count: int) -> Iterator[None]:
+    """Stop a network's construction, which may loop, when it has more parameters than its weights can be for."""
+    seen = 0
+
+    def note(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > count:
+            raise _UnfitError("its weights do not fit its network, which has more parameters")
+
+    hook = register_module_parameter_registration_hook(note)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -72,6 +72,7 @@ class Doors:
         self.cfg = composed(f"experiment={NAME}", *DATA, *SMALL, f"outputs={folder}/outputs")
         self.parsing = composed("experiment=from_checkpoint", "task=predict", "trainer.accelerator=cpu")
         self.data = instantiate(self.cfg.data)
+        self.task = runs.make_task(self.cfg, self.data.label_set)
 
     def predict(self, file):
         cfg = self.parsing.copy()
@@ -93,8 +94,7 @@ class Doors:
         run.last.parent.mkdir(parents=True, exist_ok=True)
         run.last.write_bytes(file.read_bytes())
         trainer = runs.make_trainer(self.cfg, run, self.data)
-        task = runs.make_task(self.cfg, self.data.label_set)
-        trainer.fit(task, self.data, ckpt_path=run.checkpoint, weights_only=True)
+        trainer.fit(self.task, self.data, ckpt_path=run.checkpoint, weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_a_description_cannot_keep_the_machine_busy(target, change):
     begin = time.monotonic()
     with pytest.raises(InputError):
         networks.build({"_target_": target, "num_classes": 13, "pretrained": False, **change}, {}, "some.ckpt")
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize("how", ["overlapping", "not finite", "sparse", "no tensor", "without memory"])
