@@ -48,12 +48,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint to go on from; see `load`.
+        """Read a checkpoint to go on from; one without a description where the Trainer has no `Provenance`.
 
         Raises:
             InputError: also where it holds weights alone, or is of another network or other data than the run.
         """
-        checkpoint = load(path)
+        checkpoint: dict[str, Any] = load(path) if self.expected else read(Path(path))
         other = [name for name, value in self.expected.items() if not equal(checkpoint[KEY].get(name, value), value)]
         if other:
             raise InputError(f"{path} is not of this run, its {other[0]} is another: start a new run without resume=")
