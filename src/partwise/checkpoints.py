@@ -1,39 +1,70 @@
-"""Checkpoints: written atomically, of plain containers only, and enough by themselves to parse pictures."""
+"""Checkpoints: written atomically, of plain containers only, and enough by themselves to parse pictures.
+
+A checkpoint may come from anywhere. What it says is checked before it is used; see also `partwise.networks`.
+"""
 
 from __future__ import annotations
 
 import os
-import pickle
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from partwise.checkpoint_checks import equal, fault, read
 from partwise.errors import InputError
 from partwise.labels import LabelSet
+from partwise.networks import build
 from partwise.nn.multi_scale import SlidingWindows, with_views
 from partwise.ops.resize import canvas_size
 from partwise.parsers import FrameParser, make_parser
 from partwise.tracklets import Detector, TrackletParser, boxes_of_file, boxes_of_parser, torchvision_detector
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
+#: What a training goes on from, beside the weights.
+STATE = ("pytorch-lightning_version", "epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write to a temporary name and rename: a kill while saving leaves the last whole checkpoint."""
+
+    def __init__(self) -> None:
+        self.expected: Mapping[str, Any] = {}  # what `Provenance` says of the run
+        self._written: set[str] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save and then rename."""
         temporary = Path(f"{path}.tmp")
         super().save_checkpoint(checkpoint, temporary, storage_options)
         os.replace(temporary, path)
+        self._written.add(str(path))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint to go on from; one without a description where the Trainer has no `Provenance`.
+
+        Raises:
+            InputError: also where it holds weights alone, or is of another network or other data than the run.
+        """
+        checkpoint: dict[str, Any] = load(path) if self.expected else read(Path(path))
+        other = [name for name, value in self.expected.items() if not equal(checkpoint[KEY].get(name, value), value)]
+        if other:
+            raise InputError(f"{path} is not of this run, its {other[0]} is another: start a new run without resume=")
+        if missing := [name for name in STATE if name not in checkpoint]:
+            raise InputError(f"{path} has no {missing[0]}, which going on takes: start a new run with init=[{path}]")
+        return checkpoint
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint that this process wrote: the list of older ones that a checkpoint holds may be wrong."""
+        if str(path) in self._written:
+            Path(path).unlink(missing_ok=True)
 
 
 class Provenance(pl.Callback):
@@ -66,6 +97,11 @@ class Provenance(pl.Callback):
             "synthetic": synthetic,
             "stretch": stretch,
         }
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Say what a checkpoint must be of that the Trainer is to go on from."""
+        if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+            trainer.strategy.checkpoint_io.expected = self.state
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -135,49 +171,26 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of this project onto the CPU.
+    """Read a checkpoint of this project onto the CPU and check what it says of itself.
 
     Raises:
-        InputError: the file is missing, is no checkpoint, or another program's.
+        InputError: the file is missing, damaged, another program's, or says what cannot be.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist; name the file with ckpt=PATH")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path} is not a readable checkpoint ({str(error).splitlines()[0][:80]}); "
-            "give a .ckpt file that run.py wrote"
-        ) from error
+    checkpoint = read(Path(path))
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise InputError(
             f"{path} was not written by run.py (it does not say which network it holds); give one that was"
         )
+    if wrong := fault(checkpoint[KEY], checkpoint["state_dict"]):
+        raise InputError(f"{path} is no checkpoint of run.py: {wrong}; do not use it")
     return checkpoint
 
 
 def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
-    """The network a checkpoint describes, with its weights."""
-    description = dict(checkpoint[KEY]["network"])
-    if not str(description.get("_target_", "")).startswith("partwise."):
-        # A checkpoint may come from anywhere and must not name code to run.
-        raise InputError(
-            f"{path} asks for {description.get('_target_')!r}, which is no network of partwise; do not use it"
-        )
-    if "pretrained" in description:
-        description["pretrained"] = False  # the weights follow
-    network = hydra.utils.instantiate(description)
+    """The network a checkpoint describes, with its weights; see `networks.build`."""
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(
-            f"the weights in {path} do not fit {description['_target_']} ({' '.join(str(error).split())[:120]}...); "
-            "the checkpoint comes from another version or model"
-        ) from error
-    return network.eval()
+    return build(checkpoint[KEY]["network"], weights, path)
 
 
 def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
@@ -249,7 +262,10 @@ def load_parser(
     about = checkpoint[KEY]
     label_set = LabelSet.from_state(about["label_set"])
     check_fit(checkpoint, experiment or about["experiment"], label_set, path)
-    network = with_views(build_network(checkpoint, path), label_set, scales, flip)
+    network = build_network(checkpoint, path)
+    if not hasattr(network, "parse"):
+        raise InputError(f"{path} holds a {type(network).__name__}, which parses nothing; give a parser's checkpoint")
+    network = with_views(network, label_set, scales, flip)
     canvas, stretch = about["image_size"], about.get("stretch", False)
     if size is not None:
         network, canvas = SlidingWindows(network, canvas_size(canvas)), size

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -67,10 +67,21 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     if name is None and options.get("task") == "predict":
         argv.append(f"experiment={FROM_CHECKPOINT}")
     if name is None and options.get("task") == "test" and "ckpt" in options:
-        from partwise.checkpoints import KEY, load
-
-        argv.append(f"experiment={load(os.path.expanduser(options['ckpt']))[KEY]['experiment']}")
+        argv.append(f"experiment={_experiment_of(options['ckpt'], known)}")
     return argv
+
+
+def _experiment_of(checkpoint: str, known: Collection[str]) -> str:
+    """The experiment that a checkpoint says it is of, if there is one: Hydra would take a path, or another override."""
+    from partwise.checkpoints import KEY, load
+
+    name: str = load(os.path.expanduser(checkpoint))[KEY]["experiment"]
+    if name not in known:
+        raise InputError(
+            f"{checkpoint} says it was trained by experiment={name}, which does not exist here; "
+            "name the one to score it with, experiment=NAME"
+        )
+    return name
 
 
 def _own_roots(argv: list[str]) -> list[Path]:
@@ -98,6 +109,7 @@ def quoted_override(arg: str) -> str:
 def run(main: Callable[[], None], root: Path) -> None:
     """Answer at once what needs no run, else start Hydra."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors over instead of printing them over many lines
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # libraries' own files of weights run no code either
     with one_line_errors():
         arguments = prepare(sys.argv[1:], root)
         if not arguments:

@@ -55,6 +55,8 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str = "resnet50", pretrained: bool = True, multiplier: float = 1.0) -> None:
         super().__init__()
+        if set(":/") & set(name) or not timm.is_model(name):  # timm also takes addresses and folders
+            raise InputError(f"backbone={name} is none of timm's models; name a timm ResNet such as resnet50")
         if pretrained and multiplier != 1:
             raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=false")
         widths: dict[str, Any] = (
