@@ -32,7 +32,7 @@ from rich.text import Text
 from torch import nn
 
 from partwise.averaging import ExponentialAverage
-from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState, start_from
+from partwise.checkpoints import AtomicCheckpointIO, Provenance, RandomState, load, start_from
 from partwise.configs import differences, plain
 from partwise.devices import runs_on_cpu, trainer_options
 from partwise.errors import InputError
@@ -170,7 +170,8 @@ def _changes() -> list[str]:
 
 def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
     """A run goes on with the model and data that it began with; epochs, devices and loggers may change."""
-    saved = plain(OmegaConf.load(run.folder / "config.yaml"))  # type: ignore[arg-type]
+    # It was written resolved; resolving what it holds now would read the environment of whoever goes on.
+    saved = plain(OmegaConf.load(run.folder / "config.yaml"), resolve=False)  # type: ignore[arg-type]
     fixed = ("model", "image_size", "seed", "profile", "data.")
     free = ("data.root", "data.num_workers", "model.schedule.epochs")  # a moved folder, another machine, more epochs
     changed = [d for d in differences(saved, plain(cfg)) if d.startswith(fixed) and not d.startswith(free)]
@@ -347,7 +348,7 @@ def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
     """Rows of metrics.csv up to the checkpoint's step; later ones will be logged again."""
     if checkpoint is None:
         return []
-    step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+    step = load(checkpoint)["global_step"]
     with file.open(newline="") as rows:
         return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(rows) if int(row["step"]) < step]
 
