@@ -8,11 +8,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
 from data_modules.synthetic.render import Renderer
 from data_modules.synthetic.scene import draw_scene
-from partwise.media import VideoWriter
+from partwise.media import VideoWriter, read_labels
 
 ROOT = Path(__file__).parents[1]
 TINY = ["image_size=[57,33]", "model.network.flow_width=0.0625", "model.network.backbone_multiplier=0.125",
@@ -66,6 +67,30 @@ def test_people_of_a_video_are_followed_and_parsed(checkpoint, tmp_path):
     assert (summary["frames"], summary["finished"]) == (5, True)
     assert summary["persons"] <= 5 * len(boxes)
     assert (tmp_path / "parsed" / "overlay.mp4").exists()
+
+
+def test_who_left_the_video_is_parsed_no_more(checkpoint, leaving, tmp_path):
+    with VideoWriter(tmp_path / "walk.mp4", fps=8, size=leaving.scene.size) as video:
+        for t in range(45):
+            video.write(leaving.image(t))
+    (tmp_path / "boxes.json").write_text(json.dumps([leaving.frame(0).boxes[0].tolist()]))
+    trained = torch.load(checkpoint, weights_only=True)
+    torch.save(with_class_3_everywhere(trained), tmp_path / "everything.ckpt")
+    predict(tmp_path / "everything.ckpt", tmp_path, f"detector={tmp_path / 'boxes.json'}", "scale_search=true")
+    found = [read_labels(file).any() for file in sorted((tmp_path / "parsed" / "parts").glob("**/*.png"))]
+    assert len(found) == 45
+    assert all(found[:30])
+    assert not any(found[40:])
+
+
+def with_class_3_everywhere(checkpoint):
+    """A checkpoint whose network parses every pixel alike, so that the tracker alone can end a tracklet."""
+    weights = checkpoint["state_dict"]
+    for name, value in weights.items():
+        if name.startswith("network.parsing.") and name.endswith("bias") and len(value) == 13:
+            value += 100 * torch.eye(13)[3]
+    weights["network.pixel_fusion.layers.0.weight"] = torch.eye(13).repeat(1, 3)[..., None, None] / 3
+    return checkpoint
 
 
 def test_a_missing_file_of_boxes_gets_one_line(checkpoint, tmp_path):

@@ -1,7 +1,6 @@
 """Crops of followed persons: cut, parsed and pasted back where they came from."""
 
 import json
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -94,16 +93,8 @@ def test_nobody_is_background_until_somebody_is_found():
     assert (third["parts"] > 0).any()
 
 
-def leaving(frames=45):
-    """A renderer of one person who walks out of the frame."""
-    scene = draw_scene(5, frames=frames, severity=0.2, size=(160, 200))
-    drift, walker = 0.015, scene.people[0]
-    walker = replace(walker, drift=drift, growth=0.0, x=0.9 + drift * frames / 2, depth=min(walker.depth, 0.6))
-    return Renderer(replace(scene, people=(walker,), props=()))
-
-
-def test_a_tracklet_ends_when_the_person_leaves():
-    frames = [leaving().frame(t) for t in range(45)]
+def test_a_tracklet_ends_when_the_person_leaves(leaving):
+    frames = [leaving.frame(t) for t in range(45)]
     seen = [int((frame.persons == 1).sum()) for frame in frames]
     box = frames[0].boxes[0].tolist()
     parser = TrackletParser(Everything(), FACTS, SIZE, torch.device("cpu"), lambda frame: [box], scale_search=True)
