@@ -16,10 +16,11 @@ from data_modules.synthetic.scene import draw_scene
 from partwise.media import VideoWriter, read_labels
 
 ROOT = Path(__file__).parents[1]
-TINY = ["image_size=[57,33]", "model.network.flow_width=0.0625", "model.network.backbone_multiplier=0.125",
-        "model.network.displacement=2", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0",
-        "data.batch_size=2", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
-        "data.synthetic.tracklets={train:4,val:1,test:2}", "data.synthetic.size=[57,33]"]  # fmt: skip
+FLOW = ["model.network.flow_width=0.0625", "model.network.displacement=2"]
+TINY = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "trainer.max_epochs=1",
+        "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2", "trainer.check_val_every_n_epoch=1",
+        "trainer.log_every_n_steps=1", "data.synthetic.tracklets={train:4,val:1,test:2}",
+        "data.synthetic.size=[57,33]"]  # fmt: skip
 
 
 def run_py(experiment, outputs, *arguments):
@@ -33,12 +34,14 @@ def run_py(experiment, outputs, *arguments):
 
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory):
-    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"))
+    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"), *FLOW)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(flow, tmp_path_factory):
-    return run_py("tcnet_indoor", tmp_path_factory.mktemp("tcnet"), f"init=[{flow}]", "model.network.width=16")
+    outputs = tmp_path_factory.mktemp("tcnet")
+    frame = run_py("deeplab_v2_facts", outputs, "model.network.width=16")
+    return run_py("tcnet_indoor", outputs, f"init=[{frame},{flow}]", *FLOW, "model.network.width=16")
 
 
 def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
@@ -49,7 +52,7 @@ def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
 @pytest.mark.ddp
 @pytest.mark.parametrize("ablation", ["tcnet/full", "tcnet/l_s"])
 def test_two_processes_train_without_unused_parameters(flow, ablation, tmp_path):
-    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", "model.network.width=16", f"ablation={ablation}",
+    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", *FLOW, "model.network.width=16", f"ablation={ablation}",
            "trainer=ddp", "trainer.devices=2")  # fmt: skip
     (record,) = tmp_path.glob("tcnet_indoor/*/run.json")
     assert json.loads(record.read_text())["status"] == "finished"
@@ -121,8 +124,18 @@ def test_the_fusion_weights_notebook_runs_to_its_end(checkpoint, monkeypatch):
     monkeypatch.setitem(os.environ, "PARTWISE_CKPT", str(checkpoint))
     file = ROOT / "notebooks" / "tcnet_fusion_weights.ipynb"
     notebook = nbformat.read(file, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells)  # kept clean
+    (stored,) = pictures_of(notebook)  # of a longer training, small enough for a repository
+    assert len(stored) < 150_000
+    assert any("synthetic" in output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    for cell in notebook.cells:
+        cell.pop("outputs", None)
+        cell |= {"outputs": []} if cell.cell_type == "code" else {}
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(file.parent)}}).execute()
+    assert len(pictures_of(notebook)) == 4
+    assert any("synthetic" in output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def pictures_of(notebook):
+    """PNGs among the outputs, in base64."""
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in shown) == 3
-    assert any("synthetic" in output.get("text", "") for output in shown)
+    return [output["data"]["image/png"] for output in shown if "image/png" in output.get("data", {})]
