@@ -7,28 +7,49 @@ python scripts/bench.py coco     COCO AP from files, beside pycocotools and fast
 python scripts/bench.py aten     seconds a frame of ATEN and its baselines at the paper's size, by stage
 python scripts/bench.py tcnet    milliseconds a frame of TCNet as a stream beside DeepLab's; the correlation layer
 
-Some peers come with `uv sync --extra bench`; without them their rows are left out.
+aten and tcnet take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
+`uv sync --extra bench`; without them their rows are left out.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from importlib import import_module
 
 from rich.console import Console
 
+from partwise import cli
+from partwise.errors import InputError
+
 BENCHMARKS = ("data", "vip", "davis", "coco", "aten", "tcnet")
+
+#: Those that run a network, on any device.
+ON_DEVICE = ("aten", "tcnet")
 
 
 def main() -> None:
     """Run the benchmarks that are named."""
-    names = sys.argv[1:]
-    if not names or not set(names) <= set(BENCHMARKS):
-        print(__doc__)
-        sys.exit(bool(set(names) - {"-h", "--help"}))
-    for name in names:
-        for table in import_module(f"benchmarks.{name}").run():
-            Console().print(table)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", choices=BENCHMARKS, metavar="NAME", help="what to measure")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
+    options = parser.parse_args()
+    with cli.one_line_errors():
+        if options.device is not None and (without := set(options.names) - set(ON_DEVICE)):
+            raise InputError(f"{' '.join(sorted(without))} runs no network; leave --device out")
+        for name in options.names:
+            benchmark = import_module(f"benchmarks.{name}")
+            tables = benchmark.run(device(options.device)) if name in ON_DEVICE else benchmark.run()
+            for table in tables:
+                Console().print(table)
+
+
+def device(name: str | None) -> object:
+    """Find the torch device of that name; a GPU if there is one for None and "auto"."""
+    import torch  # not every benchmark needs it
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device=cuda: torch finds no such GPU here; give --device cpu")
+    return torch.device(name if name in ("cpu", "cuda") else "cuda" if torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ python scripts/evaluate.py davis2016   --gt DAVIS   --pred MASKS             J a
 python scripts/evaluate.py coco        --gt GT.json --pred RESULTS.json      COCO AP of masks or keypoints
 python scripts/evaluate.py ochuman     --gt DIR     --pred RESULTS.json      AP, and AP by occlusion
 
-ochuman takes the full json of a split for --gt where DIR holds both splits. --json FILE keeps all
-figures; undefined ones are null.
+coco averages over all categories of GT.json that have objects; --category NAME restricts it. ochuman takes the full
+json of a split for --gt where DIR holds both splits. --json FILE keeps all figures; undefined ones are null.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from partwise import cli
 from partwise.errors import InputError
 from partwise.media import write_json
 
+#: Options that are not for every protocol, by the protocols that take them.
+OPTIONS = {"iou_type": ("coco", "ochuman"), "backend": ("coco", "ochuman"), "categories": ("coco",)}
+
 PROTOCOLS = ("facts", "vip", "person_part", "davis2016", "coco", "ochuman")
 
 
@@ -39,6 +42,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, help="processes; default: one a core")
     parser.add_argument("--iou-type", choices=("segm", "keypoints"), help="coco and ochuman: what is matched")
     parser.add_argument("--backend", choices=("pycocotools", "faster-coco-eval"), help="coco and ochuman: what matches")
+    parser.add_argument(
+        "--category", action="append", dest="categories", metavar="NAME",
+        help="coco: a category to evaluate, may be given again; default: all of the annotation file",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -67,9 +74,11 @@ def main() -> None:
     with cli.one_line_errors():
         # Only what the protocol needs is imported: some need no torch, whose import takes seconds.
         protocol = import_module(f"partwise.evaluation.{options.protocol}")
-        given = {name: value for name in ("iou_type", "backend") if (value := getattr(options, name)) is not None}
-        if given and options.protocol not in ("coco", "ochuman"):
-            raise InputError(f"{options.protocol} takes neither --iou-type nor --backend; leave them out")
+        given = {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
+        for name in given:
+            if options.protocol not in OPTIONS[name]:
+                flag = "--category" if name == "categories" else f"--{name.replace('_', '-')}"
+                raise InputError(f"{options.protocol} does not take {flag}; leave it out")
         figures = protocol.evaluate(options.gt, options.pred, workers=options.workers, **given)
         if options.json is not None:
             write_json(options.json, figures)

@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 # Tests run beside each other and start further processes: one thread each, before torch counts the cores.
@@ -7,6 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+from data_modules.synthetic.render import Renderer
+from data_modules.synthetic.scene import draw_scene
 from data_modules.synthetic.vip import write_vip
 
 
@@ -36,3 +39,13 @@ def real():
     if not folder:
         pytest.skip("PARTWISE_REAL does not name a folder of real samples")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def leaving():
+    """A renderer of 45 frames in which the only person walks out to the right, gone from frame 36 on."""
+    frames, drift = 45, 0.015
+    scene = draw_scene(5, frames=frames, severity=0.2, size=(160, 200))
+    walker = scene.people[0]
+    walker = replace(walker, drift=drift, growth=0.0, x=0.9 + drift * frames / 2, depth=min(walker.depth, 0.6))
+    return Renderer(replace(scene, people=(walker,), props=()))

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
 from data_modules.synthetic.render import Renderer
 from data_modules.synthetic.scene import draw_scene
-from partwise.media import VideoWriter
+from partwise.media import VideoWriter, read_labels
 
 ROOT = Path(__file__).parents[1]
-TINY = ["image_size=[57,33]", "model.network.flow_width=0.0625", "model.network.backbone_multiplier=0.125",
-        "model.network.displacement=2", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0",
-        "data.batch_size=2", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
-        "data.synthetic.tracklets={train:4,val:1,test:2}", "data.synthetic.size=[57,33]"]  # fmt: skip
+FLOW = ["model.network.flow_width=0.0625", "model.network.displacement=2"]
+TINY = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "trainer.max_epochs=1",
+        "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2", "trainer.check_val_every_n_epoch=1",
+        "trainer.log_every_n_steps=1", "data.synthetic.tracklets={train:4,val:1,test:2}",
+        "data.synthetic.size=[57,33]"]  # fmt: skip
 
 
 def run_py(experiment, outputs, *arguments):
@@ -32,12 +34,14 @@ def run_py(experiment, outputs, *arguments):
 
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory):
-    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"), "init=[]")
+    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"), *FLOW, "init=[]")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(flow, tmp_path_factory):
-    return run_py("tcnet_indoor", tmp_path_factory.mktemp("tcnet"), f"init=[{flow}]", "model.network.width=16")
+    outputs = tmp_path_factory.mktemp("tcnet")
+    frame = run_py("deeplab_v2_facts", outputs, "model.network.width=16")
+    return run_py("tcnet_indoor", outputs, f"init=[{frame},{flow}]", *FLOW, "model.network.width=16")
 
 
 def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
@@ -48,7 +52,7 @@ def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
 @pytest.mark.ddp
 @pytest.mark.parametrize("ablation", ["tcnet/full", "tcnet/l_s"])
 def test_two_processes_train_without_unused_parameters(flow, ablation, tmp_path):
-    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", "model.network.width=16", f"ablation={ablation}",
+    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", *FLOW, "model.network.width=16", f"ablation={ablation}",
            "trainer=ddp", "trainer.devices=2", "model.network.frame_loss=0")  # fmt: skip
     (record,) = tmp_path.glob("tcnet_indoor/*/run.json")
     assert json.loads(record.read_text())["status"] == "finished"
@@ -66,6 +70,30 @@ def test_people_of_a_video_are_followed_and_parsed(checkpoint, tmp_path):
     assert (summary["frames"], summary["finished"]) == (5, True)
     assert summary["persons"] <= 5 * len(boxes)
     assert (tmp_path / "parsed" / "overlay.mp4").exists()
+
+
+def test_who_left_the_video_is_parsed_no_more(checkpoint, leaving, tmp_path):
+    with VideoWriter(tmp_path / "walk.mp4", fps=8, size=leaving.scene.size) as video:
+        for t in range(45):
+            video.write(leaving.image(t))
+    (tmp_path / "boxes.json").write_text(json.dumps([leaving.frame(0).boxes[0].tolist()]))
+    trained = torch.load(checkpoint, weights_only=True)
+    torch.save(with_class_3_everywhere(trained), tmp_path / "everything.ckpt")
+    predict(tmp_path / "everything.ckpt", tmp_path, f"detector={tmp_path / 'boxes.json'}", "scale_search=true")
+    found = [read_labels(file).any() for file in sorted((tmp_path / "parsed" / "parts").glob("**/*.png"))]
+    assert len(found) == 45
+    assert all(found[:30])
+    assert not any(found[40:])
+
+
+def with_class_3_everywhere(checkpoint):
+    """A checkpoint whose network parses every pixel alike, so that the tracker alone can end a tracklet."""
+    weights = checkpoint["state_dict"]
+    for name, value in weights.items():
+        if name.startswith("network.parsing.") and name.endswith("bias") and len(value) == 13:
+            value += 100 * torch.eye(13)[3]
+    weights["network.pixel_fusion.layers.0.weight"] = torch.eye(13).repeat(1, 3)[..., None, None] / 3
+    return checkpoint
 
 
 def test_a_missing_file_of_boxes_gets_one_line(checkpoint, tmp_path):
@@ -96,8 +124,18 @@ def test_the_fusion_weights_notebook_runs_to_its_end(checkpoint, monkeypatch):
     monkeypatch.setitem(os.environ, "PARTWISE_CKPT", str(checkpoint))
     file = ROOT / "notebooks" / "tcnet_fusion_weights.ipynb"
     notebook = nbformat.read(file, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells)  # kept clean
+    (stored,) = pictures_of(notebook)  # of a longer training, small enough for a repository
+    assert len(stored) < 150_000
+    assert any("synthetic" in output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    for cell in notebook.cells:
+        cell.pop("outputs", None)
+        cell |= {"outputs": []} if cell.cell_type == "code" else {}
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(file.parent)}}).execute()
+    assert len(pictures_of(notebook)) == 4
+    assert any("synthetic" in output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def pictures_of(notebook):
+    """PNGs among the outputs, in base64."""
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in shown) == 3
-    assert any("synthetic" in output.get("text", "") for output in shown)
+    return [output["data"]["image/png"] for output in shown if "image/png" in output.get("data", {})]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.timing import in_turn
+from benchmarks.timing import CPU, in_turn
 from partwise.models.aten.model import ATEN
 from partwise.models.baselines.fgfa import FGFA
 from partwise.nn.parsing_rcnn import ParsingRCNN
@@ -24,38 +25,40 @@ FAST: dict[str, Any] = {"encoder_stride": 4, "flow_size": 0.5, "proposals": 300}
 
 
 @torch.inference_mode()
-def run(size: int = 512, rounds: int = 4) -> list[Table]:
+def run(device: torch.device = CPU, size: int = 512, rounds: int = 4) -> list[Table]:
     """Tables of seconds a frame and of stages, with random weights at the paper's network (ResNet-50, 256 channels)."""
     torch.manual_seed(0)
     options: dict[str, Any] = {"num_classes": CLASSES, "image_size": size, "pretrained": False}
     weights = ParsingRCNN(**options).state_dict()
-    aten = prepare(ATEN(**options), weights)
-    fast = prepare(ATEN(**options, **FAST), weights).to(memory_format=torch.channels_last)
+    here = partial(prepare, weights=weights, device=device)
+    aten = here(ATEN(**options))
+    fast = here(ATEN(**options, **FAST)).to(memory_format=torch.channels_last)
     networks = {
-        "frame": prepare(ParsingRCNN(**options), weights),
-        "DFF, 10": prepare(ATEN(**options, key_interval=10, encoding_range=0, centred=False), weights),
-        "FGFA, K = 5": prepare(FGFA(**options), weights),
+        "frame": here(ParsingRCNN(**options)),
+        "DFF, 10": here(ATEN(**options, key_interval=10, encoding_range=0, centred=False)),
+        "FGFA, K = 5": here(FGFA(**options)),
         "ATEN, l = 3": aten,
-        "ATEN, l = 5": prepare(ATEN(**options, key_interval=5), weights),
+        "ATEN, l = 5": here(ATEN(**options, key_interval=5)),
     }
     in_half = {
-        "frame, bf16": prepare(ParsingRCNN(**options), weights).to(memory_format=torch.channels_last),
+        "frame, bf16": here(ParsingRCNN(**options)).to(memory_format=torch.channels_last),
         "ATEN fast, l = 3": fast,
     }
-    intervals = {name: next_interval(network, size) for name, network in networks.items()}
-    intervals |= {name: in_bfloat16(next_interval(network, size)) for name, network in in_half.items()}
-    stages = {"ATEN": stages_of(aten, size)}
-    stages["ATEN fast"] = {name: in_bfloat16(work) for name, work in stages_of(fast, size).items()}
+    intervals = {name: next_interval(network, size, device) for name, network in networks.items()}
+    intervals |= {name: in_bfloat16(next_interval(network, size, device), device) for name, network in in_half.items()}
+    stages = {"ATEN": stages_of(aten, size, device)}
+    stages["ATEN fast"] = {name: in_bfloat16(work, device) for name, work in stages_of(fast, size, device).items()}
 
     # the first round of an interval reads ahead, the others are a video's steady state
-    times = in_turn(intervals | {f"{n}, {s}": work for n, parts in stages.items() for s, work in parts.items()}, rounds)
+    times = in_turn(intervals | {f"{n}, {s}": work for n, parts in stages.items() for s, work in parts.items()},
+                    rounds, device)  # fmt: skip
     frames = {name: getattr(network, "key_interval", 1) for name, network in (networks | in_half).items()}
     per_frame = {name: times[name] / count for name, count in frames.items()}
     by_stage = {n: {s: times[f"{n}, {s}"] for s in parts} for n, parts in stages.items()}
     return [stage_table(by_stage), frame_table(per_frame, by_stage["ATEN"])]
 
 
-def prepare(network: Any, weights: Mapping[str, Tensor]) -> Any:
+def prepare(network: Any, weights: Mapping[str, Tensor], device: torch.device) -> Any:
     """One feature and one set of heads for all, with as many proposals and persons: the heads' time depends on them.
 
     What random weights leave of the proposals is different on encoded and on bare features, so all are kept.
@@ -65,22 +68,22 @@ def prepare(network: Any, weights: Mapping[str, Tensor]) -> Any:
     heads = network.heads.roi_heads
     heads.detections_per_img = PERSONS
     heads.box_predictor.cls_score.bias.copy_(torch.tensor([-9.0, 9.0]))
-    return network.eval()
+    return network.to(device).eval()
 
 
-def in_bfloat16(work: Callable[[], object]) -> Callable[[], object]:
+def in_bfloat16(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
     """The same under autocast."""
 
     def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             work()
 
     return run
 
 
-def stages_of(network: Any, size: int) -> dict[str, Callable[[], object]]:
+def stages_of(network: Any, size: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """The functions of Equation 8, each for one frame."""
-    image = torch.rand(1, 3, size, size)
+    image = torch.rand(1, 3, size, size, device=device)
     feature = network.feature(image)
     flow, scale = network.flow(image, image)
     box, encoded = [Letterbox.fit((size, size), size)], network.encode([feature] * 3, [image] * 3)
@@ -93,10 +96,10 @@ def stages_of(network: Any, size: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def next_interval(network: Any, size: int) -> Callable[[], object]:
+def next_interval(network: Any, size: int, device: torch.device) -> Callable[[], object]:
     """Parse the frames from one key frame to the next, of a video without end."""
     interval = getattr(network, "key_interval", 1)
-    frames = (torch.rand(1, 3, size, size) for _ in itertools.count())
+    frames = (torch.rand(1, 3, size, size, device=device) for _ in itertools.count())
     parsings = parse_video(network, frames, (size, size))
     return lambda: [next(parsings) for _ in range(interval)]
 
@@ -115,7 +118,7 @@ def stage_table(networks: dict[str, dict[str, float]]) -> Table:
     """The stages' milliseconds."""
     table = Table("", *next(iter(networks.values())), title="milliseconds of each stage, one frame")
     for name, stages in networks.items():
-        table.add_row(name, *(f"{1000 * s:.0f}" for s in stages.values()))
+        table.add_row(name, *(f"{1000 * s:.1f}" for s in stages.values()))
     return table
 
 
@@ -125,14 +128,14 @@ def frame_table(per_frame: dict[str, float], stages: dict[str, float]) -> Table:
     frame = stages["N_feat"] + stages["N_parse"]
     settings = {"DFF, 10": (10, 0), "ATEN, l = 3": (3, 2), "ATEN, l = 5": (5, 2)}
     for name, s in per_frame.items():
-        row = [name, f"{s:.2f}", f"{per_frame['frame'] / s:.2f}"]
+        row = [name, f"{s:.4f}", f"{per_frame['frame'] / s:.2f}"]
         if name in settings:
             interval, past = settings[name]
             expected = equation_8(stages, interval, past, gru=past > 0)
             bare = frame / equation_8(stages, interval, past, gru=False)
             rough = interval * stages["N_feat"] / ((interval + past) * stages["F"] + stages["N_feat"])
-            row += [f"{expected:.2f}", f"{s / expected:.2f}", f"{bare:.2f}", f"{rough:.2f}"]
+            row += [f"{expected:.4f}", f"{s / expected:.2f}", f"{bare:.2f}", f"{rough:.2f}"]
         elif name == "frame":
-            row += [f"{frame:.2f}", f"{s / frame:.2f}"]
+            row += [f"{frame:.4f}", f"{s / frame:.2f}"]
         table.add_row(*row)
     return table

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.timing import in_turn, seconds
+from benchmarks.timing import CPU, best_time, in_turn
 from partwise.models.tcnet.model import TCNet
 from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.ops.correlation import correlation
@@ -20,19 +20,19 @@ CLASSES, SIZE = 13, (241, 121)
 CASES = ((256, 48, 64, 20, 2), (256, 64, 64, 20, 2), (256, 48, 64, 4, 1), (512, 31, 16, 10, 1))
 
 
-def run(rounds: int = 5) -> list[Table]:
+def run(device: torch.device = CPU, rounds: int = 5) -> list[Table]:
     """Tables of both, with random weights."""
     torch.manual_seed(0)
     keep_freed_memory()  # as run.py does
-    return [stream_table(3 * rounds), correlation_table(rounds)]  # a whole frame is seldom undisturbed
+    return [stream_table(3 * rounds, device), correlation_table(rounds, device)]  # a whole frame is seldom undisturbed
 
 
 @torch.inference_mode()
-def stream_table(rounds: int) -> Table:
+def stream_table(rounds: int, device: torch.device) -> Table:
     """Milliseconds a frame at the paper's size, and TCNet's by stage."""
-    single = DeepLabV2(CLASSES, SIZE, pretrained=False).eval()
-    network = TCNet(CLASSES, SIZE, pretrained=False).eval()
-    image, memory = torch.rand(1, 3, *SIZE), network.memory()
+    single = DeepLabV2(CLASSES, SIZE, pretrained=False).to(device).eval()
+    network = TCNet(CLASSES, SIZE, pretrained=False).to(device).eval()
+    image, memory = torch.rand(1, 3, *SIZE, device=device), network.memory()
     for _ in range(4):
         memory.add(image)
     now, earlier = memory.frames[-1], memory.frames[0]
@@ -44,19 +44,19 @@ def stream_table(rounds: int) -> Table:
         "two correlations": lambda: correlation(now.conv5.repeat(2, 1, 1, 1), earlier.conv5.repeat(2, 1, 1, 1), 10, 1),
         "flow, warps and fusion": lambda: network.fuse([earlier, earlier], now),
     }
-    times = in_turn(work, rounds)
+    times = in_turn(work, rounds, device)
     table = Table("", "ms", "of DeepLab-v2", title=f"one frame of {SIZE[0]}x{SIZE[1]}, VGG-16")
     for name, t in times.items():
-        table.add_row(name, f"{1000 * t:.1f}", f"{t / times['DeepLab-v2']:.3f}")
+        table.add_row(name, f"{1000 * t:.2f}", f"{t / times['DeepLab-v2']:.3f}")
     return table
 
 
-def correlation_table(rounds: int) -> Table:
+def correlation_table(rounds: int, device: torch.device) -> Table:
     """Milliseconds of the forward pass, and of forward and backward."""
     table = Table("C, H, W, reach, step", "loop", "ours", "faster", "loop, f+b", "ours, f+b", "faster",
                   title="correlation, ms")  # fmt: skip
     for channels, height, width, reach, step in CASES:
-        pair = [torch.rand(1, channels, height, width, requires_grad=True) for _ in range(2)]
+        pair = [torch.rand(1, channels, height, width, device=device, requires_grad=True) for _ in range(2)]
         row = []
         for backward in (False, True):
             times = []
@@ -68,7 +68,7 @@ def correlation_table(rounds: int) -> Table:
                         if backward:
                             result.sum().backward()
 
-                times.append(seconds(once, max(2, rounds // (1 + backward))))
+                times.append(best_time(once, device, max(2, rounds // (1 + backward))))
             row += [*(f"{1000 * t:.1f}" for t in times), f"{times[0] / times[1]:.1f}x"]
         table.add_row(f"{channels}, {height}, {width}, {reach}, {step}", *row)
     return table

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from data_modules.synthetic.render import Renderer
 from data_modules.synthetic.scene import draw_scene
 from partwise.errors import InputError
 from partwise.labels import FACTS
+from partwise.media import read_image
 from partwise.models.tcnet.model import TCNet
 from partwise.tracklets import TrackletParser, boxes_of_file, boxes_of_parser, crop_window, cut, paste
 
@@ -32,6 +34,13 @@ class Bright:
 
     def eval(self):
         return self
+
+
+class Everything(Bright):
+    """Parses everything as class 3, so that nothing but the tracker can end a tracklet."""
+
+    def add(self, image):
+        return 20 * torch.eye(FACTS.num_classes)[3].view(1, -1, 1, 1).expand(-1, -1, *image.shape[-2:])
 
 
 def square(box, size=(120, 160)):
@@ -82,6 +91,53 @@ def test_nobody_is_background_until_somebody_is_found():
     assert first["boxes"].shape == (0, 4)
     assert (second["parts"] > 0).any()
     assert (third["parts"] > 0).any()
+
+
+def test_a_tracklet_ends_when_the_person_leaves(leaving):
+    frames = [leaving.frame(t) for t in range(45)]
+    seen = [int((frame.persons == 1).sum()) for frame in frames]
+    box = frames[0].boxes[0].tolist()
+    parser = TrackletParser(Everything(), FACTS, SIZE, torch.device("cpu"), lambda frame: [box], scale_search=True)
+    there = [len(parsing["boxes"]) for parsing in parser.stream(frame.image for frame in frames)]
+    assert seen[0] > 1000
+    assert seen[-5] == 0
+    assert all(there[: next(t for t, area in enumerate(seen) if area < 0.2 * seen[0])])
+    assert not any(there[-5:])
+
+
+def test_a_tracklet_ends_where_nobody_is_parsed_and_nobody_is_looked_for_again():
+    asked = []
+
+    def detector(frame):
+        asked.append(frame)
+        return [(100, 40, 120, 80), (20, 40, 40, 80)]
+
+    frames = [np.maximum(square((100 + 3 * t, 40, 120 + 3 * t, 80)), square((20, 40, 40, 80))) for t in range(40)]
+    parsings = list(TrackletParser(Bright(), FACTS, SIZE, torch.device("cpu"), detector).stream(frames))
+    assert [len(parsing["boxes"]) for parsing in parsings[:13]] == [2] * 13
+    assert len(parsings[-1]["boxes"]) == 1
+    assert parsings[-1]["boxes"][0, 0] < 30
+    assert len(asked) == 1
+
+
+def test_tracklets_of_rendered_people_do_not_end_early():
+    for seed in range(3):
+        renderer = Renderer(draw_scene(seed, frames=16, severity=0.5))
+        frames = [renderer.frame(t) for t in range(16)]
+        boxes = [box for box in frames[0].boxes.tolist() if box[2] > box[0] + 8]
+        parser = TrackletParser(Everything(), FACTS, SIZE, torch.device("cpu"), lambda frame, b=boxes: b, True)
+        assert {len(p["boxes"]) for p in parser.stream(f.image for f in frames)} == {len(boxes)}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("sequence", ["bmx-trees", "breakdance", "dance-twirl", "kite-surf", "soapbox"])
+def test_tracklets_of_real_people_do_not_end_early(real, sequence):
+    masks = sorted((real / "davis/Annotations/480p" / sequence).glob("*.png"))
+    files = sorted((real / "davis/JPEGImages/480p" / sequence).glob("*.jpg"))
+    x, y, width, height = cv2.boundingRect(cv2.imread(str(masks[0]), 0))
+    box = (x, y, x + width, y + height)
+    parser = TrackletParser(Everything(), FACTS, SIZE, torch.device("cpu"), lambda frame: [box], True)
+    assert all(len(parsing["boxes"]) for parsing in parser.stream(map(read_image, files)))
 
 
 def test_tcnet_parses_the_people_of_a_rendered_video():

@@ -1,17 +1,18 @@
-"""COCO's AP of persons, by masks or by keypoints: a results json against an annotation json.
+"""COCO's AP, by masks or by keypoints: a results json against an annotation json.
 
-The figures are pycocotools': it matches and averages, or faster-coco-eval does to the same numbers. Read here, and
-checked, are the files: pycocotools stops at a bad one somewhere inside, or reads past its end. Three of its traits are
-kept because figures depend on them: the area of a result is that of its `bbox` if the first result has one, else of
-its mask or keypoints; equal scores go by image id; an annotation with the id 0 is never found, of which a warning
-tells. Left out is what no figure needs: small objects on their own, and fewer detections an image.
+The figures are pycocotools', means over the categories that have objects: it matches and averages, or faster-coco-eval
+does to the same numbers. Read here, and checked, are the files: pycocotools stops at a bad one somewhere inside, or
+reads past its end. Four of its traits are kept because figures depend on them: the area of a result is that of its
+`bbox` if the first result has one, else of its mask or keypoints; equal scores go by image id; a result of a category
+that is not listed does not count, and an annotation with the id 0 is never found, of which warnings tell. Left out is
+what no figure needs: small objects on their own, and fewer detections an image.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from partwise.errors import InputError
-from partwise.evaluation.coco_files import IouType, Row, Truth, read_results, read_truth
+from partwise.evaluation.coco_files import IouType, Truth, read_results, read_truth
+from partwise.evaluation.coco_rle import Row
 from partwise.evaluation.files import defined, each
 
 Backend = Literal["pycocotools", "faster-coco-eval"]
@@ -42,9 +44,9 @@ class Block:
 
     Attributes:
         images: numbers, ascending.
-        objects: `id`, `image_id`, `category_id` 1, `area`, `iscrowd`; for masks `segmentation`, a compressed RLE; for
-            keypoints `keypoints` (51,), `num_keypoints` and `bbox`.
-        detections: `id`, `image_id`, `category_id` 1, `area`, `score`, and `segmentation` or `keypoints`. Of equal
+        objects: `id`, `image_id`, `category_id` from 1, `area`, `iscrowd`; for masks `segmentation`, a compressed
+            RLE; for keypoints `keypoints` (51,), `num_keypoints` and `bbox`.
+        detections: `id`, `image_id`, `category_id`, `area`, `score`, and `segmentation` or `keypoints`. Of equal
             scores in an image the first comes first.
     """
 
@@ -82,11 +84,12 @@ def evaluate(
     workers: int | None = None,
     iou_type: IouType = "segm",
     backend: Backend = "pycocotools",
+    categories: Collection[str] = (),
 ) -> dict[str, float | None]:
-    """COCO's AP, AP50, AP75, APM, APL and AR of persons, fractions; None where undefined.
+    """Compute COCO's AP, AP50, AP75, APM, APL and AR, fractions; None where undefined.
 
-    AR is that of 100 detections an image for masks, of 20 for keypoints. Evaluated is the category named "person", or
-    a file's only one whatever its name; annotations and results of other categories are left out.
+    AR is that of 100 detections an image and category for masks, of 20 for keypoints. A category without objects has no
+    figures and is left out of the means, with its detections.
 
     Args:
         gt: COCO's json of images, annotations and categories.
@@ -94,14 +97,17 @@ def evaluate(
         workers: processes of pycocotools; None takes one a core. faster-coco-eval has threads of its own.
         iou_type: whether masks are compared or keypoints.
         backend: what matches and averages. faster-coco-eval must have been installed.
+        categories: names of those to evaluate; all of the annotation file by default. Annotations and results of others
+            are left out.
 
     Raises:
         InputError: a file is missing or damaged, or a record in it is wrong; it is named, counted from 1.
     """
     check_options(iou_type, backend)
-    truth = read_truth(gt, iou_type)
+    truth = read_truth(gt, iou_type, categories)
     if not truth.objects:
-        raise InputError(f"{gt} annotates no person; take a file that does, test sets have none")
+        wanted = " or ".join(categories) or "object"
+        raise InputError(f"{gt} annotates no {wanted}; take a file that does, test sets have none")
     return measured(truth, read_results(pred, truth, iou_type), workers, iou_type, backend)
 
 
@@ -132,37 +138,40 @@ def figures(
     """COCO's figures, fractions; NaN where undefined.
 
     Args:
-        block: all images.
+        block: all images. The figures are means over the categories of its objects, crowds aside.
         iou_type: whether masks are compared or keypoints.
         backend: what matches and averages.
         over: how pycocotools goes over parts of the block; results in order.
     """
-    if all(row["iscrowd"] for row in block.objects):
+    categories = sorted({row["category_id"] for row in block.objects if not row["iscrowd"]})
+    if not categories:
         return dict.fromkeys(FIGURES, math.nan)
     if backend == "pycocotools":
-        matches = list(over(partial(_match, iou_type=iou_type), block.split()))
-        evaluator = _evaluator(backend, Block(block.images), iou_type)
-        evaluator.evalImgs = [m for area in range(_AREAS) for part in matches for m in _of_area(part, area)]
+        matches = list(over(partial(_match, iou_type=iou_type, categories=categories), block.split()))
+        evaluator = _evaluator(backend, Block(block.images), iou_type, categories)
+        cells = range(len(categories) * _AREAS)
+        evaluator.evalImgs = [m for cell in cells for part in matches for m in _of_cell(part, cell, len(cells))]
         evaluator._paramsEval = evaluator.params
     else:
-        evaluator = _evaluator(backend, block, iou_type)
+        evaluator = _evaluator(backend, block, iou_type, categories)
         evaluator.evaluate()
     with redirect_stdout(io.StringIO()):
         evaluator.accumulate()
-    precision, recall = evaluator.eval["precision"][:, :, 0, :, 0], evaluator.eval["recall"][:, 0, :, 0]
+    # (threshold, recall, category, area) and (threshold, category, area)
+    precision, recall = evaluator.eval["precision"][..., 0], evaluator.eval["recall"][..., 0]
     return {
         "AP": _mean(precision[..., 0]),
-        "AP50": _mean(precision[0, :, 0]),  # thresholds are 0.50, 0.55, ...
-        "AP75": _mean(precision[5, :, 0]),
+        "AP50": _mean(precision[0, ..., 0]),  # thresholds are 0.50, 0.55, ...
+        "AP75": _mean(precision[5, ..., 0]),
         "APM": _mean(precision[..., 1]),
         "APL": _mean(precision[..., 2]),
-        "AR": _mean(recall[:, 0]),
+        "AR": _mean(recall[..., 0]),
     }
 
 
-def _match(block: Block, iou_type: IouType) -> _Matches:
-    """What pycocotools' `accumulate` reads, of every area and image."""
-    evaluator = _evaluator("pycocotools", block, iou_type)
+def _match(block: Block, iou_type: IouType, categories: Sequence[int]) -> _Matches:
+    """What pycocotools' `accumulate` reads, of every category, area and image."""
+    evaluator = _evaluator("pycocotools", block, iou_type, categories)
     with redirect_stdout(io.StringIO()):
         evaluator.evaluate()
     kept = ("dtScores", "dtIgnore", "gtIgnore")
@@ -172,9 +181,10 @@ def _match(block: Block, iou_type: IouType) -> _Matches:
     ]
 
 
-def _of_area(matches: _Matches, area: int) -> _Matches:
-    images = len(matches) // _AREAS
-    return matches[area * images : (area + 1) * images]
+def _of_cell(matches: _Matches, cell: int, cells: int) -> _Matches:
+    """Those of one category and area."""
+    images = len(matches) // cells
+    return matches[cell * images : (cell + 1) * images]
 
 
 def _classes(backend: Backend) -> tuple[Any, Any]:
@@ -195,20 +205,20 @@ def _classes(backend: Backend) -> tuple[Any, Any]:
     return COCO, COCOeval_faster
 
 
-def _evaluator(backend: Backend, block: Block, iou_type: IouType) -> Any:
+def _evaluator(backend: Backend, block: Block, iou_type: IouType, categories: Sequence[int]) -> Any:
     """The backend's evaluator, set to the figures wanted."""
     coco, coco_eval = _classes(backend)
     sides = []
     for rows in (block.objects, block.detections):
         side = coco()
         images = [{"id": image, "height": 0, "width": 0} for image in block.images]  # every mask knows its size
-        side.dataset = {"images": images, "annotations": rows, "categories": [{"id": 1}]}
+        side.dataset = {"images": images, "annotations": rows, "categories": [{"id": i} for i in categories]}
         with redirect_stdout(io.StringIO()):
             side.createIndex()
         sides.append(side)
     evaluator = coco_eval(*sides, iou_type)
     params = evaluator.params
-    params.catIds = [1]
+    params.catIds = list(categories)
     areas = dict(zip(params.areaRngLbl, params.areaRng, strict=True))
     params.areaRng = [areas["all"], areas["medium"], areas["large"]]
     params.maxDets = params.maxDets[-1:]

@@ -5,83 +5,88 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as rle
 
 from partwise.errors import InputError
+from partwise.evaluation.coco_rle import Row, damaged
 
 IouType = Literal["segm", "keypoints"]
-Row: TypeAlias = dict[str, Any]
-Ints: TypeAlias = npt.NDArray[np.int64]
 
 #: COCO's keypoints, the only ones whose sigmas are part of the protocol.
 KEYPOINTS = 17
-
-#: Characters of RLE that are checked at a time: what is made of them fits a cache.
-_TEXT = 1 << 16
 
 _DAMAGED = "has a mask whose RLE is damaged, its runs are not the pixels of its image; write it anew"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The persons of an annotation file.
+    """The objects of an annotation file.
 
     Attributes:
         file: the json.
         images: the entries of the file by id.
         sizes: [height, width] by id; None where the file does not say.
-        categories: ids of all categories; results may have any of them.
-        person: id of the one that is evaluated.
-        objects: its annotations as `Block` has them, but with the file's image ids.
+        categories: ids of all categories of the file.
+        scored: those that are evaluated, numbered from 1.
+        objects: their annotations as `Block` has them, but with the file's image ids.
     """
 
     file: Path
     images: dict[Any, Row]
     sizes: dict[Any, list[int] | None]
     categories: frozenset[Any]
-    person: Any
+    scored: dict[Any, int]
     objects: list[Row]
 
 
-def read_truth(file: Path, iou_type: IouType) -> Truth:
-    """The persons of an annotation file, checked; there may be none.
+def read_truth(file: Path, iou_type: IouType, names: Collection[str] = ()) -> Truth:
+    """Read the objects of an annotation file, and check them; there may be none.
+
+    Args:
+        file: COCO's json of images, annotations and categories.
+        iou_type: whether masks are wanted or keypoints.
+        names: of the categories that are evaluated; all of the file if there are none.
 
     Raises:
-        InputError: it is missing or damaged, or a person's record is wrong.
+        InputError: it is missing or damaged, has no category of a name, or an object's record is wrong.
     """
     content = _load(file)
     images, categories, annotations = (_by_id(content, key, file) for key in ("images", "categories", "annotations"))
     if len({type(image) for image in images}) > 1:
         raise InputError(f"{file} has both numbers and texts for ids of images; use numbers")
-    persons = [i for i, row in categories.items() if row.get("name") == "person" or len(categories) == 1]
-    if len(persons) != 1:
-        raise InputError(f"{file} names {len(persons)} of its {len(categories)} categories 'person'; it must be one")
+    scored = _scored(categories, names, file)
     sizes = {image: _size(row) for image, row in images.items()}
     objects = []
     for number, (i, row) in enumerate(annotations.items(), 1):
-        if row.get("category_id") != persons[0]:
-            continue
+        if not _known(row.get("category_id"), scored):
+            continue  # as pycocotools does, whether the file lists its category or not
         try:
-            objects.append(_object(row, sizes, iou_type) | {"id": number if i != 0 else 0})
+            about = {"id": number if i != 0 else 0, "category_id": scored[row["category_id"]]}
+            objects.append(_object(row, sizes, iou_type) | about)
         except ValueError as problem:
             raise InputError(f"{file}: annotation {i} {problem}") from problem
         if i == 0:
             warnings.warn(f"{file}: pycocotools never finds annotation 0; number annotations from 1", stacklevel=2)
-    if damaged := _damaged(objects):
-        raise InputError(f"{file}: an annotation of image {damaged['image_id']} {_DAMAGED}")
-    return Truth(file, images, sizes, frozenset(categories), persons[0], objects)
+    if wrong := damaged(objects):
+        raise InputError(f"{file}: an annotation of image {wrong['image_id']} {_DAMAGED}")
+    return Truth(file, images, sizes, frozenset(categories), scored, objects)
 
 
 def read_results(file: Path, truth: Truth, iou_type: IouType) -> list[Row]:
-    """The persons of a results file, checked, as `Block` has them, but with the truth's ids of images.
+    """Read the detections of a results file, and check them.
+
+    Those of categories that are not evaluated are left out; if the annotation file does not even list them, a warning
+    says so.
+
+    Returns:
+        them as `Block` has them, but with the truth's ids of images.
 
     Raises:
         InputError: it is missing, damaged or empty, or a result is wrong.
@@ -90,20 +95,26 @@ def read_results(file: Path, truth: Truth, iou_type: IouType) -> list[Row]:
     if not isinstance(rows, list):
         raise InputError(f"{file} holds no list; COCO's results are a json list of detections")
     if not rows:
-        raise InputError(f"{file} holds no results; it should have one for every person found")
+        raise InputError(f"{file} holds no results; it should have one for everything found")
     first = rows[0] if isinstance(rows[0], dict) else {}
     boxed = first.get("bbox", []) != []
     masked = iou_type == "segm" or (not boxed and "segmentation" in first)
-    found = []
+    found, strange = [], []
     for number, row in enumerate(rows, 1):
         try:
             _check_result(row, truth)
-            if row["category_id"] == truth.person:
+            if row["category_id"] not in truth.categories:
+                strange.append((number, row["category_id"]))
+            elif row["category_id"] in truth.scored:
                 found.append(_detection(row, number, truth, iou_type, boxed, masked))
         except ValueError as problem:
             raise InputError(f"{file}: result {number} {problem}") from problem
-    if damaged := _damaged(found):
-        raise InputError(f"{file}: result {damaged['id']} {_DAMAGED}")
+    if wrong := damaged(found):
+        raise InputError(f"{file}: result {wrong['id']} {_DAMAGED}")
+    if strange:
+        first_one = "{} has {!r}".format(*strange[0])
+        about = f"{len(strange)} of {len(rows)} results have categories that {truth.file} does not list"
+        warnings.warn(f"{file}: {about}, and do not count; result {first_one}", stacklevel=2)
     if masked and not boxed:
         for low in range(0, len(found), 255):  # pycocotools keeps their number in a byte
             some = found[low : low + 255]
@@ -135,6 +146,16 @@ def _by_id(content: Any, key: str, file: Path) -> dict[Any, Row]:
     return found
 
 
+def _scored(categories: dict[Any, Row], names: Collection[str], file: Path) -> dict[Any, int]:
+    """The categories of those names, of all if there are none, numbered from 1."""
+    given = [row.get("name") for row in categories.values()]
+    if missing := [name for name in names if name not in given]:
+        listed = ", ".join(str(name) for name in given[:10]) + (", ..." if len(given) > 10 else "")
+        raise InputError(f"{file} has no category {missing[0]!r}; it has {listed or 'none'}")
+    chosen = [i for i, name in zip(categories, given, strict=True) if not names or name in names]
+    return {i: number for number, i in enumerate(chosen, 1)}
+
+
 def _size(image: Row) -> list[int] | None:
     """[height, width], if it has both and they can be."""
     size = [side for side in (image.get("height"), image.get("width")) if type(side) is int and 0 < side < 1 << 15]
@@ -142,7 +163,7 @@ def _size(image: Row) -> list[int] | None:
 
 
 def _object(row: Row, sizes: dict[Any, list[int] | None], iou_type: IouType) -> Row:
-    """A person's annotation; ValueError says what is wrong with it."""
+    """An annotation but for its id and category; ValueError says what is wrong with it."""
     image, crowd = row.get("image_id"), row.get("iscrowd", 0)
     if not _known(image, sizes):
         raise ValueError(f"is for image {image!r}, which the file does not list; add the image")
@@ -156,7 +177,7 @@ def _object(row: Row, sizes: dict[Any, list[int] | None], iou_type: IouType) -> 
         raise ValueError(f"has the area {row.get('area')!r}; give its pixels")
     if crowd not in (0, 1):
         raise ValueError(f"has iscrowd {crowd!r}; give 0 or 1")
-    return found | {"image_id": image, "category_id": 1, "area": row["area"], "iscrowd": int(crowd)}
+    return found | {"image_id": image, "area": row["area"], "iscrowd": int(crowd)}
 
 
 def _check_result(row: Any, truth: Truth) -> None:
@@ -168,15 +189,16 @@ def _check_result(row: Any, truth: Truth) -> None:
         raise ValueError(
             f"is for image {image!r}, which {truth.file} does not list; take the json it was predicted for"
         )
-    if not _known(category, truth.categories):
-        raise ValueError(f"has category {category!r}, which {truth.file} does not list; persons have {truth.person!r}")
+    if not isinstance(category, int | str):
+        raise ValueError(f"has the category {category!r}; give one of the ids that {truth.file} lists")
     if not _numbers([row.get("score")], 1):
         raise ValueError(f"has the score {row.get('score')!r}; give a number")
 
 
 def _detection(row: Row, number: int, truth: Truth, iou_type: IouType, boxed: bool, masked: bool) -> Row:
-    """A person's result, without its area if that is a mask's; ValueError says what is wrong with it."""
-    found = {"id": number, "image_id": row["image_id"], "category_id": 1, "score": row["score"]}
+    """A result, without its area if that is a mask's; ValueError says what is wrong with it."""
+    category = truth.scored[row["category_id"]]
+    found = {"id": number, "image_id": row["image_id"], "category_id": category, "score": row["score"]}
     if masked:
         found["segmentation"] = _encoded(row.get("segmentation"), truth.sizes[row["image_id"]])
     if iou_type == "keypoints":
@@ -211,7 +233,7 @@ def _keypoints(row: Row) -> npt.NDArray[np.float64]:
     """(51,) x, y, visibility of COCO's keypoints."""
     values = row.get("keypoints")
     if not isinstance(values, list):
-        raise ValueError("has no list of keypoints; take another json, or compare masks")
+        raise ValueError("has no list of keypoints; name the category that has them, or compare masks")
     if len(values) != 3 * KEYPOINTS:
         raise ValueError(
             f"has {len(values)} numbers for keypoints; only COCO's {KEYPOINTS}, three each, can be compared"
@@ -248,62 +270,3 @@ def _of_polygons(polygons: list[Any], height: int, width: int) -> Row:
             raise ValueError("has a polygon that is no list x, y, x, y, ... within its image; write its mask anew")
     merged: Row = rle.merge(rle.frPyObjects(polygons, height, width))
     return merged
-
-
-def _damaged(rows: Sequence[Row]) -> Row | None:
-    """A row whose RLE does not describe exactly the pixels of its size, if there is one.
-
-    pycocotools reads on beyond a text that was cut short, and takes any runs for a mask.
-    """
-    rows = [row for row in rows if "segmentation" in row]
-    lengths = np.array([len(row["segmentation"]["counts"]) for row in rows], np.int64)
-    if not lengths.all():
-        return rows[int(lengths.argmin())]
-    cuts = np.searchsorted(lengths.cumsum(), np.arange(0, lengths.sum() + _TEXT, _TEXT))
-    for low, high in pairwise(np.unique(cuts).tolist()):
-        masks = [row["segmentation"] for row in rows[low:high]]
-        pixels = np.array([mask["size"][0] * mask["size"][1] for mask in masks], np.int64)
-        wrong = _wrong_text(b"".join(mask["counts"] for mask in masks), lengths[low:high], pixels)
-        if wrong is not None:
-            return rows[low + wrong]
-    return None
-
-
-def _wrong_text(text: bytes, lengths: Ints, pixels: Ints) -> int | None:
-    """Position of a text whose runs are not as many pixels as they should be.
-
-    A run has characters of six bits above 48: five of its value, the lowest first, and whether it goes on; the last
-    one's fifth is the sign. From the fourth on, runs are relative to the one but last.
-
-    Args:
-        text: all texts, none of them empty.
-        lengths: (N,) of the texts.
-        pixels: (N,) of their masks.
-    """
-    bits = np.frombuffer(text, np.uint8) - np.uint8(48)  # what is below 48 ends up above 63
-    stops = lengths.cumsum()
-    ends = np.flatnonzero(bits < 32)  # last characters of runs
-    longer = np.diff(ends, prepend=-1) - 1  # characters of a run but one
-    strange = np.flatnonzero(bits > 63)
-    unfinished = stops[bits[stops - 1] >= 32] - 1
-    for characters in (strange, unfinished, ends[longer > 6]):
-        if characters.size:
-            return int(np.searchsorted(stops, characters[0], "right"))
-
-    begins = ends - longer
-    runs = (bits[begins] & 31).astype(np.int64)
-    for n in range(1, int(longer.max()) + 1):
-        more = np.flatnonzero(longer >= n)
-        runs[more] |= (bits[begins[more] + n] & 31).astype(np.int64) << 5 * n
-    runs -= np.where(bits[ends] & 16, 1 << 5 * (longer + 1), 0)
-
-    first = np.searchsorted(ends, stops - lengths)
-    count = np.diff(first, append=len(ends))
-    sums = np.empty_like(runs)  # of every second run, over all texts
-    sums[0::2], sums[1::2] = runs[0::2].cumsum(), runs[1::2].cumsum()
-    odd = (np.arange(len(runs)) - np.repeat(first, count)) % 2 == 1
-    before = np.where(first > 0, sums[first - 1], 0)
-    absolute = sums - np.where(odd, np.repeat(before, count), np.repeat(sums[first], count))
-    absolute[first] = runs[first]
-    wrong = (np.minimum.reduceat(absolute, first) < 0) | (np.add.reduceat(absolute, first) != pixels)
-    return int(wrong.argmax()) if wrong.any() else None

@@ -13,10 +13,14 @@ from pathlib import Path
 
 from partwise.errors import InputError
 from partwise.evaluation import coco
-from partwise.evaluation.coco import Backend, IouType, Row, Truth
+from partwise.evaluation.coco import Backend, IouType, Truth
+from partwise.evaluation.coco_rle import Row
 
 #: The file of a split by figure.
 _RANGES = {"AP": "0.00_1.00", "AP_M": "0.50_0.75", "AP_H": "0.75_1.00"}
+
+#: What the dataset has, and all that is evaluated.
+_CATEGORY = "person"
 
 _NAME = "ochuman_coco_format_{}_range_{}.json"
 
@@ -43,9 +47,9 @@ def evaluate(
     """
     coco.check_options(iou_type, backend)
     files = _files(gt)
-    full, *subsets = (coco.read_truth(file, iou_type) for file in files.values())
+    full, *subsets = (coco.read_truth(file, iou_type, [_CATEGORY]) for file in files.values())
     if not full.objects:
-        raise InputError(f"{full.file} annotates no person; take a file that does")
+        raise InputError(f"{full.file} annotates no {_CATEGORY}; take a file that does")
     detections = coco.read_results(pred, full, iou_type)
     shown = [(full, detections), *((subset, _within(detections, full, subset)) for subset in subsets)]
     return {

@@ -12,7 +12,8 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from partwise.batches import Annotation, InstanceMap, Parsing
-from partwise.evaluation.coco import Block, Row, figures
+from partwise.evaluation.coco import Block, figures
+from partwise.evaluation.coco_rle import Row
 from partwise.labels import IGNORE
 from partwise.metrics.shards import ShardMetric, first_visits
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from partwise.errors import InputError
-from partwise.evaluation import coco, coco_files
+from partwise.evaluation import coco, coco_rle
 from partwise.evaluation.coco import FIGURES, evaluate
 
 needs_faster = pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="faster-coco-eval is not installed")
@@ -120,17 +121,40 @@ def nasty(seed: int, keypoints: bool = False) -> Scene:
     return scene
 
 
-def directly(gt: Path, pred: Path, iou_type: str = "segm") -> dict[str, float | None]:
-    """What pycocotools says of the files."""
+def directly(
+    gt: Path, pred: Path, iou_type: str = "segm", categories: list[int] | None = None
+) -> dict[str, float | None]:
+    """What pycocotools says of the files, of all categories by default."""
     truth = COCO(str(gt))
     evaluator = COCOeval(truth, truth.loadRes(str(pred)), iou_type)
-    evaluator.params.catIds = [1]
+    if categories is not None:
+        evaluator.params.catIds = categories
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summarize()
     at = (0, 1, 2, 4, 5, 8) if iou_type == "segm" else (0, 1, 2, 3, 4, 5)
     stats = [float(evaluator.stats[n]) for n in at]
     return {name: None if value == -1 else value for name, value in zip(FIGURES, stats, strict=True)}
+
+
+def with_categories(scene: Scene) -> dict[str, Any]:
+    """Share the scene's rows out among categories; the content of its annotation file.
+
+    Of the categories 18 has crowds alone and 77 no object; some results are of these, and of 99, which is not listed.
+    """
+    scene.truths[:] = [row | {"category_id": int(scene.rng.choice([40, 2, 5]))} for row in scene.truths]
+    for row in scene.truths[::7]:
+        row |= (
+            {"category_id": 18, "iscrowd": 1, "segmentation": uncompressed(rle.decode(row["segmentation"]))}
+            if (isinstance(row["segmentation"]["counts"], str))
+            else {"category_id": 18}
+        )
+    own = {row["image_id"]: row["category_id"] for row in scene.truths}
+    for row in scene.results:
+        right = scene.rng.random() < 0.6
+        row["category_id"] = own.get(row["image_id"], 2) if right else int(scene.rng.choice([2, 5, 18, 40, 77, 99]))
+    named = {40: "dog", 2: "person", 77: "kite", 5: "horse", 18: "grass"}
+    return scene.content() | {"categories": [{"id": i, "name": name} for i, name in named.items()]}
 
 
 def mask_iou(scene: Scene) -> Callable[[dict[str, Any], dict[str, Any]], float]:
@@ -258,25 +282,55 @@ def test_nothing_but_crowds_is_undefined(tmp_path: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_only_persons_count(tmp_path: Path, backend: str) -> None:
-    scene = nasty(3)
-    files = scene.write(tmp_path)
-    before = evaluate(*files, backend=backend)
-    content = scene.content()
-    content["categories"] = [{"id": 7, "name": "dog"}, PERSON]
-    content["annotations"] = [*scene.truths, {**scene.truths[0], "id": 1, "category_id": 7}]
-    files[0].write_text(json.dumps(content))
-    files[1].write_text(json.dumps([{**scene.results[0], "category_id": 7, "score": 1.0}, *scene.results]))
-    assert evaluate(*files, backend=backend) == before
-    assert same(before, directly(*files))
+@pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
+@pytest.mark.parametrize("seed", range(3))
+def test_all_categories_count(tmp_path: Path, seed: int, iou_type: str, backend: str) -> None:
+    scene = nasty(seed, iou_type == "keypoints")
+    content = with_categories(scene)
+    gt, pred = scene.write(tmp_path)
+    gt.write_text(json.dumps(content))
+    found = []
+    for names, ids in ([], None), (["person"], [2]), (["horse", "kite", "dog"], [5, 40, 77]):
+        with pytest.warns(UserWarning, match=r"pred.json: \d+ of \d+ results have categories that .* does not list"):
+            figures = evaluate(gt, pred, workers=1, iou_type=iou_type, backend=backend, categories=names)
+        assert same(figures, directly(gt, pred, iou_type, ids))
+        found.append(figures["AP"])
+    assert len(set(found)) == 3
 
 
-def test_the_only_category_counts_whatever_its_name(tmp_path: Path) -> None:
-    scene = nasty(4)
-    files = scene.write(tmp_path)
-    before = evaluate(*files)
-    files[0].write_text(json.dumps(scene.content() | {"categories": [{"id": 1, "name": "pedestrian"}]}))
-    assert evaluate(*files) == before
+@pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
+def test_the_script_scores_all_categories_or_those_named(tmp_path: Path, iou_type: str) -> None:
+    scene = nasty(5, iou_type == "keypoints")
+    content = with_categories(scene)
+    gt, pred = scene.write(tmp_path)
+    gt.write_text(json.dumps(content))
+    for options, categories in ([], None), (["--category", "person"], [2]), (["--category", "kite"], [77]):
+        done = script(
+            "coco", "--gt", gt, "--pred", pred, "--iou-type", iou_type, "--json", tmp_path / "o.json", *options
+        )
+        if categories == [77]:
+            assert done.returncode == 1
+            assert done.stderr.splitlines()[-1].endswith(
+                "annotates no kite; take a file that does, test sets have none"
+            )
+        else:
+            assert same(json.loads((tmp_path / "o.json").read_text()), directly(gt, pred, iou_type, categories))
+
+
+def test_the_script_names_wrong_categories(tmp_path: Path) -> None:
+    gt, pred = nasty(0).write(tmp_path)
+    done = script("coco", "--gt", gt, "--pred", pred, "--category", "dog")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert f"{gt} has no category 'dog'; it has person" in done.stderr
+    done = script("ochuman", "--gt", gt, "--pred", pred, "--category", "person")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "ochuman does not take --category; leave it out" in done.stderr
+
+
+def script(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """scripts/evaluate.py as people call it."""
+    command = [sys.executable, str(Path(__file__).parents[3] / "scripts" / "evaluate.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "400"})
 
 
 def test_results_of_other_categories_alone(tmp_path: Path) -> None:
@@ -438,7 +492,7 @@ FIRST = (0, "result 1 ")
         ({"image_id": 1001}, "result 2 is for image 1001, which .*gt.json does not list"),
         ({"image_id": [1]}, r"result 2 is for image \[1\]"),
         ({"image_id": None}, "result 2 is for image None"),
-        ({"category_id": 2}, "result 2 has category 2, which .*gt.json does not list; persons have 1"),
+        ({"category_id": [2]}, r"result 2 has the category \[2\]; give one of the ids that .*gt.json lists"),
         ({"score": None}, "result 2 has the score None"),
         ({"score": "0.5"}, "result 2 has the score '0.5'"),
         ({"score": math.nan}, "result 2 has the score nan"),
@@ -550,12 +604,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     [
         (lambda c: c.pop("images"), "has no list 'images'"),
         (lambda c: c.pop("annotations"), "has no list 'annotations'"),
-        (lambda c: c.update(annotations=[]), "annotates no person"),
-        (lambda c: c.update(categories=[]), "names 0 of its 0 categories"),
-        (
-            lambda c: c.update(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]),
-            "names 0 of its 2 categories",
-        ),
+        (lambda c: c.update(annotations=[]), "annotates no object"),
+        (lambda c: c.update(categories=[]), "annotates no object"),
+        (lambda c: c.update(categories=[{"id": 2, "name": "person"}]), "annotates no object"),
         (lambda c: c["images"][0].update(id="a"), "both numbers and texts"),
         (lambda c: c["images"][0].update(id=None), "entry 1 of 'images' has no id"),
         (lambda c: c["images"].append(c["images"][0]), "occurs twice in 'images'"),
@@ -605,8 +656,8 @@ def test_damaged_texts_are_told_from_whole_ones(monkeypatch: pytest.MonkeyPatch)
         rows.append({"segmentation": {"size": mask.shape, "counts": compressed(mask)["counts"].encode()}})
     rows.append({"segmentation": rle.encode(np.zeros((30000, 30000), np.uint8, order="F"))})
     for characters in (1 << 21, 1000, 1):
-        monkeypatch.setattr(coco_files, "_TEXT", characters)
-        assert coco_files._damaged(rows) is None
+        monkeypatch.setattr(coco_rle, "_TEXT", characters)
+        assert coco_rle.damaged(rows) is None
     for n in range(2000):
         mask = rows[n % 400]["segmentation"]
         text = bytearray(mask["counts"])
@@ -618,8 +669,8 @@ def test_damaged_texts_are_told_from_whole_ones(monkeypatch: pytest.MonkeyPatch)
         else:
             text.insert(at, rng.integers(48, 112))
         row = {"segmentation": {**mask, "counts": bytes(text)}}
-        monkeypatch.setattr(coco_files, "_TEXT", 1 << rng.integers(1, 12))
-        found = coco_files._damaged([*rows[:5], row, *rows[5:9]])
+        monkeypatch.setattr(coco_rle, "_TEXT", 1 << rng.integers(1, 12))
+        found = coco_rle.damaged([*rows[:5], row, *rows[5:9]])
         assert found is (None if whole(bytes(text), mask["size"]) else row)
 
 

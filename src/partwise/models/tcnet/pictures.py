@@ -23,6 +23,85 @@ def frame_names(offsets: Sequence[int]) -> list[str]:
     return [*(f"t−{offset}" for offset in offsets), "t"]
 
 
+def fusion_weights(network: TCNet) -> Any:
+    """(K, T, K) weights of the pixel-level fusion: of every class of every frame, the current one last, in each class.
+
+    Raises:
+        ValueError: several layers.
+    """
+    if len(network.pixel_fusion.layers) > 1:
+        raise ValueError("several layers of fusion have no weight a class and frame; train with fusion_layers=1")
+    weights = network.pixel_fusion.weights.detach().float().cpu().numpy()
+    return weights.reshape(len(weights), -1, len(weights))
+
+
+def own_weights(network: TCNet) -> dict[str, tuple[float, float]]:
+    """Tell how far the paper's finding holds, by frame: that a class's largest weight is its own, and positive.
+
+    Args:
+        network: with one layer of fusion.
+
+    Returns:
+        the share of classes whose own weight is the frame's largest, and the mean of the own weights.
+    """
+    weights = fusion_weights(network)
+    own = np.diagonal(weights, axis1=0, axis2=2)  # (T, K)
+    largest = weights.argmax(2) == np.arange(len(weights))[:, None]
+    rows = zip(frame_names(network.offsets), largest.mean(0), own.mean(1), strict=True)
+    return {frame: (float(share), float(mean)) for frame, share, mean in rows}
+
+
+def plot_fusion_map(network: TCNet, label_set: LabelSet) -> Figure:
+    """All weights of both levels: K x TK of the pixel-level fusion, and those of the frames' presences.
+
+    Args:
+        network: with one layer of fusion.
+        label_set: of its parts.
+
+    Raises:
+        ValueError: several layers.
+    """
+    weights, names, frames = fusion_weights(network), label_set.names, frame_names(network.offsets)
+    count = len(names)
+    bars = network.frame_level
+    figure = Figure(figsize=(0.17 * count * len(frames) + 2.6 * bars + 2, 0.2 * count + 1.6), layout="constrained")
+    left, *right = figure.subplots(
+        1, 1 + bars, squeeze=False, width_ratios=[0.17 * count * len(frames), 2][: 1 + bars]
+    )[0]
+    limit = float(np.abs(weights).max())
+    image = left.imshow(weights.reshape(count, -1), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    figure.colorbar(image, ax=left, fraction=0.03, pad=0.01)
+    left.set_yticks(range(count), names, fontsize=7)
+    _class_ticks(left, names, frames)
+    for n, frame in enumerate(frames):
+        left.text((n + 0.5) * count - 0.5, -0.8, frame, ha="center", va="bottom")
+    left.set_ylabel("score of")
+    for axes in right:
+        _plot_frame_weights(axes, network, names, frames)
+    return figure
+
+
+def _plot_frame_weights(axes: Axes, network: TCNet, names: Sequence[str], frames: Sequence[str]) -> None:
+    """Bars of w_{t-l}, w_{t-s} and w_t, and dots where the classes have their own."""
+    weights = network.frame_fusion.weights.detach().float().cpu().numpy()  # (T, 1) or (T, K)
+    axes.bar(range(len(frames)), weights.mean(1), color="0.6")
+    if weights.shape[1] > 1:
+        axes.plot(np.repeat(np.arange(len(frames)), weights.shape[1]), weights.ravel(), "k.", markersize=3)
+    for n, value in enumerate(weights.mean(1)):
+        axes.annotate(f"{value:.2f}", (n, value), ha="center", va="bottom" if value >= 0 else "top", fontsize=8)
+    axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.set_xticks(range(len(frames)), [f"w of {frame}" for frame in frames], fontsize=8)
+    axes.set_title("frame level", fontsize=9)
+    axes.margins(y=0.15)
+
+
+def _class_ticks(axes: Axes, names: Sequence[str], frames: Sequence[str]) -> None:
+    """The classes of each frame below a horizontal axis of all of them, and lines between the frames."""
+    axes.set_xticks(range(len(names) * len(frames)), [*names] * len(frames), rotation=90, fontsize=5.5)
+    for n in range(1, len(frames)):
+        axes.axvline(n * len(names) - 0.5, color="0.5", linestyle=":", linewidth=1)
+
+
 def plot_fusion_weights(network: TCNet, label_set: LabelSet, classes: Sequence[str] = ()) -> Figure:
     """The weights of all classes of all frames in the pixel-level score of a class, each frame's largest dotted.
 
@@ -36,32 +115,29 @@ def plot_fusion_weights(network: TCNet, label_set: LabelSet, classes: Sequence[s
     """
     if unknown := set(classes) - set(label_set.names):
         raise ValueError(f"no class {', '.join(sorted(unknown))}; there are {', '.join(label_set.names)}")
-    if len(network.pixel_fusion.layers) > 1:
-        raise ValueError("several layers of fusion have no weight a class and frame; train with fusion_layers=1")
-    weights = network.pixel_fusion.weights.detach().float().cpu().numpy()
-    chosen, names = list(classes or label_set.names), frame_names(network.offsets)
+    weights = fusion_weights(network)
+    chosen, frames = list(classes or label_set.names), frame_names(network.offsets)
     columns = min(3, len(chosen))
-    figure = Figure(figsize=(5.2 * columns, 2.6 * -(-len(chosen) // columns)), layout="constrained")
-    for axes, name in zip(
-        figure.subplots(-(-len(chosen) // columns), columns, squeeze=False).flat, chosen, strict=False
-    ):
-        _plot_weights(axes, weights[label_set.names.index(name)], names)
+    rows = -(-len(chosen) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.1 * rows), layout="constrained")
+    for axes, name in zip(figure.subplots(rows, columns, squeeze=False).flat, chosen, strict=False):
+        _plot_weights(axes, weights[label_set.names.index(name)], label_set.names, frames)
         axes.set_title(name)
     for axes in figure.axes[len(chosen) :]:
         axes.set_axis_off()
     return figure
 
 
-def _plot_weights(axes: Axes, weights: Any, frames: Sequence[str]) -> None:
-    count = len(weights) // len(frames)
-    axes.plot(np.arange(len(weights)), weights, linewidth=1)
+def _plot_weights(axes: Axes, weights: Any, names: Sequence[str], frames: Sequence[str]) -> None:
+    """A class's weights (T, K)."""
+    count = len(names)
+    axes.plot(np.arange(weights.size), weights.ravel(), linewidth=1)
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     for n, frame in enumerate(frames):
-        best = n * count + int(weights[n * count : (n + 1) * count].argmax())
-        axes.plot(best, weights[best], "ko", markersize=4)
+        best = int(weights[n].argmax())
+        axes.plot(n * count + best, weights[n, best], "ko", markersize=4)
         axes.text((n + 0.5) * count - 0.5, 0.97, frame, ha="center", va="top", transform=axes.get_xaxis_transform())
-        if n:
-            axes.axvline(n * count - 0.5, color="0.5", linestyle=":", linewidth=1)
+    _class_ticks(axes, names, frames)
     axes.margins(x=0, y=0.2)
 
 
