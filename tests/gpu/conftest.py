@@ -7,7 +7,7 @@ to try the tests themselves out.
 import os
 import tempfile
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -79,7 +79,7 @@ class Setup(NamedTuple):
         return instantiate(self.cfg.data)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _setup(name: str, *overrides: str) -> Setup:
     cfg = composed(name, "data.batch_size=2", "data.num_workers=0", *overrides)
     data = instantiate(cfg.data)
