@@ -16,7 +16,7 @@ from albumentations.pytorch import ToTensorV2
 from PIL import Image
 from rich.table import Table
 
-from benchmarks.timing import seconds
+from benchmarks.timing import best_time
 from data_modules.base import collate
 from data_modules.datasets.images import LabelledImages
 from data_modules.pascal_person_part import PascalPersonPartDataModule
@@ -29,7 +29,7 @@ Sample = Callable[[int], Any]
 
 def each(work: Sample, count: int) -> float:
     """Seconds a call of `work(0) ... work(count - 1)`."""
-    return seconds(lambda: [work(index) for index in range(count)]) / count
+    return best_time(lambda: [work(index) for index in range(count)]) / count
 
 
 def instance_crf_augment() -> list[A.BasicTransform]:

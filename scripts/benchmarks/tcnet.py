@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.timing import in_turn, seconds
+from benchmarks.timing import best_time, in_turn
 from partwise.models.tcnet.model import TCNet
 from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.ops.correlation import correlation
@@ -68,7 +68,7 @@ def correlation_table(rounds: int) -> Table:
                         if backward:
                             result.sum().backward()
 
-                times.append(seconds(once, max(2, rounds // (1 + backward))))
+                times.append(best_time(once, rounds=max(2, rounds // (1 + backward))))
             row += [*(f"{1000 * t:.1f}" for t in times), f"{times[0] / times[1]:.1f}x"]
         table.add_row(f"{channels}, {height}, {width}, {reach}, {step}", *row)
     return table
