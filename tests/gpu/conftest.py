@@ -21,6 +21,7 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
+from partwise.averaging import exponential_average
 from partwise.runs import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +134,48 @@ def quiet_trainer(tmp_path):
         return instantiate(cfg.trainer, **(few | options))
 
     return make
+
+
+class Steps(pl.Callback):
+    """What a training does: its losses, and the waits of its later steps."""
+
+    def __init__(self, counter):
+        self.counter, self.losses, self.waits = counter, [], []
+
+    def on_train_batch_start(self, trainer, task, batch, batch_idx):
+        self.open = self.counter(task.device)
+        self.waits.append(self.open.__enter__())
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx):
+        self.open.__exit__(None, None, None)
+        self.losses.append(outputs["loss"].detach().float().cpu())
+
+
+@pytest.fixture
+def counter(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from benchmarks.synchronisations import synchronisations
+
+    return synchronisations
+
+
+@pytest.fixture
+def train(setup, quiet_trainer, counter, draws):
+    """A training of two steps: its steps, and whether all parameters that train have moved."""
+
+    def run(name, device, steps=2, overrides=(), average=False, **options):
+        made = setup(name, *overrides)
+        task, seen = made.task(torch.device("cpu")), Steps(counter)
+        before = {n: p.detach().clone() for n, p in task.network.named_parameters() if p.requires_grad}
+        callbacks = [*([exponential_average(made.cfg.ema)] if average and made.cfg.ema else []), seen]
+        trainer = quiet_trainer(made.cfg, device, max_steps=steps, limit_val_batches=0, callbacks=callbacks, **options)
+        with draws.of(task.network):
+            trainer.fit(task, made.fresh_data())
+        assert trainer.global_step == steps
+        moved = {n: not torch.equal(p, dict(task.network.named_parameters())[n].cpu()) for n, p in before.items()}
+        return seen, moved
+
+    return run
 
 
 class Draws:
