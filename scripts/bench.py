@@ -25,8 +25,7 @@ def main() -> None:
     """Run the benchmarks that are named."""
     names = sys.argv[1:]
     if names[:1] == ["gpu"]:
-        for table in import_module("benchmarks.gpu").run(names[1:]):
-            Console().print(table)
+        import_module("benchmarks.gpu").run(names[1:])
         return
     if not names or not set(names) <= set(BENCHMARKS):
         print(__doc__)

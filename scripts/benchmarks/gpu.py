@@ -12,6 +12,8 @@ import gc
 import itertools
 import json
 import statistics
+import sys
+import tempfile
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -19,13 +21,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -36,17 +38,16 @@ from benchmarks.random_batches import random_batch
 from benchmarks.synchronisations import synchronisations
 from benchmarks.timing import on_cpu, on_cuda
 from partwise import cli, labels
-from partwise.averaging import exponential_average
 from partwise.configs import plain
 from partwise.models.flow import FlowTask
 from partwise.ops.resize import canvas_size
 from partwise.parsers import VideoParser, make_parser
-from partwise.runs import keep_freed_memory, make_task, quiet
+from partwise.runs import Run, keep_freed_memory, make_task, make_trainer, quiet
 
 ROOT = Path(__file__).parents[2] / "experiments"
 WARM_UP = 2  # steps
 FRAMES = 10  # parsed for one time, about
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 200)
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Stopwatch(pl.Callback):
         return event
 
 
-def run(arguments: Sequence[str] = ()) -> list[Table]:
+def run(arguments: Sequence[str] = ()) -> None:
     """Measure what the arguments ask for; rows are told as they come."""
     options = parse(arguments)
     quiet()
@@ -124,7 +125,7 @@ def run(arguments: Sequence[str] = ()) -> list[Table]:
         if options.budget and spent + longest > options.budget:
             console.print(f"stopped after {spent:.0f} s of {options.budget:.0f}")
             break
-    return [table(rows), places(rows)]
+    console.print(table(rows), places(rows))
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
@@ -212,13 +213,16 @@ def train(task: Any, cfg: DictConfig, row: Row, options: Namespace) -> None:
     batches = DataLoader([batch] * count, batch_size=None, collate_fn=_as_it_is)  # type: ignore[arg-type]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    trainer = instantiate(
-        cfg.trainer, accelerator="gpu" if device.type == "cuda" else "cpu", precision=row.precision, max_epochs=1,
-        limit_train_batches=None, limit_val_batches=0, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[*([exponential_average(cfg.ema)] if cfg.ema else []), watch],
-    )  # fmt: skip
-    trainer.fit(task, batches)
+    few = {"accelerator": "gpu" if device.type == "cuda" else "cpu", "precision": row.precision, "max_epochs": 1,
+           "limit_train_batches": count, "limit_val_batches": 0}  # fmt: skip
+    cfg = cfg.copy()
+    for key, value in few.items():
+        cfg.trainer[key] = value
+    with tempfile.TemporaryDirectory() as folder:
+        data = SimpleNamespace(synthetic=True, label_set=task.label_set)
+        trainer = make_trainer(cfg, Run(Path(folder), resumed=False), data)
+        trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+        trainer.fit(task, batches)
     row.step_ms = watch.milliseconds()
     if device.type == "cuda":
         row.memory_gib = torch.cuda.max_memory_allocated() / 2**30

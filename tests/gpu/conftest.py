@@ -21,8 +21,7 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from partwise.averaging import exponential_average
-from partwise.runs import make_task
+from partwise.runs import Run, make_scorer, make_task, make_trainer
 
 ROOT = Path(__file__).parents[2]
 #: Stand-ins of a few pictures, by parameter.
@@ -124,14 +123,16 @@ def both(device):
 
 
 @pytest.fixture
-def quiet_trainer(tmp_path):
-    """A Trainer as an experiment's config has it, for a few steps, without files."""
+def few_batches(tmp_path):
+    """The Trainer that a run of an experiment has, for a few batches; `scorer` as `make_scorer` makes it."""
 
-    def make(cfg, device, **options):
-        few = {"accelerator": "gpu" if device.type == "cuda" else "cpu", "max_epochs": 1, "limit_val_batches": 2,
-               "limit_test_batches": 2, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
-               "enable_model_summary": False, "default_root_dir": str(tmp_path), "precision": "32-true"}  # fmt: skip
-        return instantiate(cfg.trainer, **(few | options))
+    def make(made, device, scorer=False, **options):
+        cfg = made.cfg.copy()
+        few = {"accelerator": "gpu" if device.type == "cuda" else "cpu", "max_epochs": 1, "precision": "32-true"}
+        for key, value in (few | options).items():
+            cfg.trainer[key] = value
+        run = Run(tmp_path, resumed=False)
+        return make_scorer(cfg, run) if scorer else make_trainer(cfg, run, made.data)
 
     return make
 
@@ -160,20 +161,20 @@ def counter(monkeypatch):
 
 
 @pytest.fixture
-def train(setup, quiet_trainer, counter, draws):
-    """A training of two steps: its steps, and whether all parameters that train have moved."""
+def train(setup, few_batches, counter, draws):
+    """A training of two steps: what happened, and which of the parameters that train have moved."""
 
-    def run(name, device, steps=2, overrides=(), average=False, **options):
+    def run(name, device, steps=2, overrides=(), **options):
         made = setup(name, *overrides)
         task, seen = made.task(torch.device("cpu")), Steps(counter)
         before = {n: p.detach().clone() for n, p in task.network.named_parameters() if p.requires_grad}
-        callbacks = [*([exponential_average(made.cfg.ema)] if average and made.cfg.ema else []), seen]
-        trainer = quiet_trainer(made.cfg, device, max_steps=steps, limit_val_batches=0, callbacks=callbacks, **options)
+        trainer = few_batches(made, device, max_steps=steps, limit_val_batches=0, **options)
+        trainer.callbacks.append(seen)
         with draws.of(task.network):
             trainer.fit(task, made.fresh_data())
         assert trainer.global_step == steps
-        moved = {n: not torch.equal(p, dict(task.network.named_parameters())[n].cpu()) for n, p in before.items()}
-        return seen, moved
+        after = dict(task.network.named_parameters())
+        return seen, {n: not torch.equal(p, after[n].cpu()) for n, p in before.items()}
 
     return run
 

@@ -34,7 +34,7 @@ def bound(name, cfg):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_training_begins_as_on_the_cpu_and_seldom_waits(name, device, train, setup):
     cpu, _ = train(name, torch.device("cpu"), steps=1)
-    other, moved = train(name, device, average=True, steps=2 if device.type == "cuda" else 1)
+    other, moved = train(name, device, steps=2 if device.type == "cuda" else 1)
     assert other.losses[0].item() == pytest.approx(cpu.losses[0].item(), rel=LOSS)
     assert all(torch.isfinite(loss) for loss in other.losses)
     assert any(moved.values())
@@ -53,12 +53,12 @@ def test_half_precision_trains(name, device, train):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_validation_scores_alike(name, setup, both, quiet_trainer, draws):
+def test_validation_scores_alike(name, setup, both, few_batches, draws):
     made = setup(name)
 
     def work(device):
         task = made.task(torch.device("cpu"))
-        trainer = quiet_trainer(made.cfg, device, limit_val_batches=1)
+        trainer = few_batches(made, device, scorer=True, limit_val_batches=1)
         with draws.of(task.network):
             trainer.validate(task, made.fresh_data(), verbose=False)
         return {key: float(value) for key, value in trainer.callback_metrics.items()}

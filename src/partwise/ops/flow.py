@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from kornia.geometry.transform import remap
 from torch import Tensor
 
 
@@ -29,17 +28,21 @@ def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros")
     if flow.shape[1] != 2 or flow.shape[-2:] != x.shape[-2:] or flow.shape[0] != x.shape[0]:
         raise ValueError(f"flow {tuple(flow.shape)} does not fit x {tuple(x.shape)}: want (B, 2, H, W) of x")
     wide = torch.promote_types(torch.promote_types(flow.dtype, x.dtype), torch.float32)
-    map_x, map_y = _targets(flow.to(wide))
+    # By numbers: a tensor made of the sizes would have the host wait for the device.
+    places = [
+        2 / max(side - 1, 1) * p - 1
+        for side, p in zip((x.shape[-1], x.shape[-2]), _targets(flow.to(wide)), strict=True)
+    ]
     with torch.autocast(x.device.type, enabled=False):
-        warped = remap(x.to(wide), map_x, map_y, mode="bilinear", padding_mode=padding, align_corners=True)
+        warped = F.grid_sample(x.to(wide), torch.stack(places, -1), "bilinear", padding, align_corners=True)
     return warped.to(x.dtype)
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (B, 2, H, W) flow bilinearly to `size` (height, width) and rescale it to the new pixels."""
     height, width = flow.shape[-2:]
-    scale = flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
-    return F.interpolate(flow, size, mode="bilinear", align_corners=False) * scale
+    dx, dy = F.interpolate(flow, size, mode="bilinear", align_corners=False).unbind(1)
+    return torch.stack([dx * (size[1] / width), dy * (size[0] / height)], 1)
 
 
 def flip_flow(flow: Tensor) -> Tensor:
