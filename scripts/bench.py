@@ -6,6 +6,7 @@ python scripts/bench.py davis    J and F from files, beside vos-benchmark and th
 python scripts/bench.py coco     COCO AP from files, beside pycocotools and faster-coco-eval
 python scripts/bench.py aten     seconds a frame of ATEN and its baselines at the paper's size, by stage
 python scripts/bench.py tcnet    milliseconds a frame of TCNet as a stream beside DeepLab's; the correlation layer
+python scripts/bench.py gpu      time and memory of a training step and a frame on a GPU; takes options, see --help
 
 aten and tcnet take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
 `uv sync --extra bench`; without them their rows are left out.
@@ -14,6 +15,7 @@ aten and tcnet take --device: cpu, cuda, or auto (a GPU if there is one, the def
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 
 from rich.console import Console
@@ -29,6 +31,9 @@ ON_DEVICE = ("aten", "tcnet")
 
 def main() -> None:
     """Run the benchmarks that are named."""
+    if sys.argv[1:2] == ["gpu"]:  # which has options of its own
+        import_module("benchmarks.gpu").run(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=BENCHMARKS, metavar="NAME", help="what to measure")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")

@@ -88,9 +88,9 @@ class FlowNetS(nn.Module):
             (B, 2, h, w) at 1/4, 1/8, ... 1/64, in units of `FLOW_UNIT` input pixels; the top feature
             (B, top_channels, H/4, W/4) that the finest was predicted from.
         """
-        pair = torch.cat([target - self.mean, source - self.mean], 1)
-        # The released weights want BGR.
-        x2 = self.conv2(self.conv1(pair[:, [2, 1, 0, 5, 4, 3]]))
+        # The released weights want BGR; flipped, for an index would have the host wait for the device.
+        pair = torch.cat([(image - self.mean).flip(1) for image in (target, source)], 1)
+        x2 = self.conv2(self.conv1(pair))
         x3 = self.conv3(x2)
         x4 = self.conv4(x3)
         x5 = self.conv5(x4)

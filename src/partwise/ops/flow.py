@@ -29,9 +29,13 @@ def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros")
     if flow.shape[1] != 2 or flow.shape[-2:] != x.shape[-2:] or flow.shape[0] != x.shape[0]:
         raise ValueError(f"flow {tuple(flow.shape)} does not fit x {tuple(x.shape)}: want (B, 2, H, W) of x")
     wide = torch.promote_types(torch.promote_types(flow.dtype, x.dtype), torch.float32)
-    map_x, map_y = _targets(flow.to(wide))
+    # Normalised here, by numbers: kornia makes a tensor of the sizes, for which the host would wait for the device.
+    map_x, map_y = (
+        2 / max(side - 1, 1) * place - 1
+        for side, place in zip((x.shape[-1], x.shape[-2]), _targets(flow.to(wide)), strict=True)
+    )
     with torch.autocast(x.device.type, enabled=False):
-        warped = remap(x.to(wide), map_x, map_y, mode="bilinear", padding_mode=padding, align_corners=True)
+        warped = remap(x.to(wide), map_x, map_y, "bilinear", padding, align_corners=True, normalized_coordinates=True)
     return warped.to(x.dtype)
 
 
@@ -49,8 +53,8 @@ def resize_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False
     height, width = flow.shape[-2:]
     less = 1 if align_corners else 0  # distances between the centres of the corner pixels
     ratios = [(new - less) / max(old - less, 1) for new, old in ((size[1], width), (size[0], height))]
-    scale = flow.new_tensor(ratios).view(1, 2, 1, 1)
-    return F.interpolate(flow, size, mode="bilinear", align_corners=align_corners) * scale
+    resized = F.interpolate(flow, size, mode="bilinear", align_corners=align_corners)
+    return torch.stack([part * ratio for part, ratio in zip(resized.unbind(1), ratios, strict=True)], 1)
 
 
 def enlarge_flow(flow: Tensor, size: tuple[int, int], stride: int) -> Tensor:

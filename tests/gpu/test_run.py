@@ -1,0 +1,52 @@
+"""`run.py` on the device from the first step to the pictures, and its checkpoint on the CPU."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from partwise.checkpoints import load_parser
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "parsing_rcnn_vip": ["image_size=64", "model.network.width=16", "model.network.box_width=32",
+                         "data.synthetic.videos={train:2,val:1,test:1}"],
+    "tcnet_indoor": ["image_size=[57,33]", "model.network.flow_width=0.0625", "model.network.backbone_multiplier=0.125",
+                     "model.network.displacement=2", "model.network.width=16", "stages=[]",
+                     "data.synthetic.tracklets={train:4,val:1,test:2}", "data.synthetic.size=[57,33]"],
+}  # fmt: skip
+
+
+def run_py(*arguments):
+    command = [sys.executable, str(ROOT / "run.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_train_and_predict(name, device, tmp_path):
+    accelerator = "gpu" if device.type == "cuda" else "cpu"
+    run_py(
+        f"experiment={name}", *SMALL[name], "trainer.max_epochs=1", "data.batch_size=2", "data.num_workers=1",
+        "trainer.precision=bf16-mixed", f"trainer.accelerator={accelerator}", "trainer.check_val_every_n_epoch=1",
+        "ema=0.9", f"outputs={tmp_path}",
+    )  # fmt: skip
+    (folder,) = tmp_path.glob(f"{name}/*")
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+    assert (folder / "pictures" / "overlay.jpg").is_file()
+    (folder / "two").mkdir()
+    for n in range(2):
+        (folder / "two" / f"{n}.jpg").write_bytes((folder / "pictures" / "overlay.jpg").read_bytes())
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    run_py(
+        "task=predict", f"ckpt={checkpoint}", f"input={folder / 'two'}", f"output={tmp_path / 'parsed'}",
+        f"trainer.accelerator={accelerator}",
+    )  # fmt: skip
+    assert list((tmp_path / "parsed").rglob("*.png"))
+    picture = np.zeros((40, 30, 3), np.uint8)
+    (parsing,) = load_parser(checkpoint, torch.device("cpu")).stream([picture])
+    assert parsing["parts"].shape == (40, 30)

@@ -1,0 +1,111 @@
+"""Every network at the paper's size on tensors without numbers: its shapes fit, and no step waits for a number."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from partwise import cli, labels
+from partwise.models.flow import FlowTask
+from partwise.nn.parsing_rcnn import ParsingHeads
+from partwise.runs import make_task
+
+ROOT = Path(__file__).parents[3]
+NAMES = sorted(cli.experiments(ROOT / "experiments"))
+#: What selects by the labels, matches or computes elsewhere, and so cannot do without numbers.
+NEEDS_NUMBERS = {
+    "deeplab_ccp": "lovasz",
+    "deeplab_folder": "lovasz",
+    "em_adapt_facts": "classes",
+    "netwarp_dis_facts": "DIS",
+}
+
+
+class FromHost(TorchFunctionMode):
+    """Collects calls that copy numbers from the host to the device, which waits for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        options = options or {}
+        name = getattr(function, "__name__", str(function))
+        new = name in ("new_tensor", "as_tensor", "tensor") and str(options.get("device", "")) == "meta"
+        new |= name == "new_tensor" and arguments[0].device.type == "meta"
+        index = arguments[1] if name == "__getitem__" and arguments[0].device.type == "meta" else ()
+        if new or any(isinstance(i, list) for i in (index if isinstance(index, tuple) else (index,))):
+            self.calls.append(name)
+        return function(*arguments, **options)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """From an experiment's name to its task and a batch on the meta device."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    autocast = torch.autocast  # does not know the meta device
+    monkeypatch.setattr(
+        torch, "autocast", lambda kind, *a, **o: nullcontext() if kind == "meta" else autocast(kind, *a, **o)
+    )
+    from benchmarks.random_batches import random_batch
+
+    def make(name):
+        with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
+            cfg = compose("config", overrides=[f"experiment={name}", "profile=paper", "data.batch_size=2"])
+        if "pretrained" in cfg.model.network:
+            cfg.model.network.pretrained = False
+        with torch.device("meta"):
+            task = make_task(cfg, getattr(labels, cfg.label_set.upper()))
+        return cfg, task.to("meta"), random_batch(cfg, task, "meta")
+
+    return make
+
+
+def feature(network, batch):
+    """The stride-4 feature that the heads read."""
+    return network(batch["frames"], batch["offsets"]) if "frames" in batch else network.feature(batch["images"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_at_the_papers_size(name, made):
+    cfg, task, batch = made(name)
+    network, pictures = task.network, batch["frames" if "frames" in batch else "images"]
+    count, (height, width) = len(pictures), pictures.shape[-2:]
+    with FromHost() as host:
+        if isinstance(task, FlowTask):
+            pairs = task.pairs(batch)[0]
+            assert task.estimate(pairs).shape == (len(pairs), 2, height, width)
+        elif hasattr(network, "heads"):
+            found = feature(network, batch)
+            assert found.shape == (count, cfg.model.network.get("width", 256), height // 4, width // 4)
+            assert network.heads.parsing(found).shape == (count, cfg.num_classes, height // 4, width // 4)
+            if isinstance(network.heads, ParsingHeads):
+                (objectness,), (deltas,) = network.heads.rpn.head([found])
+                assert objectness.shape[2:] == deltas.shape[2:] == found.shape[2:]
+                assert deltas.shape[1] == 4 * objectness.shape[1]
+                network.heads.roi_trunk(found).mean().backward()
+        elif "offsets" in batch and name not in NEEDS_NUMBERS:
+            now = network(batch["frames"])
+            scores = now if isinstance(now, Tensor) else now[1].scores
+            assert scores.shape == (count, cfg.num_classes, height, width)
+        elif "images" in batch:
+            assert network.logits(batch["images"]).shape == (count, cfg.num_classes, height, width)
+    assert host.calls == []
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in NEEDS_NUMBERS])
+def test_a_step_of_dense_networks_waits_for_nothing(name, made):
+    _, task, batch = made(name)
+    if isinstance(getattr(task.network, "heads", None), ParsingHeads):
+        pytest.skip("finding persons needs numbers")
+    with FromHost() as host:
+        losses = task.losses(batch)
+        torch.stack(list(losses.values())).sum().backward()
+    assert all(loss.shape == () for loss in losses.values())
+    assert host.calls == []
+    gradients = [p.grad is not None for p in task.network.parameters() if p.requires_grad]
+    assert all(gradients)
