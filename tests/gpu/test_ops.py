@@ -92,7 +92,7 @@ def leaves(value):
 
 def test_boxes_of_a_map(both):
     def work(device):
-        return leaves(boxes_of(people().to(device)))
+        return leaves(boxes_of(people()[None].to(device)))
 
     cpu, other = both(work)
     assert len(cpu) >= 2
@@ -105,7 +105,7 @@ def test_masks_are_pasted_alike(box, both):
     mask = torch.rand(28, 28, generator=torch.Generator().manual_seed(0))
 
     def work(device):
-        (pasted,) = leaves(paste_mask(mask.to(device), torch.tensor(box, device=device), (40, 30)))
+        (pasted,) = leaves(paste_mask(mask.to(device), box, (40, 30)))
         return pasted
 
     cpu, other = both(work)
