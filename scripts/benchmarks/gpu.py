@@ -168,7 +168,9 @@ def groups(options: Namespace) -> list[list[DictConfig]]:
 
 
 def _composed(name: str, options: Namespace) -> DictConfig:
-    cfg = compose("config", overrides=[f"experiment={name}", f"profile={options.profile}", *options.overrides])
+    cfg = compose(
+        "config", overrides=[f"experiment={name}", f"profile={options.profile}", "init=[]", *options.overrides]
+    )
     if "pretrained" in cfg.model.network:
         cfg.model.network.pretrained = False
     return cfg

@@ -96,7 +96,7 @@ def _setup(name: str, *overrides: str) -> Setup:
 def composed(name: str, *overrides: str):
     """The experiment's config with a stand-in of a few pictures."""
     with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=[f"experiment={name}", *overrides])
+        cfg = compose("config", overrides=[f"experiment={name}", "init=[]", *overrides])
     for key, value in FEW.items():
         if key in cfg.data.synthetic:
             cfg.data.synthetic[key] = 4 if isinstance(cfg.data.synthetic[key], int) and key == "videos" else value

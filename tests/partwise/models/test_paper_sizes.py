@@ -55,7 +55,7 @@ def made(monkeypatch):
 
     def make(name):
         with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-            cfg = compose("config", overrides=[f"experiment={name}", "profile=paper", "data.batch_size=2"])
+            cfg = compose("config", overrides=[f"experiment={name}", "profile=paper", "data.batch_size=2", "init=[]"])
         if "pretrained" in cfg.model.network:
             cfg.model.network.pretrained = False
         with torch.device("meta"):
