@@ -35,7 +35,7 @@ def run(device: torch.device = CPU, size: int = 512, rounds: int = 4) -> list[Ta
     fast = here(ATEN(**options, **FAST)).to(memory_format=torch.channels_last)
     networks = {
         "frame": here(ParsingRCNN(**options)),
-        "DFF, 10": here(ATEN(**options, key_interval=10, encoding_range=0, centred=False)),
+        "DFF, 10": here(ATEN(**options, key_interval=10, encoding_range=0, centred=False, flow_size=0.5)),
         "FGFA, K = 5": here(FGFA(**options)),
         "ATEN, l = 3": aten,
         "ATEN, l = 5": here(ATEN(**options, key_interval=5)),

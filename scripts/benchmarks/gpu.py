@@ -251,7 +251,7 @@ def frame_milliseconds(task: Any, cfg: DictConfig, precision: str, device: torch
 
         return 1000 * min(take(estimate) for _ in range(3))
     with torch.no_grad():
-        network = prepare(copy.deepcopy(task.network), {}) if finds_persons(task.network) else task.network
+        network = prepare(copy.deepcopy(task.network), {}, device) if finds_persons(task.network) else task.network
     parser = make_parser(
         network, task.label_set, cfg.image_size, device, bfloat16=half, stretch=cfg.model.get("stretch", False)
     )

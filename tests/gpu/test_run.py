@@ -16,7 +16,7 @@ SMALL = {
     "parsing_rcnn_vip": ["image_size=64", "model.network.width=16", "model.network.box_width=32",
                          "data.synthetic.videos={train:2,val:1,test:1}"],
     "tcnet_indoor": ["image_size=[57,33]", "model.network.flow_width=0.0625", "model.network.backbone_multiplier=0.125",
-                     "model.network.displacement=2", "model.network.width=16", "stages=[]",
+                     "model.network.displacement=2", "model.network.width=16", "init=[]",
                      "data.synthetic.tracklets={train:4,val:1,test:2}", "data.synthetic.size=[57,33]"],
 }  # fmt: skip
 
