@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -14,8 +13,7 @@ from partwise.models.flow import FlowTask
 from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.runs import make_task
 
-ROOT = Path(__file__).parents[3]
-NAMES = sorted(cli.experiments(ROOT / "experiments"))
+NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments"))
 #: What selects by the labels, matches or computes elsewhere, and so cannot do without numbers.
 NEEDS_NUMBERS = {
     "deeplab_ccp": "lovasz",
@@ -44,20 +42,15 @@ class FromHost(TorchFunctionMode):
 
 
 @pytest.fixture
-def made(monkeypatch):
+def made(composed, random_batch, monkeypatch):
     """From an experiment's name to its task and a batch on the meta device."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     autocast = torch.autocast  # does not know the meta device
     monkeypatch.setattr(
         torch, "autocast", lambda kind, *a, **o: nullcontext() if kind == "meta" else autocast(kind, *a, **o)
     )
-    from benchmarks.random_batches import random_batch
 
     def make(name):
-        with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-            cfg = compose("config", overrides=[f"experiment={name}", "profile=paper", "data.batch_size=2", "init=[]"])
-        if "pretrained" in cfg.model.network:
-            cfg.model.network.pretrained = False
+        cfg = composed(name, "profile=paper")
         with torch.device("meta"):
             task = make_task(cfg, getattr(labels, cfg.label_set.upper()))
         return cfg, task.to("meta"), random_batch(cfg, task, "meta")
