@@ -17,7 +17,6 @@ from partwise.models.baselines.fgfa import FGFA
 from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.ops.flow import warp
 from partwise.ops.resize import Letterbox
-from partwise.parsers import parse_video
 
 CLASSES = 20
 PERSONS = 3  # found in every frame, about as many as VIP has
@@ -97,10 +96,12 @@ def stages_of(network: Any, size: int, device: torch.device) -> dict[str, Callab
 
 
 def next_interval(network: Any, size: int, device: torch.device) -> Callable[[], object]:
-    """Parse the frames from one key frame to the next, of a video without end."""
+    """Parse the frames from one key frame to the next, of a video without end; the frame model's one by one."""
     interval = getattr(network, "key_interval", 1)
     frames = (torch.rand(1, 3, size, size, device=device) for _ in itertools.count())
-    parsings = parse_video(network, frames, (size, size))
+    box = Letterbox.fit((size, size), size)
+    videos = ([frame] for frame in frames) if isinstance(network, ParsingRCNN) else [frames]
+    parsings = itertools.chain.from_iterable(network.stream(video, box) for video in videos)
     return lambda: [next(parsings) for _ in range(interval)]
 
 

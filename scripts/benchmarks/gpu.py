@@ -11,6 +11,7 @@ import csv
 import gc
 import itertools
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -40,8 +41,9 @@ from benchmarks.timing import on_cpu, on_cuda
 from partwise import cli, labels
 from partwise.configs import plain
 from partwise.models.flow import FlowTask
+from partwise.nn.dense import AT_ONCE
 from partwise.ops.resize import canvas_size
-from partwise.parsers import VideoParser, make_parser
+from partwise.parsers import FrameParser
 from partwise.runs import Run, keep_freed_memory, make_task, make_trainer, quiet
 
 ROOT = Path(__file__).parents[2] / "experiments"
@@ -252,13 +254,13 @@ def frame_milliseconds(task: Any, cfg: DictConfig, precision: str, device: torch
         return 1000 * min(take(estimate) for _ in range(3))
     with torch.no_grad():
         network = prepare(copy.deepcopy(task.network), {}, device) if finds_persons(task.network) else task.network
-    parser = make_parser(
+    parser = FrameParser(
         network, task.label_set, cfg.image_size, device, bfloat16=half, stretch=cfg.model.get("stretch", False)
     )
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(4)]
     stream = parser.stream(itertools.cycle(pictures))
-    period = getattr(network, "key_interval", 1) if isinstance(parser, VideoParser) else parser.batch_size
+    period = math.lcm(AT_ONCE, getattr(network, "key_interval", 1))  # whole segments, or whole batches of frames
     count = period * max(1, FRAMES // period)
     list(itertools.islice(stream, 2 * period))  # what is read ahead, and warm-up
     return 1000 * take(lambda: list(itertools.islice(stream, count))) / count

@@ -5,7 +5,7 @@ B images or clips, T frames, H x W pixels, N persons, M part instances, C classe
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, final
 
 from torch import Tensor
 
@@ -41,6 +41,7 @@ class Parsing(TypedDict):
     part_instances: NotRequired[InstanceMap]
 
 
+@final
 class ImageBatch(TypedDict):
     """Letterboxed training or evaluation images."""
 
@@ -53,6 +54,7 @@ class ImageBatch(TypedDict):
     annotations: NotRequired[list[Annotation]]  # native ground truth; evaluation only
 
 
+@final
 class ClipBatch(TypedDict):
     """Clips with one labelled frame each."""
 
@@ -63,6 +65,11 @@ class ClipBatch(TypedDict):
     index: list[int]
     sample_ids: list[str]
     annotations: NotRequired[list[Annotation]]
+
+
+def pictures(batch: ImageBatch | ClipBatch) -> Tensor:
+    """Return the images (B, 3, H, W) or the clips (B, T, 3, H, W) of a batch."""
+    return batch["frames"] if "frames" in batch else batch["images"]
 
 
 class FlowBatch(TypedDict):

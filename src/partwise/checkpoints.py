@@ -20,10 +20,11 @@ from torch import nn
 from partwise.checkpoint_checks import equal, fault, read
 from partwise.errors import InputError
 from partwise.labels import LabelSet
+from partwise.models.contract import FollowsPersons, Network
 from partwise.networks import build
 from partwise.nn.multi_scale import SlidingWindows, with_views
 from partwise.ops.resize import canvas_size
-from partwise.parsers import FrameParser, make_parser
+from partwise.parsers import FrameParser
 from partwise.tracklets import Detector, TrackletParser, boxes_of_file, boxes_of_parser, torchvision_detector
 
 KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
@@ -263,7 +264,7 @@ def load_parser(
     label_set = LabelSet.from_state(about["label_set"])
     check_fit(checkpoint, experiment or about["experiment"], label_set, path)
     network = build_network(checkpoint, path)
-    if not hasattr(network, "parse"):
+    if not isinstance(network, Network):
         raise InputError(f"{path} holds a {type(network).__name__}, which parses nothing; give a parser's checkpoint")
     network = with_views(network, label_set, scales, flip)
     canvas, stretch = about["image_size"], about.get("stretch", False)
@@ -272,11 +273,11 @@ def load_parser(
     if channels_last:
         network.to(memory_format=torch.channels_last)
     if detector is not None:
-        if not hasattr(network, "memory"):
+        if not isinstance(network, FollowsPersons):
             raise InputError(f"detector={detector}: {type(network).__name__} parses whole frames; leave it out")
         find = _detector(detector, device)
         return TrackletParser(network, label_set, canvas, device, find, scale_search, bfloat16)
-    return make_parser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16, stretch=stretch)
+    return FrameParser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16, stretch=stretch)
 
 
 def _detector(name: str, device: torch.device) -> Detector:

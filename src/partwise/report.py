@@ -19,7 +19,7 @@ from partwise.labels import LabelSet
 from partwise.media import VideoWriter, read_image, write_image, write_json
 from partwise.models.flow import FlowTask
 from partwise.models.task import ParsingTask
-from partwise.parsers import FrameParser, make_parser, to_cpu
+from partwise.parsers import FrameParser, to_cpu
 from partwise.predict import Summary
 from partwise.runs import Run, console
 from partwise.tracking import PersonLinker
@@ -131,7 +131,7 @@ def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
     files = {"overlay picture": picture}
     frames = data.clip()
     if frames:
-        parser = make_parser(task.network, data.label_set, data.image_size, task.device, stretch=task.stretch)
+        parser = FrameParser(task.network, data.label_set, data.image_size, task.device, stretch=task.stretch)
         _overlay_video(parser, frames, video)
         files["overlay video"] = video
     for name, figure in task.plot(data).items():

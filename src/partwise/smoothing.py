@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from partwise.batches import Parsing
 from partwise.errors import InputError
+from partwise.nn.dense import ImageParser, at_once, most_probable
 from partwise.ops.flow import consistency_mask, warp
+from partwise.ops.resize import Letterbox
 from partwise.viz import Picture
 
 
@@ -53,3 +58,34 @@ class FlowSmoother:
     def _estimate(self, target: np.ndarray, source: np.ndarray) -> Tensor:
         flow = self._flow.calc(target, source, np.zeros((*target.shape, 2), np.float32))
         return torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1)[None]
+
+
+class Smoothed(ImageParser):
+    """A dense parser of images whose probabilities are smoothed over the frames of a video.
+
+    Args:
+        network: the parser.
+        weight: of the past, see `FlowSmoother`.
+
+    Raises:
+        InputError: the network is another kind of parser.
+    """
+
+    def __init__(self, network: nn.Module, weight: float) -> None:
+        super().__init__()
+        if not isinstance(network, ImageParser):
+            raise InputError(f"{type(network).__name__} is no dense parser: leave testing.smoothing at 0")
+        self.network, self.weight = network, weight
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Score images (B, 3, H, W) in [0, 1], each by itself: (B, K, H, W)."""
+        return self.network.logits(images)
+
+    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+        """Parse a video; see `partwise.models.contract`."""
+        smoother = FlowSmoother(self.weight)
+        for images in at_once(frames):
+            probs = self.logits(images).float().softmax(1)
+            pictures = (255 * images).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            smooth = [smoother(picture, p) for picture, p in zip(pictures, probs, strict=True)]
+            yield from most_probable(torch.stack(smooth), [letterbox] * len(smooth))

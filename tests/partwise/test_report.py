@@ -4,6 +4,7 @@ import torch
 
 from partwise import report
 from partwise.labels import VIP
+from partwise.metrics.vip import VIPMetrics
 from partwise.models.task import ParsingTask
 from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.runs import Run
@@ -12,7 +13,7 @@ from partwise.runs import Run
 def test_pictures_are_drawn_where_the_trainer_ran(tmp_path, monkeypatch):
     """The Trainer leaves a task on the CPU, where pictures of a large network take minutes."""
     network = ParsingRCNN(20, 64, "resnet18", pretrained=False, width=8, box_width=16, backbone_multiplier=0.25)
-    task, devices = ParsingTask(network, VIP), []
+    task, devices = ParsingTask(network, VIP, VIPMetrics), []
     scorer = SimpleNamespace(
         is_global_zero=True, strategy=SimpleNamespace(root_device=torch.device("meta"), barrier=lambda: None)
     )

@@ -4,6 +4,12 @@ import pytest
 import torch
 
 from partwise.errors import InputError
+from partwise.labels import FACTS
+from partwise.models.baselines.majority import MajorityClass
+from partwise.nn.deeplab import DeepLab
+from partwise.nn.dense import AT_ONCE
+from partwise.ops.resize import Letterbox
+from partwise.parsers import FrameParser
 from partwise.smoothing import FlowSmoother
 
 
@@ -41,3 +47,27 @@ def test_flicker_is_damped_and_a_new_scene_starts_anew():
 def test_the_weight_is_checked():
     with pytest.raises(InputError, match=r"testing\.smoothing"):
         FlowSmoother(1.0)
+
+
+def test_a_parser_smooths_the_frames_of_a_video_in_order():
+    torch.manual_seed(0)
+    network = DeepLab(FACTS.num_classes, (96, 128), "resnet18", pretrained=False, width=8, backbone_multiplier=0.25)
+    torch.nn.init.normal_(network.parsing.branches[0].weight)
+    wide = texture(size=(96, 160))
+    frames = [np.ascontiguousarray(wide[:, 4 * t : 4 * t + 100]) for t in range(AT_ONCE + 2)]
+    parser = FrameParser(network, FACTS, (96, 128), torch.device("cpu"), smoothing=0.6)
+    smoother, box = FlowSmoother(0.6), Letterbox.fit((96, 100), (96, 128))
+    plain, changed = FrameParser(network, FACTS, (96, 128), torch.device("cpu")), 0
+    for frame, parsing, single in zip(frames, parser.stream(frames), plain.stream(frames), strict=True):
+        canvas = box.place(frame)
+        with torch.inference_mode():
+            probs = network.logits(canvas.permute(2, 0, 1)[None].float() / 255).softmax(1)[0]
+            expected = box.restore(smoother(canvas.numpy(), probs)[None])[0].argmax(0)
+        assert (parsing["parts"] == expected).float().mean() > 0.999
+        changed += int((parsing["parts"] != single["parts"]).sum())
+    assert changed > 0
+
+
+def test_only_dense_parsers_of_images_can_be_smoothed():
+    with pytest.raises(InputError, match="MajorityClass is no dense parser"):
+        FrameParser(MajorityClass(0), FACTS, 64, torch.device("cpu"), smoothing=0.5)

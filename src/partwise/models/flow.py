@@ -12,15 +12,14 @@ from torch.optim import Optimizer
 from partwise.labels import LabelSet
 from partwise.metrics.flow import EndPointError
 from partwise.models.task import ParsingTask
-from partwise.nn.flownet import flow_loss, full_flow
+from partwise.nn.flownet import FlowEstimator
 
 
 class FlowTask(ParsingTask):
     """Train and score a flow network on `FlowBatch`es.
 
     Args:
-        network: (target, source) -> flows of all scales, finest first, in units of `FLOW_UNIT` pixels, and a feature;
-            its `align_corners` says where their pixels lie, see `flow_loss`.
+        network: a `FlowNetwork`, see `partwise.models.contract`.
         label_set: of the data; flow has no labels.
         optimizer: from parameter groups to an optimiser.
         schedule: see `ParsingTask`.
@@ -31,27 +30,22 @@ class FlowTask(ParsingTask):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Any,
         label_set: LabelSet,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
         schedule: Callable[[float], float] | None = None,
         rates: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(network, label_set, optimizer, schedule, instances=False, metrics=self.figures, rates=rates)
-
-    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """End-point errors of all scales; see `flow_loss`."""
-        first, second = batch["frames"].unbind(1)
-        return {"flow": flow_loss(self.network(first, second)[0], batch["flow"], self.network.align_corners)}
+        super().__init__(network, label_set, self.figures, optimizer, schedule, rates=rates)
 
     def pairs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Frames (N, 2, 3, H, W) of a batch and the flow (N, 2, H, W) from first to second, where it is known."""
         return batch["frames"], batch.get("flow")
 
     def estimate(self, frames: Tensor) -> Tensor:
-        """Flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""
-        finest = self.network(*frames.unbind(1))[0][0]
-        return full_flow(finest, (frames.shape[-2], frames.shape[-1]), self.network.align_corners)
+        """Estimate the flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""
+        flow: Tensor = self.network.estimate(frames)
+        return flow
 
     def simplest(self, data: Any) -> nn.Module:
         """No motion at all."""
@@ -61,7 +55,7 @@ class FlowTask(ParsingTask):
         metrics.update(batch["index"], self.estimate(batch["frames"]), batch["flow"])
 
 
-class Still(nn.Module):
+class Still(FlowEstimator):
     """A flow network that answers zero."""
 
     name = "still"  # of its row among a run's figures

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from kornia.losses import lovasz_softmax_loss
 from torch import Tensor, nn
 
-from partwise.batches import Parsing
+from partwise.batches import ImageBatch
 from partwise.nn.backbone import Backbone
-from partwise.ops.resize import Letterbox, canvas_size
+from partwise.nn.dense import ImageParser, parsing_loss
+from partwise.ops.resize import canvas_size
 
 REFERENCE_SIZE = 512  # input side in pixels that the release's dilations and anchors belong to
 DILATIONS = (6, 12, 18)
@@ -122,7 +123,7 @@ class ParsingBranch(nn.Module):
         return sum(others, start=first)
 
 
-class DeepLab(nn.Module):
+class DeepLab(ImageParser):
     """A dense parser: `DeepLabFeature` and `ParsingBranch`, without persons.
 
     Args:
@@ -157,23 +158,13 @@ class DeepLab(nn.Module):
         logits = self.parsing(self.feature(images))
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
 
-    def losses(self, images: Tensor, parts: Tensor) -> dict[str, Tensor]:
-        """Training losses of images (B, 3, H, W) and parts (B, H, W), 255 ignored."""
-        logits = self.parsing(self.feature(images))
+    def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """Compute the training losses of a batch's images; 255 is ignored."""
+        logits, parts = self.parsing(self.feature(batch["images"])), batch["parts"]
         losses = {"parsing": parsing_loss(logits, parts)}
         if self.lovasz:  # at stride 4: sorting every pixel would cost as much as the network
             losses["lovasz"] = self.lovasz * lovasz_loss(logits, parts[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE])
         return losses
-
-    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""
-        return most_probable(self.logits(images).float().softmax(1), letterboxes)
-
-
-def most_probable(probs: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-    """The best class of every pixel at each image's native size, from probabilities (B, C, H, W) on the canvas."""
-    pairs = zip(probs, letterboxes, strict=True)
-    return [Parsing(parts=letterbox.restore(p[None])[0].argmax(0)) for p, letterbox in pairs]
 
 
 def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
@@ -190,13 +181,3 @@ def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
     weight = present.float() * num_classes / present.sum()
     pixels = logits.float().permute(0, 2, 3, 1)[labelled].t()[None, :, :, None]
     return lovasz_softmax_loss(pixels, target, weight)
-
-
-def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (B, C, h, w), upsampled, against parts (B, H, W); 255 is ignored.
-
-    A batch without any labelled pixel gives 0, not NaN.
-    """
-    logits = F.interpolate(logits.float(), parts.shape[-2:], mode="bilinear", align_corners=False)
-    total = F.cross_entropy(logits, parts, ignore_index=255, reduction="sum")
-    return total / (parts != 255).sum().clamp(min=1)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from partwise.batches import Parsing
-from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.nn.dense import ImageParser
 from partwise.nn.vgg import RATES, VGG, ClassifierPyramid
-from partwise.ops.resize import Letterbox, canvas_size
+from partwise.ops.resize import canvas_size
 
 REFERENCE_HEIGHT = 241  # of the crops that the dilations belong to
 
 
-class DeepLabV2(nn.Module):
+class DeepLabV2(ImageParser):
     """A dense parser of single images.
 
     Args:
@@ -43,14 +42,6 @@ class DeepLabV2(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> (B, num_classes, H, W)."""
         return enlarge(self.parsing(self.trunk(images)[1]), images)
-
-    def losses(self, images: Tensor, parts: Tensor) -> dict[str, Tensor]:
-        """Training loss of images (B, 3, H, W) and parts (B, H, W), 255 ignored."""
-        return {"parsing": parsing_loss(self.logits(images), parts)}
-
-    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse images (B, 3, H, W) in [0, 1]; results at each image's native size."""
-        return most_probable(self.logits(images).float().softmax(1), letterboxes)
 
 
 def rates(image_size: int | Sequence[int]) -> tuple[int, ...]:

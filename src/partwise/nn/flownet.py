@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from partwise.batches import FlowBatch
 from partwise.nn.deeplab import small
 from partwise.nn.products import PatchConv2d, SpreadConv2d, SpreadConvTranspose2d
 from partwise.ops.correlation import correlation
@@ -52,7 +53,27 @@ class FlowDecoder(nn.Module):
         return flows[::-1], top
 
 
-class FlowNetS(nn.Module):
+class FlowEstimator(nn.Module):
+    """A network (target, source) -> flows of all scales, finest first, in units of `FLOW_UNIT` pixels, and a feature.
+
+    Attributes:
+        align_corners: where the pixels of its flows lie, see `flow_loss`.
+    """
+
+    align_corners: ClassVar[bool]
+
+    def losses(self, batch: FlowBatch) -> dict[str, Tensor]:
+        """Compute the end-point errors of all scales; see `flow_loss`."""
+        first, second = batch["frames"].unbind(1)
+        return {"flow": flow_loss(self(first, second)[0], batch["flow"], self.align_corners)}
+
+    def estimate(self, frames: Tensor) -> Tensor:
+        """Estimate the flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""
+        finest = self(*frames.unbind(1))[0][0]
+        return full_flow(finest, (frames.shape[-2], frames.shape[-1]), self.align_corners)
+
+
+class FlowNetS(FlowEstimator):
     """Two images to flow at five scales, the finest at a quarter of their size.
 
     Its flow at a coarse pixel is that of the middle of the pixel's area: its loss says so (`flow_loss`), as in the

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from partwise.batches import Parsing
 from partwise.errors import InputError
 from partwise.labels import LabelSet
-from partwise.nn.deeplab import most_probable
+from partwise.nn.dense import ImageParser
 from partwise.ops.flip import flip_scores
-from partwise.ops.resize import Letterbox
 
 STEP = 16  # sides that the networks take are multiples of it
 
@@ -30,29 +27,29 @@ def with_views(
     """
     if tuple(scales) == (1.0,) and not flip:
         return network
-    if not hasattr(network, "logits"):
+    if not isinstance(network, ImageParser):
         raise InputError(
             f"{type(network).__name__} is no dense parser: leave testing.scales at [1.0] and testing.flip at false"
         )
     return MultiScale(network, label_set, scales, flip)
 
 
-class SlidingWindows(nn.Module):
+class SlidingWindows(ImageParser):
     """Parses a canvas larger than the network was trained on, in windows of the trained size that overlap by half.
 
     A network that has only seen whole people in the middle of its input does not find them elsewhere; a window shows
     them to it as it knows them. Probabilities are averaged where windows overlap (PSPNet's testing).
 
     Args:
-        network: module with `logits(images)` at the size of the images.
+        network: a dense parser of images.
         window: (height, width) of the trained input.
     """
 
     def __init__(self, network: nn.Module, window: tuple[int, int]) -> None:
         super().__init__()
-        if not hasattr(network, "logits"):
+        if not isinstance(network, ImageParser):
             raise InputError(f"{type(network).__name__}'s anchors belong to its trained size; leave testing.size unset")
-        self.network: Any = network
+        self.network = network
         self.window = window
 
     def logits(self, images: Tensor) -> Tensor:
@@ -71,10 +68,6 @@ class SlidingWindows(nn.Module):
         assert total is not None
         return _log(total / count)
 
-    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""
-        return most_probable(self.logits(images).softmax(1), letterboxes)
-
 
 def _starts(side: int, window: int) -> list[int]:
     """First pixels of windows that cover a side, at most half a window apart."""
@@ -86,23 +79,23 @@ def _log(probs: Tensor) -> Tensor:
     return probs.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
-class MultiScale(nn.Module):
+class MultiScale(ImageParser):
     """Averages a dense parser's probabilities over sizes of the input and over its mirror image.
 
     Args:
-        network: module with `logits(images)` at the size of the images.
+        network: a dense parser of images.
         label_set: whose left and right classes the mirror image exchanges.
         scales: factors on the input's size, each side rounded to a multiple of 16.
         flip: also parse the mirror image.
     """
 
     def __init__(
-        self, network: nn.Module, label_set: LabelSet, scales: Sequence[float] = (1.0,), flip: bool = False
+        self, network: ImageParser, label_set: LabelSet, scales: Sequence[float] = (1.0,), flip: bool = False
     ) -> None:
         super().__init__()
         if not scales or min(scales) <= 0:
             raise InputError(f"testing.scales={list(scales)} must be positive factors, such as [0.75,1.0,1.25]")
-        self.network: Any = network
+        self.network = network
         self.label_set, self.scales, self.flip = label_set, tuple(scales), flip
 
     def logits(self, images: Tensor) -> Tensor:
@@ -111,10 +104,6 @@ class MultiScale(nn.Module):
         if self.flip:
             views += [flip_scores(self._probs(images.flip(-1), scale), self.label_set) for scale in self.scales]
         return _log(torch.stack(views).mean(0))
-
-    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""
-        return most_probable(self.logits(images).softmax(1), letterboxes)
 
     def _probs(self, images: Tensor, scale: float) -> Tensor:
         size = images.shape[-2:]

@@ -7,14 +7,14 @@ Accepted deviations: one sigmoid objectness logit instead of two softmax logits,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from partwise.batches import Parsing
+from partwise.batches import ClipBatch, ImageBatch, Parsing
 from partwise.errors import InputError
 from partwise.nn.deeplab import (
     STRIDE,
@@ -22,9 +22,8 @@ from partwise.nn.deeplab import (
     ParsingBranch,
     conv_relu,
     dilations,
-    most_probable,
-    parsing_loss,
 )
+from partwise.nn.dense import at_once, most_probable, parsing_loss
 from partwise.nn.detection import detection_targets, person_heads, region_proposals
 from partwise.ops.instances import join_parts, join_persons
 from partwise.ops.resize import Letterbox
@@ -74,8 +73,8 @@ class ParsingHeads(nn.Module):
         """
         if instances is None:
             raise InputError(
-                "persons are to be parsed but the data have none; set model.network.persons=false and "
-                "model.instances=false, or take vip or pascal_person_part, which have them"
+                "persons are to be parsed but the data have none; set model.network.persons=false, or take vip or "
+                "pascal_person_part, which have them"
             )
         size = (parts.shape[-2], parts.shape[-1])
         targets = detection_targets(instances)
@@ -146,7 +145,34 @@ def make_heads(
     return ParsingHeads(num_classes, width, image_size, box_width, rois, proposals)
 
 
-class ParsingRCNN(nn.Module):
+class HeadedParser(nn.Module):
+    """A parser in two steps, features and heads. Subclasses define `sample_features` and `stream_features`."""
+
+    heads: ParsingHeads | DenseHeads
+
+    def sample_features(self, batch: Any) -> Tensor:
+        """Compute the features (B, C, H/4, W/4) of a batch's B samples."""
+        raise NotImplementedError
+
+    def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Compute the features of a video's frames (1, 3, H, W) in order: (n, C, H/4, W/4) of the next n each time."""
+        raise NotImplementedError
+
+    def losses(self, batch: ImageBatch | ClipBatch) -> dict[str, Tensor]:
+        """Compute the heads' losses of a batch, with unit weights (ATEN Eq. 7); see `ParsingHeads.losses`."""
+        return self.heads.losses(self.sample_features(batch), batch["parts"], batch.get("instances"))
+
+    def parse(self, batch: Any, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Parse a batch's samples at their native size; see `partwise.models.contract`."""
+        return self.heads.parse(self.sample_features(batch), letterboxes)
+
+    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+        """Parse a video; see `partwise.models.contract`."""
+        for features in self.stream_features(frames):
+            yield from self.heads.parse(features, [letterbox] * len(features))
+
+
+class ParsingRCNN(HeadedParser):
     """ATEN's frame-level model: the DeepLabv3+ feature and `ParsingHeads` on it.
 
     Args:
@@ -177,13 +203,14 @@ class ParsingRCNN(nn.Module):
         self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
         self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois)
 
-    def losses(self, images: Tensor, parts: Tensor, instances: Tensor | None = None) -> dict[str, Tensor]:
-        """Training losses of images (B, 3, H, W) in [0, 1]; see `ParsingHeads.losses`."""
-        return self.heads.losses(self.feature(images), parts, instances)
+    def sample_features(self, batch: ImageBatch) -> Tensor:
+        """Compute the features of a batch's images."""
+        features: Tensor = self.feature(batch["images"])
+        return features
 
-    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse letterboxed images (B, 3, H, W) in [0, 1]; results at each image's native size."""
-        return self.heads.parse(self.feature(images), letterboxes)
+    def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Compute the features of a video's frames, each by itself, some together; see `at_once`."""
+        return map(self.feature, at_once(frames))
 
 
 def _float(feature: Tensor) -> dict[str, Tensor]:

@@ -14,14 +14,13 @@ from partwise.checkpoints import AtomicCheckpointIO, Provenance, load_parser, st
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND, VIP
 from partwise.metrics.davis import DAVISMetrics
+from partwise.metrics.vip import VIPMetrics
 from partwise.models.aten.model import ATEN
 from partwise.models.baselines.fgfa import FGFA
-from partwise.models.baselines.parsing_rcnn import ParsingRCNNTask
-from partwise.models.clips import ClipTask
 from partwise.models.flow import FlowTask
+from partwise.models.task import ParsingTask
 from partwise.nn.flownet import FlowNetS
 from partwise.nn.parsing_rcnn import ParsingRCNN
-from partwise.parsers import VideoParser
 
 SMALL = {"image_size": 64, "backbone": "resnet18", "pretrained": False, "width": 8, "box_width": 16,
          "backbone_multiplier": 0.25}  # fmt: skip
@@ -57,13 +56,13 @@ def davis(tmp_path_factory):
 )
 def test_clips_of_vip_train_and_are_scored(network, around, vip_stand_in, tmp_path):
     data = VIPDataModule(root=vip_stand_in, image_size=64, around=around, batch_size=3, num_workers=0)
-    run, task = trainer(tmp_path), ClipTask(network(), VIP, optimizer)
+    run, task = trainer(tmp_path), ParsingTask(network(), VIP, VIPMetrics, optimizer)
     before = [p.detach().clone() for p in task.parameters()]
     run.fit(task, data)
     assert any(not torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))
     run.test(task, data, verbose=False)
     assert {"test/miou", "test/human_ap_50", "test/part_ap_vol"} <= set(run.callback_metrics)
-    simplest = ClipTask(task.simplest(data), VIP)
+    simplest = ParsingTask(task.simplest(data), VIP, VIPMetrics)
     run.test(simplest, data, verbose=False)
     assert run.callback_metrics["test/miou"] > 0
 
@@ -72,7 +71,7 @@ def test_whole_videos_of_davis_score_as_clips_of_their_frames(davis, tmp_path):
     torch.manual_seed(0)
     network = ATEN(2, persons=False, **{**CLIPS, "image_size": (64, 96)})
     torch.nn.init.normal_(network.heads.parsing.branches[0].weight)  # some foreground
-    task = ClipTask(network, FOREGROUND, optimizer, instances=False, metrics=DAVISMetrics)
+    task = ParsingTask(network, FOREGROUND, DAVISMetrics, optimizer)
     figures = []
     for sequences in (False, True):
         data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, around=KeyFrames(3, 2), sequences=sequences,
@@ -89,7 +88,7 @@ def test_whole_videos_of_davis_score_as_clips_of_their_frames(davis, tmp_path):
 def test_the_frame_model_scores_whole_videos(davis, tmp_path):
     data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, sequences=True, batch_size=2, num_workers=0)
     network = ParsingRCNN(2, persons=False, **{**SMALL, "image_size": (64, 96)})
-    task = ParsingRCNNTask(network, FOREGROUND, optimizer, instances=False, metrics=DAVISMetrics)
+    task = ParsingTask(network, FOREGROUND, DAVISMetrics, optimizer)
     run = trainer(tmp_path)
     run.fit(task, data)
     run.test(task, data, verbose=False)
@@ -98,7 +97,7 @@ def test_the_frame_model_scores_whole_videos(davis, tmp_path):
 
 def test_persons_cannot_be_learnt_where_there_are_none(davis, tmp_path):
     data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, around=KeyFrames(2, 1), num_workers=0)
-    task = ClipTask(ATEN(2, **{**CLIPS, "image_size": (64, 96)}), FOREGROUND, optimizer)
+    task = ParsingTask(ATEN(2, **{**CLIPS, "image_size": (64, 96)}), FOREGROUND, VIPMetrics, optimizer)
     with pytest.raises(InputError, match="persons are to be parsed but the data have none"):
         trainer(tmp_path, limit_val_batches=0).fit(task, data)
 
@@ -135,7 +134,7 @@ def test_aten_starts_from_a_frame_model_and_a_flow_network(flow_checkpoint, vip_
     )  # fmt: skip
     data = VIPDataModule(root=vip_stand_in, image_size=64, batch_size=3, num_workers=0)
     run = trainer(tmp_path, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
-    run.fit(ParsingRCNNTask(frame, VIP, optimizer), data)
+    run.fit(ParsingTask(frame, VIP, VIPMetrics, optimizer), data)
     run.save_checkpoint(tmp_path / "frame.ckpt")
     network = ATEN(20, **CLIPS)
     start_from(network, [tmp_path / "frame.ckpt", flow_checkpoint])
@@ -156,10 +155,9 @@ def test_a_checkpoint_of_aten_parses_videos_as_a_stream(vip_stand_in, tmp_path):
     about = Provenance(experiment="aten_vip", network=description, label_set=VIP, image_size=64, synthetic=True)
     data = VIPDataModule(root=vip_stand_in, image_size=64, around=KeyFrames(2, 1), batch_size=3, num_workers=0)
     run = trainer(tmp_path, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
-    run.fit(ClipTask(ATEN(20, key_interval=2, **CLIPS), VIP, optimizer), data)
+    run.fit(ParsingTask(ATEN(20, key_interval=2, **CLIPS), VIP, VIPMetrics, optimizer), data)
     run.save_checkpoint(tmp_path / "aten.ckpt")
     parser = load_parser(tmp_path / "aten.ckpt", torch.device("cpu"), "aten_vip")
-    assert isinstance(parser, VideoParser)
     frames = [data.dataset("test").picture(0)] * 5
     parsings = list(parser.stream(frames))
     assert [p["parts"].shape for p in parsings] == [f.shape[:2] for f in frames]

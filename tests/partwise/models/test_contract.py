@@ -4,6 +4,7 @@ import json
 from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -14,9 +15,9 @@ from data_modules.vip import VIPDataModule
 from partwise.checkpoints import AtomicCheckpointIO, Provenance, build_network, check_fit, load, load_parser
 from partwise.errors import InputError
 from partwise.labels import FACTS, VIP
+from partwise.metrics.vip import VIPMetrics
 from partwise.models import finite
 from partwise.models.baselines.majority import MajorityClass
-from partwise.models.baselines.parsing_rcnn import ParsingRCNNTask
 from partwise.models.task import ParsingTask
 from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.parsers import FrameParser
@@ -33,7 +34,7 @@ def make_network():
 
 
 def make_task(lr=0.02):
-    return ParsingRCNNTask(make_network(), VIP, lambda groups: torch.optim.SGD(groups, lr=lr, momentum=0.9))
+    return ParsingTask(make_network(), VIP, VIPMetrics, lambda groups: torch.optim.SGD(groups, lr=lr, momentum=0.9))
 
 
 def trainer(folder, **options):
@@ -99,10 +100,22 @@ def test_a_checkpoint_alone_rebuilds_the_parser(data, tmp_path):
 def test_streaming_in_batches_equals_frame_by_frame(data, tmp_path):
     network = make_network().eval()
     frames = [data.dataset("test").picture(i) for i in range(3)]
-    batched = list(FrameParser(network, VIP, 64, torch.device("cpu"), batch_size=2).stream(frames))
-    single = list(FrameParser(network, VIP, 64, torch.device("cpu"), batch_size=1).stream(frames))
+    parser = FrameParser(network, VIP, 64, torch.device("cpu"))
+    batched, single = list(parser.stream(frames)), [parsing for frame in frames for parsing in parser.stream([frame])]
     for a, b in zip(batched, single, strict=True):
         assert (a["parts"] == b["parts"]).float().mean() > 0.999
+
+
+def test_a_video_has_one_size():
+    frames = [np.zeros((size, 64, 3), np.uint8) for size in (48, 50)]
+    with pytest.raises(InputError, match="a video has one size"):
+        list(FrameParser(make_network(), VIP, 64, torch.device("cpu")).stream(frames))
+
+
+def test_the_majority_guess_cannot_be_trained(data):
+    task = ParsingTask(MajorityClass(0), VIP, VIPMetrics, lambda groups: torch.optim.SGD(groups, lr=0.1))
+    with pytest.raises(InputError, match="MajorityClass has no losses"):
+        task.losses(data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0))
 
 
 def test_a_checkpoint_of_another_experiment_or_label_set_is_refused(data, tmp_path):
@@ -177,7 +190,7 @@ def test_no_checkpoint_is_written_behind_a_loss_that_was_not_finite(data, tmp_pa
 
 def test_the_majority_guess_scores_its_closed_form(data, tmp_path):
     run = trainer(tmp_path)
-    run.test(ParsingTask(MajorityClass(0), VIP), data, verbose=False)
+    run.test(ParsingTask(MajorityClass(0), VIP, VIPMetrics), data, verbose=False)
     truths = [data.dataset("test")[i]["annotations"]["parts"] for i in range(len(data.dataset("test")))]
     labelled = torch.cat([t[t != 255] for t in truths])
     background = (labelled == 0).double().mean().item()
@@ -187,7 +200,9 @@ def test_the_majority_guess_scores_its_closed_form(data, tmp_path):
 
 
 def test_weight_decay_spares_norms_and_biases():
-    task = ParsingRCNNTask(make_network(), VIP, lambda groups: torch.optim.SGD(groups, lr=0.1, weight_decay=1e-2))
+    task = ParsingTask(
+        make_network(), VIP, VIPMetrics, lambda groups: torch.optim.SGD(groups, lr=0.1, weight_decay=1e-2)
+    )
     optimizer = task.configure_optimizers()
     free = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0 for p in group["params"]}
     for module in task.network.modules():
@@ -197,7 +212,7 @@ def test_weight_decay_spares_norms_and_biases():
 
 def test_rates_scale_the_learning_rate_of_parts_by_name():
     network = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Sequential(torch.nn.Linear(2, 2))})
-    task = ParsingRCNNTask(network, VIP, partial(torch.optim.SGD, lr=0.1, weight_decay=0.01), rates={"b.0": 10})
+    task = ParsingTask(network, VIP, VIPMetrics, partial(torch.optim.SGD, lr=0.1, weight_decay=0.01), rates={"b.0": 10})
     task.trainer = SimpleNamespace(estimated_stepping_batches=4)
     (optimizer,), _ = task.configure_optimizers()
     found = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
@@ -207,4 +222,4 @@ def test_rates_scale_the_learning_rate_of_parts_by_name():
         assert found[id(layer.weight)] == pytest.approx((rate, decay))
         assert found[id(layer.bias)] == pytest.approx((rate, 0.0))
     with pytest.raises(InputError, match="has no part c"):
-        ParsingRCNNTask(network, VIP, torch.optim.SGD, rates={"c": 2}).configure_optimizers()
+        ParsingTask(network, VIP, VIPMetrics, torch.optim.SGD, rates={"c": 2}).configure_optimizers()

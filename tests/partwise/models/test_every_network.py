@@ -14,12 +14,12 @@ from partwise.checkpoints import KEY, Provenance, build_network, load
 from partwise.configs import plain
 from partwise.labels import FACTS
 from partwise.models.baselines.majority import MajorityClass
+from partwise.models.contract import Network
 from partwise.models.flow import FlowTask
 from partwise.models.tcnet.task import RefinementTask
 from partwise.nn.deeplab import DeepLab
 from partwise.nn.multi_scale import SlidingWindows, with_views
 from partwise.ops.resize import Letterbox, canvas_size
-from partwise.parsers import parse_video
 from partwise.runs import make_task
 
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments"))
@@ -131,9 +131,9 @@ def parse(made, video):
 
 
 @torch.inference_mode()
-def stream(network, video, stretch=False):
+def stream(network, video):
     frames, letterbox = video
-    return list(parse_video(network, (frame[None] for frame in frames), letterbox.native, stretch))
+    return list(network.stream((frame[None] for frame in frames), letterbox))
 
 
 def estimate(task, batch):
@@ -206,9 +206,10 @@ def test_a_checkpoint_there_and_back_says_the_same(made, video, tmp_path):
 
 def test_a_stream_of_a_video_says_what_its_samples_do(made, video):
     if isinstance(made.task, FlowTask):
-        assert not hasattr(made.task.network, "parse")  # flow alone parses nothing
+        assert not isinstance(made.task.network, Network)  # flow alone parses nothing
         return
-    streamed = stream(made.task.network, video, made.task.stretch)
+    assert isinstance(made.task.network, Network)
+    streamed = stream(made.task.network, video)
     assert (
         len({tuple(p["parts"].flatten().tolist()) for p in streamed}) > 1
     )  # else the order of frames would not matter
@@ -225,10 +226,11 @@ def test_what_stands_in_for_a_network_streams_what_it_parses(kind):
         "views": lambda: with_views(network, FACTS, [0.75, 1.0], flip=True),
         "windows": lambda: SlidingWindows(network, (48, 48)),
     }[kind]().eval()
+    assert isinstance(made, Network)
     letterbox = Letterbox.fit(NATIVE, (64, 48))
     frames = moving(FRAMES, letterbox.canvas)
     streamed = stream(made, (frames, letterbox))
     for parsing in streamed:
         check_parsing(parsing, FACTS.num_classes)
     with torch.inference_mode():
-        check_equal(streamed, made.parse(frames, [letterbox] * FRAMES))
+        check_equal(streamed, made.parse({"images": frames}, [letterbox] * FRAMES))

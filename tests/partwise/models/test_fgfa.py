@@ -30,7 +30,7 @@ def by_definition(network, images, t):
 def test_the_stream_follows_the_formula(count):
     network, images = fgfa(), [torch.rand(1, 3, 64, 64) for _ in range(count)]
     with torch.inference_mode():
-        streamed = list(network.features(iter(images)))
+        streamed = list(network.stream_features(iter(images)))
         assert len(streamed) == count
         for t, feature in enumerate(streamed):
             torch.testing.assert_close(feature, by_definition(network, images, t), atol=1e-5, rtol=1e-4)
@@ -40,7 +40,7 @@ def test_a_clip_of_all_neighbours_equals_the_stream():
     network, images = fgfa(), [torch.rand(1, 3, 64, 64) for _ in range(5)]
     with torch.inference_mode():
         clip = torch.stack([*images, images[2]], 1)
-        expected = list(network.features(iter(images)))[2]
+        expected = list(network.stream_features(iter(images)))[2]
         offsets = torch.tensor([[-2, -1, 0, 1, 2, 0]])
         torch.testing.assert_close(network(clip, offsets), expected, atol=1e-5, rtol=1e-4)
 
@@ -66,5 +66,6 @@ def test_every_parameter_takes_part_in_every_step():
     frames, parts = torch.rand(2, 3, 3, 64, 64), torch.randint(0, 20, (2, 64, 64))
     instances = torch.zeros(2, 64, 64, dtype=torch.int64)
     instances[:, 8:56, 8:40] = 1
-    sum(network.losses(frames, torch.zeros(2, 3), parts, instances).values()).backward()
+    batch = {"frames": frames, "offsets": torch.zeros(2, 3), "parts": parts, "instances": instances}
+    sum(network.losses(batch).values()).backward()
     assert [n for n, p in network.named_parameters() if p.grad is None] == []

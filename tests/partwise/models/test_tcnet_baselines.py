@@ -76,7 +76,7 @@ def test_netwarp_streams_what_clips_give():
     network, images = netwarp(), [torch.rand(1, 3, *SIZE) for _ in range(4)]
     network.then.data.fill_(0.5)
     with torch.inference_mode():
-        streamed = list(network.stream(iter(images)))
+        streamed = list(network.stream_scores(iter(images)))
         for t in range(4):
             expected = network(torch.stack([images[max(t - 1, 0)], images[t]], 1))
             torch.testing.assert_close(streamed[t], expected, atol=1e-5, rtol=1e-4)
@@ -174,7 +174,7 @@ def test_a_step_of_em_waits_for_the_device_once(mode, most):
     parts = torch.randint(0, 5, (3, *SIZE))
     frames = torch.rand(3, 2, 3, *SIZE)
     with Waits() as waits:
-        network.losses(frames, torch.zeros(3, 2), parts)
+        network.losses({"frames": frames, "parts": parts})
     assert len(waits.names) <= most
 
 
@@ -183,7 +183,7 @@ def test_em_losses_weigh_both_kinds_of_frames(mode):
     network = EMAdapt(5, SIZE, mode, **VGG).train()
     parts = torch.zeros(2, *SIZE, dtype=torch.long)
     parts[0, 20:30], parts[1] = 2, 255
-    losses = network.losses(torch.rand(2, 2, 3, *SIZE), torch.zeros(2, 2), parts)
+    losses = network.losses({"frames": torch.rand(2, 2, 3, *SIZE), "parts": parts})
     assert set(losses) == {"labelled", "unlabelled"}
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in network.parameters())
@@ -196,7 +196,7 @@ def test_fcn8s_answers_at_the_images_size():
     torch.nn.init.normal_(network.score.weight)
     images = torch.rand(1, 3, 121, 61)
     assert network.logits(images).shape == (1, 5, 121, 61)
-    (parsing,) = network.parse(images, [Letterbox.stretch((100, 50), (121, 61))])
+    (parsing,) = network.parse({"images": images}, [Letterbox.stretch((100, 50), (121, 61))])
     assert parsing["parts"].shape == (100, 50)
 
 

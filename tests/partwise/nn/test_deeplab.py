@@ -52,7 +52,7 @@ def test_deeplab_learns_one_picture(norm, lovasz):
     images[:, 0, 8:24, 24:40] -= 0.5
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     for _ in range(60):
-        loss = sum(network.losses(images, parts).values())
+        loss = sum(network.losses({"images": images, "parts": parts}).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

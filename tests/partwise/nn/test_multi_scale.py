@@ -25,7 +25,7 @@ def test_one_view_is_the_network_itself(network):
     assert with_views(network, FACTS) is network
     images = torch.rand(2, 3, 64, 48)
     boxes = [Letterbox.fit((64, 48), (64, 48)), Letterbox.fit((40, 48), (64, 48))]
-    plain, averaged = network.parse(images, boxes), MultiScale(network, FACTS).parse(images, boxes)
+    plain, averaged = (n.parse({"images": images}, boxes) for n in (network, MultiScale(network, FACTS)))
     for one, other in zip(plain, averaged, strict=True):
         assert torch.equal(one["parts"], other["parts"])
     assert averaged[1]["parts"].shape == (40, 48)

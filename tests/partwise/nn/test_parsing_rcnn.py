@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, dilations, parsing_loss
+from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, dilations
+from partwise.nn.dense import parsing_loss
 from partwise.nn.detection import RoIPool
 from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
 from partwise.ops.resize import Letterbox
@@ -20,7 +21,7 @@ def batch():
     instances = torch.zeros(2, 64, 64, dtype=torch.int64)
     instances[0, 8:60, 10:30], instances[0, 12:60, 34:56] = 1, 2
     instances[1, 4:50, 20:44] = 5
-    return torch.rand(2, 3, 64, 64), torch.randint(0, 20, (2, 64, 64)), instances
+    return {"images": torch.rand(2, 3, 64, 64), "parts": torch.randint(0, 20, (2, 64, 64)), "instances": instances}
 
 
 def test_the_decoder_has_no_batch_norm():
@@ -80,7 +81,7 @@ def test_roi_pooling_of_a_ramp_reads_the_bin_centres():
 
 def test_losses_are_finite_and_reach_every_parameter(small, batch):
     small.train()
-    losses = small.losses(*batch)
+    losses = small.losses(batch)
     assert set(losses) == {"rpn_objectness", "rpn_box", "person", "box", "mask", "parsing"}
     assert all(torch.isfinite(loss) for loss in losses.values())
     small.zero_grad()
@@ -90,8 +91,7 @@ def test_losses_are_finite_and_reach_every_parameter(small, batch):
 
 def test_images_without_people_train_too(small, batch):
     small.train()
-    images, parts, instances = batch
-    losses = small.losses(images, parts, torch.zeros_like(instances))
+    losses = small.losses(batch | {"instances": torch.zeros_like(batch["instances"])})
     small.zero_grad()
     sum(losses.values()).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -102,7 +102,7 @@ def test_results_come_at_native_size(small, batch):
     small.eval()
     sizes = [(100, 50), (30, 90)]
     with torch.no_grad():
-        parsings = small.parse(batch[0], [Letterbox.fit(size, 64) for size in sizes])
+        parsings = small.parse(batch, [Letterbox.fit(size, 64) for size in sizes])
     for parsing, size in zip(parsings, sizes, strict=True):
         assert (
             parsing["parts"].shape == parsing["persons"]["map"].shape == parsing["part_instances"]["map"].shape == size

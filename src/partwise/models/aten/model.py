@@ -22,15 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from partwise.batches import Parsing
+from partwise.batches import ClipBatch
 from partwise.errors import InputError
 from partwise.models.aten.inference import stream_features
 from partwise.nn.conv_gru import SIGMOIDS, ConvGRU, ConvLSTM, Mean, Sigmoid
 from partwise.nn.deeplab import STRIDE, DeepLabFeature
 from partwise.nn.flownet import FLOW_UNIT, FlowNetS
-from partwise.nn.parsing_rcnn import make_heads
+from partwise.nn.parsing_rcnn import HeadedParser, make_heads
 from partwise.ops.flow import resize_flow, warp
-from partwise.ops.resize import Letterbox
 
 
 class ScaledFlow(nn.Module):
@@ -85,7 +84,7 @@ class Coarse(nn.Module):
         return current + F.interpolate(change, current.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class ATEN(nn.Module):
+class ATEN(HeadedParser):
     """Key frames' features, encoded over time and carried to the frames between them.
 
     Args:
@@ -192,14 +191,11 @@ class ATEN(nn.Module):
         is_key = (offsets[:, -2] == 0).view(-1, 1, 1, 1)
         return torch.where(is_key, encoded + 0 * propagated, propagated)
 
-    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
-        """Training losses of clips (Eq. 7); see `forward` and the heads' `losses`."""
-        return self.heads.losses(self(frames, offsets), parts, instances)
+    def sample_features(self, batch: ClipBatch) -> Tensor:
+        """Compute the features of a batch's labelled frames; see `forward`."""
+        features: Tensor = self(batch["frames"], batch["offsets"])
+        return features
 
-    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse the last frame of each clip at its native size."""
-        return self.heads.parse(self(frames, offsets), letterboxes)
-
-    def features(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The feature of every image (1, 3, H, W) of a video, in order (Algorithm 1); see `stream_features`."""
-        return stream_features(self, images)
+    def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Compute the feature of every frame (1, 3, H, W) of a video, in order (Algorithm 1); see `inference`."""
+        return stream_features(self, frames)

@@ -10,18 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from partwise.batches import Parsing
-from partwise.nn.deeplab import parsing_loss
+from partwise.batches import ClipBatch
 from partwise.nn.deeplab_v2 import DeepLabV2
-from partwise.ops.resize import Letterbox
+from partwise.nn.dense import DenseParser, parsing_loss
 
 ROUNDS = 5  # of the adaptive biases
 _BELOW = 1e-5
 
 
-class EMAdapt(nn.Module):
+class EMAdapt(DenseParser):
     """DeepLab-v2 on clips of one unlabelled and one labelled frame of a tracklet.
 
     Args:
@@ -60,16 +59,14 @@ class EMAdapt(nn.Module):
         self.register_buffer("areas", torch.zeros(num_classes))
         self.register_buffer("frames", torch.zeros(num_classes))
 
-    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
-        """Both kinds of frames' cross-entropy.
+    def losses(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """Compute both kinds of frames' cross-entropy.
 
         Args:
-            frames: (B, 2, 3, H, W), an unlabelled frame, then the labelled one.
-            offsets: (B, 2); not needed.
-            parts: (B, H, W) of the labelled frame, 255 ignored.
-            instances: not needed.
+            batch: clips of an unlabelled frame, then the labelled one; 255 is ignored.
         """
-        logits = self.parser.logits(frames.flatten(0, 1)).unflatten(0, (-1, 2))
+        parts = batch["parts"]
+        logits = self.parser.logits(batch["frames"].flatten(0, 1)).unflatten(0, (-1, 2))
         weak, strong = logits.unbind(1)
         covered = torch.stack([(parts == c).flatten(1).float().mean(1) for c in range(logits.shape[2])], 1)
         present = covered > 0
@@ -101,13 +98,13 @@ class EMAdapt(nn.Module):
             best = biased.masked_fill(~present[..., None, None], -torch.inf).argmax(1)
         return torch.where(present.any(1)[:, None, None], best, 255)
 
-    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse the last frame of each clip, by itself."""
-        return self.parser.parse(frames[:, -1], letterboxes)
+    def scores(self, batch: ClipBatch) -> Tensor:
+        """Score the last frame of each clip by itself: (B, K, H, W)."""
+        return self.parser.logits(batch["frames"][:, -1])
 
-    def stream(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Scores (1, K, H, W) of every image (1, 3, H, W), each by itself."""
-        yield from map(self.parser.logits, images)
+    def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Score every frame (1, 3, H, W) of a video by itself; see `ImageParser.stream_scores`."""
+        return self.parser.stream_scores(frames)
 
 
 def adapt(scores: Tensor, present: Tensor, shares: Tensor, orders: Tensor | None = None) -> Tensor:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
-from partwise.batches import Parsing
 from partwise.errors import InputError
 from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
-from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.nn.dense import ImageParser
 from partwise.nn.vgg import WIDTHS, pretrained_vgg
-from partwise.ops.resize import Letterbox
 
 PAD = 99  # pixels around the image beside conv1_1's own: 100, so that the fully connected layers' kernel finds room
 FULL = 4096  # width of VGG-16's fully connected layers
@@ -22,7 +18,7 @@ SCALES = {4: 0.01, 3: 0.0001}  # on pool4 and pool3, whose scores start at zero
 CROPS = {4: 5, 3: 9, 0: 31}
 
 
-class FCN8s(nn.Module):
+class FCN8s(ImageParser):
     """A dense parser whose scores at strides 32, 16 and 8 are summed.
 
     Args:
@@ -82,14 +78,6 @@ class FCN8s(nn.Module):
         scores = _twice(scores)
         scores = scores + _crop(self.score3(SCALES[3] * pool3), CROPS[3], scores)
         return _crop(_upsample(scores, 8), CROPS[0], images)
-
-    def losses(self, images: Tensor, parts: Tensor) -> dict[str, Tensor]:
-        """Training loss of images (B, 3, H, W) and parts (B, H, W), 255 ignored."""
-        return {"parsing": parsing_loss(self.logits(images), parts)}
-
-    def parse(self, images: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse images (B, 3, H, W) in [0, 1]; results at each image's native size."""
-        return most_probable(self.logits(images).float().softmax(1), letterboxes)
 
 
 def _twice(scores: Tensor) -> Tensor:

@@ -9,15 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from partwise.batches import Parsing
+from partwise.batches import ClipBatch
 from partwise.nn.deeplab import STRIDE, DeepLabFeature
 from partwise.nn.flownet import FLOW_UNIT, FlowNetS
-from partwise.nn.parsing_rcnn import make_heads
+from partwise.nn.parsing_rcnn import HeadedParser, make_heads
 from partwise.ops.flow import warp
-from partwise.ops.resize import Letterbox
 
 
-class FGFA(nn.Module):
+class FGFA(HeadedParser):
     """The features of a frame's neighbours, warped to it and averaged by how alike they are to its own.
 
     Args:
@@ -88,21 +87,18 @@ class FGFA(nn.Module):
         *features, own = self._features(frames, offsets).unbind(1)
         return self.aggregate(features, images, own, target)
 
-    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
-        """Training losses of clips; see `forward` and the heads' `losses`."""
-        return self.heads.losses(self(frames, offsets), parts, instances)
+    def sample_features(self, batch: ClipBatch) -> Tensor:
+        """Compute the features of a batch's labelled frames; see `forward`."""
+        features: Tensor = self(batch["frames"], batch["offsets"])
+        return features
 
-    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse the last frame of each clip at its native size."""
-        return self.heads.parse(self(frames, offsets), letterboxes)
-
-    def features(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The feature of every image (1, 3, H, W) of a video, in order, each image's own computed once.
+    def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Compute the feature of every frame (1, 3, H, W) of a video, in order, each frame's own computed once.
 
         A frame waits for the K after it; at both ends of the video the end frame is repeated.
         """
         window: deque[tuple[Tensor, Tensor]] = deque(maxlen=2 * self.reach + 1)  # image and own feature
-        for count, image in enumerate(images):
+        for count, image in enumerate(frames):
             newest = image, self.feature(image)
             window.extend([newest] * (self.reach + 1 if count == 0 else 1))
             if len(window) == 2 * self.reach + 1:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from partwise.batches import InstanceMap, Parsing
+from partwise.batches import ClipBatch, ImageBatch, InstanceMap, Parsing, pictures
+from partwise.errors import InputError
+from partwise.ops.resize import Letterbox
 
 
 class MajorityClass(nn.Module):
@@ -32,13 +35,24 @@ class MajorityClass(nn.Module):
             counts += torch.bincount(dataset[index]["parts"].flatten(), minlength=256)
         return cls(int(counts[:classes].argmax()))
 
-    def parse(self, *inputs: Any) -> list[Parsing]:
-        """The same answer for every image, at its native size: of images, and whatever goes with them, letterboxes."""
-        images, letterboxes = inputs[0], inputs[-1]
-        return [self._guess(images, letterbox.native) for letterbox in letterboxes]
+    def losses(self, batch: ImageBatch | ClipBatch) -> dict[str, Tensor]:
+        """Refuse to train.
 
-    def _guess(self, images: Tensor, size: tuple[int, int]) -> Parsing:
-        nowhere = torch.zeros(size, dtype=torch.int64, device=images.device)
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{type(self).__name__} has no losses: it can be scored but not trained")
+
+    def parse(self, batch: ImageBatch | ClipBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Give the same answer for every sample, at its native size."""
+        return [self._guess(pictures(batch), letterbox) for letterbox in letterboxes]
+
+    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+        """Give the same answer for every frame (1, 3, H, W) of a video, at its native size."""
+        return (self._guess(frame, letterbox) for frame in frames)
+
+    def _guess(self, images: Tensor, letterbox: Letterbox) -> Parsing:
+        nowhere = torch.zeros(letterbox.native, dtype=torch.int64, device=images.device)
         nobody = InstanceMap(
             map=nowhere,
             classes=nowhere.new_zeros(0),

@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from partwise.batches import Parsing
-from partwise.nn.deeplab import most_probable, parsing_loss
+from partwise.batches import ClipBatch
 from partwise.nn.deeplab_v2 import enlarge, rates
+from partwise.nn.dense import DenseParser, parsing_loss
 from partwise.nn.flownet import FINEST, FLOW_UNIT, FlowNetS
 from partwise.nn.vgg import STRIDE, VGG, ClassifierPyramid
 from partwise.ops.flow import centred_mean, resize_flow, warp
-from partwise.ops.resize import Letterbox
 
 
 class DIS(nn.Module):
@@ -53,7 +52,7 @@ class PlainFlow(nn.Module):
         return resize_flow(flow, (height, width))
 
 
-class NetWarp(nn.Module):
+class NetWarp(DenseParser):
     """z~_t = w1 z_t + w2 W(z_{t-1}, Lambda(F)), before the ReLU of conv5_3.
 
     Args:
@@ -103,18 +102,19 @@ class NetWarp(nn.Module):
         earlier_z, z = self.see(torch.cat([earlier, now])).chunk(2)
         return self.combine(now, z, earlier, earlier_z)
 
-    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
-        """Cross-entropy of the last frames against parts (B, H, W), 255 ignored."""
-        return {"parsing": parsing_loss(self(frames), parts)}
+    def losses(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """Compute the cross-entropy of the last frames; 255 is ignored."""
+        return {"parsing": parsing_loss(self(batch["frames"]), batch["parts"])}
 
-    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse the last frame of each clip at its native size."""
-        return most_probable(self(frames).float().softmax(1), letterboxes)
+    def scores(self, batch: ClipBatch) -> Tensor:
+        """Score the last frame of each clip: (B, K, H, W)."""
+        scores: Tensor = self(batch["frames"])
+        return scores
 
-    def stream(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Scores (1, K, H, W) of every image (1, 3, H, W) of a video, in order; the first is its own predecessor."""
+    def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Score every frame (1, 3, H, W) of a video, in order: (1, K, H, W); the first is its own predecessor."""
         before: tuple[Tensor, Tensor] | None = None
-        for image in images:
+        for image in frames:
             z = self.see(image)
             yield self.combine(image, z, *(before or (image, z)))
             before = image, z

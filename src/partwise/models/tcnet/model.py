@@ -25,13 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from partwise.batches import Parsing
-from partwise.nn.deeplab import most_probable, parsing_loss, small
+from partwise.batches import ClipBatch
+from partwise.nn.deeplab import small
 from partwise.nn.deeplab_v2 import enlarge, rates
+from partwise.nn.dense import DenseParser, parsing_loss
 from partwise.nn.flownet import CorrelationFlow, full_flow
 from partwise.nn.vgg import VGG, ClassifierPyramid
 from partwise.ops.flow import warp
-from partwise.ops.resize import Letterbox
 
 Confidence = Literal["unit", "bytes", "squared"]
 Start = Literal["normal", "mean"]
@@ -68,7 +68,7 @@ class Fused(NamedTuple):
     carried: list[Carried]
 
 
-class TCNet(nn.Module):
+class TCNet(DenseParser):
     """Parts of a frame from itself and earlier ones.
 
     Args:
@@ -164,16 +164,14 @@ class TCNet(nn.Module):
         *earlier, now = (Seen(*frame) for frame in single)
         return now, self.fuse(earlier, now)
 
-    def losses(self, frames: Tensor, offsets: Tensor, parts: Tensor, instances: object = None) -> dict[str, Tensor]:
-        """The losses of the last frames (Eqs. 6 to 8), divided by the number of pixels.
+    def losses(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """Compute the losses of the last frames (Eqs. 6 to 8), divided by the number of pixels.
 
         Args:
-            frames: (B, T, 3, H, W); earlier ones that a tracklet lacks are replaced by its first.
-            offsets: (B, T); not needed.
-            parts: (B, H, W), 255 ignored.
-            instances: not needed.
+            batch: clips; earlier frames that a tracklet lacks are replaced by its first. 255 is ignored.
         """
-        now, fused = self(frames)
+        parts = batch["parts"]
+        now, fused = self(batch["frames"])
         losses = {"parsing": parsing_loss(fused.scores, parts)}  # Eq. 6
         if self.frame_loss:
             losses["frame"] = self.frame_loss * parsing_loss(now.scores, parts)
@@ -184,22 +182,22 @@ class TCNet(nn.Module):
             losses["classes"] = weight * F.binary_cross_entropy_with_logits(f_hat.float(), g.float())  # Eq. 7
         return losses
 
-    def parse(self, frames: Tensor, offsets: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse the last frame of each clip at its native size; by itself where it has too few before it."""
-        now, fused = self(frames)
+    def scores(self, batch: ClipBatch) -> Tensor:
+        """Score the last frame of each clip: (B, K, H, W); by itself where it has too few before it."""
+        now, fused = self(batch["frames"])
+        offsets = batch["offsets"]
         whole = offsets[:, :-1] == -torch.tensor(self.offsets, device=offsets.device)
-        scores = torch.where(whole.all(1).view(-1, 1, 1, 1), fused.scores, now.scores)
-        return most_probable(scores.float().softmax(1), letterboxes)
+        return torch.where(whole.all(1).view(-1, 1, 1, 1), fused.scores, now.scores)
 
-    def stream(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Scores (1, K, H, W) of every image (1, 3, H, W) of a tracklet, in order; see section 3.4, inference.
+    def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Score every frame (1, 3, H, W) of a tracklet, in order: (1, K, H, W); see section 3.4, inference.
 
         The first l have the frame parser alone.
         """
-        yield from map(self.memory().add, images)
+        return map(self.memory().add, frames)
 
     def memory(self) -> Memory:
-        """A memory buffer for one tracklet."""
+        """Return a memory buffer for one tracklet."""
         return Memory(self)
 
 

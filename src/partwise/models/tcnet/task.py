@@ -6,19 +6,19 @@ from typing import Any, ClassVar
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from partwise.metrics.flow import EndPointError, Reconstruction
-from partwise.models.clips import ClipTask
 from partwise.models.flow import FlowTask
+from partwise.models.task import ParsingTask
 from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.pictures import plot_context, plot_fusion_weights
-from partwise.nn.flownet import CorrelationFlow
+from partwise.nn.flownet import CorrelationFlow, FlowEstimator
 from partwise.nn.vgg import VGG
 from partwise.ops.flow import warp
 
 
-class TCNetTask(ClipTask):
+class TCNetTask(ParsingTask):
     """Train and score TCNet on `ClipBatch`es, everything together (section 3.4, step ii).
 
     Where the true flow is handed out (`data.true_flow` of a stand-in), the figures hold the end-point error of the flow
@@ -58,7 +58,7 @@ class TCNetTask(ClipTask):
         return figures
 
 
-class TrunkFlow(nn.Module):
+class TrunkFlow(FlowEstimator):
     """TCNet's feature extraction and flow estimation alone, for step i.
 
     Args:
@@ -102,7 +102,7 @@ class RefinementTask(FlowTask):
     figures = Reconstruction
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Mean |I_t - w(I_{t-l}, O)|_1 over pixels and pairs."""
+        """Compute the mean |I_t - w(I_{t-l}, O)|_1 over pixels and pairs."""
         frames, _ = self.pairs(batch)
         return {"reconstruction": self._difference(frames, self.estimate(frames)).mean()}
 

@@ -136,7 +136,7 @@ def by_definition(network, images):
 def test_the_stream_equals_the_whole_video(count, options):
     network, images = aten(**options), [torch.rand(1, 3, 64, 64) for _ in range(count)]
     with torch.inference_mode():
-        streamed = list(network.features(iter(images)))
+        streamed = list(network.stream_features(iter(images)))
         expected = by_definition(network, images)
     assert len(streamed) == count
     assert all(torch.equal(a, b) for a, b in zip(streamed, expected, strict=True))
@@ -153,7 +153,7 @@ def test_the_stream_reads_only_as_far_ahead_as_it_must(centred, ahead):
             yield torch.zeros(1, 3, 64, 64)
 
     with torch.inference_mode():
-        for done, _ in enumerate(network.features(images()), 1):
+        for done, _ in enumerate(network.stream_features(images()), 1):
             assert read - done < ahead
 
 
@@ -168,7 +168,7 @@ def test_each_key_frame_is_computed_once(monkeypatch):
 
     monkeypatch.setattr(network.feature, "forward", counted)
     with torch.inference_mode():
-        assert len(list(network.features(torch.zeros(1, 3, 64, 64) for _ in range(20)))) == 20
+        assert len(list(network.stream_features(torch.zeros(1, 3, 64, 64) for _ in range(20)))) == 20
     assert calls == 7
 
 
@@ -179,9 +179,11 @@ def test_alone_it_is_the_frame_model():
     frame.heads.load_state_dict(network.heads.state_dict())
     images, boxes = [torch.rand(1, 3, 64, 64) for _ in range(3)], [Letterbox.fit((64, 64), 64)]
     with torch.inference_mode():
-        for image, feature in zip(images, network.features(iter(images)), strict=True):
+        for image, feature in zip(images, network.stream_features(iter(images)), strict=True):
             assert torch.equal(feature, frame.feature(image))
-            assert torch.equal(network.heads.parse(feature, boxes)[0]["parts"], frame.parse(image, boxes)[0]["parts"])
+            assert torch.equal(
+                network.heads.parse(feature, boxes)[0]["parts"], frame.parse({"images": image}, boxes)[0]["parts"]
+            )
 
 
 def test_a_clip_whose_target_is_the_key_frame_takes_its_encoding():
@@ -204,16 +206,17 @@ def test_every_parameter_takes_part_in_every_step(offset):
     instances = torch.zeros(2, 64, 64, dtype=torch.int64)
     instances[:, 8:56, 8:40] = 1
     offsets = torch.tensor([[offset - 6, offset - 3, offset, 0]] * 2)
-    sum(network.losses(frames, offsets, parts, instances).values()).backward()
+    batch = {"frames": frames, "offsets": offsets, "parts": parts, "instances": instances}
+    sum(network.losses(batch).values()).backward()
     missing = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []
 
 
 def test_without_persons_there_are_parts_only():
     network = aten(persons=False)
-    frames, offsets = torch.rand(1, 4, 3, 64, 64), torch.tensor([[-6, -3, 0, 0]])
-    losses = network.losses(frames, offsets, torch.zeros(1, 64, 64, dtype=torch.int64), None)
-    assert set(losses) == {"parsing"}
-    (parsing,) = network.parse(frames, offsets, [Letterbox.fit((48, 64), 64)])
+    batch = {"frames": torch.rand(1, 4, 3, 64, 64), "offsets": torch.tensor([[-6, -3, 0, 0]]),
+             "parts": torch.zeros(1, 64, 64, dtype=torch.int64)}  # fmt: skip
+    assert set(network.losses(batch)) == {"parsing"}
+    (parsing,) = network.parse(batch, [Letterbox.fit((48, 64), 64)])
     assert parsing["parts"].shape == (48, 64)
     assert "persons" not in parsing

@@ -171,7 +171,7 @@ def test_the_class_loss_is_that_of_the_classes_present():
     network, frames = tcnet(class_loss=0.5), torch.rand(2, 3, 3, *SIZE)
     parts = torch.zeros(2, *SIZE, dtype=torch.long)
     parts[0, :4], parts[1, 5, 5], parts[1, 9] = 3, 2, 255
-    losses = network.losses(frames, torch.zeros(2, 3), parts)
+    losses = network.losses({"frames": frames, "parts": parts})
     f = network(frames)[1].presence
     present = torch.tensor([[1.0, 0, 0, 1, 0], [1, 0, 1, 0, 0]])
     expected = 0.5 * F.binary_cross_entropy(f.sigmoid(), present)
@@ -185,17 +185,17 @@ def test_the_losses_stand_to_each_other_as_the_papers_sums():
     L_seg = F.cross_entropy(fused.scores, parts, reduction="sum")
     present = torch.tensor([1.0, 1, 1, 1, 0]).expand(2, 5)
     L_cls = F.binary_cross_entropy_with_logits(fused.presence, present, reduction="sum")
-    total = sum(network.losses(frames, torch.zeros(2, 3), parts).values())
+    total = sum(network.losses({"frames": frames, "parts": parts}).values())
     torch.testing.assert_close(total, (L_seg + L_cls) / parts.numel(), atol=1e-5, rtol=1e-4)
 
 
 def test_the_frame_parser_has_a_loss_of_its_own():
     network, frames = tcnet(frame_loss=0.5).eval(), torch.rand(2, 3, 3, *SIZE)
     parts = torch.randint(0, 5, (2, *SIZE))
-    losses = network.losses(frames, torch.zeros(2, 3), parts)
+    losses = network.losses({"frames": frames, "parts": parts})
     expected = 0.5 * F.cross_entropy(network(frames)[0].scores, parts)
     torch.testing.assert_close(losses["frame"], expected, atol=1e-5, rtol=1e-4)
-    assert "frame" not in tcnet(frame_loss=0).losses(frames, torch.zeros(2, 3), parts)
+    assert "frame" not in tcnet(frame_loss=0).losses({"frames": frames, "parts": parts})
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_every_parameter_that_trains_has_a_gradient(options):
     network = tcnet(**options).train()
     frames = torch.rand(2, len(network.offsets) + 1, 3, *SIZE)
     parts = torch.randint(0, 5, (2, *SIZE))
-    sum(network.losses(frames, torch.zeros(2, 3), parts).values()).backward()
+    sum(network.losses({"frames": frames, "parts": parts}).values()).backward()
     missing = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
     # of the flow, the coarser scales' own estimates feed the finest one; nothing is left out
     assert missing == []
@@ -216,7 +216,7 @@ def test_every_parameter_that_trains_has_a_gradient(options):
 def test_the_buffer_gives_what_whole_clips_give(offsets, count):
     network, images = tcnet(offsets=offsets), [torch.rand(1, 3, *SIZE) for _ in range(count)]
     with torch.inference_mode():
-        streamed = list(network.stream(iter(images)))
+        streamed = list(network.stream_scores(iter(images)))
         for t, scores in enumerate(streamed):
             if t < max(offsets):
                 expected = network.see(images[t]).scores
@@ -231,7 +231,7 @@ def test_the_buffer_computes_each_frame_once(monkeypatch):
     see = network.see
     monkeypatch.setattr(network, "see", lambda image: seen.append(1) or see(image))
     with torch.inference_mode():
-        list(network.stream(torch.rand(9, 1, 3, *SIZE)))
+        list(network.stream_scores(torch.rand(9, 1, 3, *SIZE)))
     assert len(seen) == 9
 
 
@@ -240,7 +240,7 @@ def test_the_first_frames_of_a_tracklet_are_parsed_by_themselves():
     offsets = torch.tensor([[-3, -1, 0], [-2, -1, 0]])  # the second lacks a frame
     boxes = [Letterbox.stretch(SIZE, SIZE)] * 2
     with torch.inference_mode():
-        parsings = network.parse(frames, offsets, boxes)
+        parsings = network.parse({"frames": frames, "offsets": offsets}, boxes)
         now, fused = network(frames)
     assert torch.equal(parsings[0]["parts"], fused.scores[0].argmax(0))
     assert torch.equal(parsings[1]["parts"], now.scores[1].argmax(0))

@@ -24,7 +24,7 @@ def test_the_flow_is_scored_where_the_truth_is_known(known, tmp_path):
     torch.manual_seed(0)
     network = TCNet(13, SIZE, (2, 1), pretrained=False, norm=True, width=8, flow_width=0.0625,
                     backbone_multiplier=0.125, displacement=2)  # fmt: skip
-    task = TCNetTask(network, FACTS, instances=False, metrics=FACTSMetrics, stretch=True)
+    task = TCNetTask(network, FACTS, FACTSMetrics, stretch=True)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
                          enable_checkpointing=False, default_root_dir=str(tmp_path))  # fmt: skip
     (figures,) = trainer.test(task, data, verbose=False)
