@@ -173,7 +173,12 @@ def test_what_cannot_be_judged_is_shown_only_where_nothing_else_is(tmp_path, fac
 
 def test_seeds_are_averaged_each_once(tmp_path):
     for seed, value in enumerate((0.70, 0.71, 0.72)):
-        leave_run(tmp_path / str(seed), {"test/J_mean": value}, seed=seed, overrides=[f"seed={seed}", "data.root='/a'"])
+        leave_run(
+            tmp_path / str(seed),
+            {"test/J_mean": value},
+            seed=seed,
+            overrides=[f"seed={seed}", "data.root='/a'", "roots.flying_chairs='/b'"],
+        )
     leave_run(tmp_path / "again", {"test/J_mean": 0.73}, seed=2, started="2026-01-02T00:00:00+00:00")
     (found,) = compared(tmp_path)
     assert (found.runs, found.verdict) == (3, "reproduced")
