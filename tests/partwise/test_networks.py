@@ -170,7 +170,7 @@ def foreign(marker, folder):
 
 
 def nest(depth):
-    value = 1
+    value: object = 1
     for _ in range(depth):
         value = [value]
     return value

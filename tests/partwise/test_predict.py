@@ -43,7 +43,7 @@ class Toy:
     def parse(self, frame):
         parts = np.zeros(frame.shape[:2], np.int64)
         parts[frame[..., 0] > 150], parts[frame[..., 1] > 150] = 1, 2
-        parsing = {"parts": torch.from_numpy(parts)}
+        parsing: dict[str, object] = {"parts": torch.from_numpy(parts)}
         if self.people:
             persons, count = parts, int(parts.max())
             if not (parts == 1).any():

@@ -117,7 +117,7 @@ def nasty(seed: int, keypoints: bool = False) -> Scene:
     for n in range(260):  # more than count, and than a byte can
         joints = rng.uniform(0, 99, (17, 3)) if keypoints else None
         scene.result(5, rectangle(n % 90, n % 70, 32, 32 + n % 2), float(rng.integers(1, 9)) / 8, joints)
-    rng.shuffle(scene.results)  # type: ignore[arg-type]
+    rng.shuffle(scene.results)
     return scene
 
 
