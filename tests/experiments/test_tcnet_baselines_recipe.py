@@ -25,7 +25,7 @@ SMALL = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "model
 
 def composed(experiment, *overrides):
     with initialize_config_dir(str(ROOT), version_base="1.3"):
-        return compose("config", overrides=[f"experiment={experiment}", *overrides])
+        return compose("config", overrides=[f"experiment={experiment}", "init=[]", *overrides])  # without stages
 
 
 def fitted(cfg, folder):
