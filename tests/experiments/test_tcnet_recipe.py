@@ -60,6 +60,7 @@ def test_without_it_everything_that_trains_still_has_a_gradient():
     assert [name for name, p in task.network.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
+@pytest.mark.process
 def test_the_banner_of_the_demo_lists_the_loss(tmp_path):
     command = [sys.executable, "run.py", "experiment=tcnet_indoor", "init=[none.ckpt]", f"outputs={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)

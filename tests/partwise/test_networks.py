@@ -207,6 +207,7 @@ def test_the_doors_are_open_to_an_honest_checkpoint(doors, content, tmp_path):
     assert (doors.folder / "parsed" / "parts" / "picture.png").is_file()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("task", ["predict", "test"])
 def test_the_command_refuses_foreign_code(task, content, tmp_path):
     marker = tmp_path / "marker"
@@ -334,6 +335,7 @@ class Bomb:
         return os.system, (f"touch {self.marker}",)
 
 
+@pytest.mark.process
 def test_pretrained_files_of_libraries_run_no_code(tmp_path):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
