@@ -109,7 +109,9 @@ def test_other_key_frames_are_former_ones_where_these_exist(data):
 
 @pytest.mark.parametrize("overrides", [["dff_vip"], ["dff_davis"], ["aten_vip", "ablation=aten/dff"]], ids=" ".join)
 def test_dff_estimates_flow_from_half_size_images(overrides):
-    cfg = composed(*overrides, "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false")
+    cfg = composed(
+        *overrides, "init=[]", "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false"
+    )
     flow = make_task(cfg, getattr(labels, cfg.label_set.upper())).network.flow
     sizes = []
     flow.net.register_forward_pre_hook(lambda module, inputs: sizes.extend(image.shape[-2:] for image in inputs))
@@ -120,7 +122,9 @@ def test_dff_estimates_flow_from_half_size_images(overrides):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_davis")])
 def test_dilations_on_davis_are_the_papers(name):
-    cfg = composed(name, "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false")
+    cfg = composed(
+        name, "init=[]", "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false"
+    )
     network = make_task(cfg, labels.FOREGROUND).network
     for part in (network.feature.encoder, network.heads.parsing):
         assert {c.dilation[0] for c in part.modules() if isinstance(c, torch.nn.Conv2d)} - {1} == {6, 12, 18}
@@ -128,7 +132,7 @@ def test_dilations_on_davis_are_the_papers(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_facts") or name.startswith("tcnet")])
 def test_dilations_of_tcnet_and_its_baselines_are_never_above_the_papers(name):
-    cfg = composed(name, "profile=paper", "model.network.pretrained=false", "image_size=[481,241]")
+    cfg = composed(name, "init=[]", "profile=paper", "model.network.pretrained=false", "image_size=[481,241]")
     network = make_task(cfg, getattr(labels, cfg.label_set.upper())).network
     pyramids = [m for m in network.modules() if isinstance(m, ClassifierPyramid)]
     for pyramid in pyramids:

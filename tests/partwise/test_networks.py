@@ -235,7 +235,7 @@ def assert_one_line(done, *words):
 
 @pytest.mark.parametrize("name", sorted(cli.experiments(EXPERIMENTS)))
 def test_every_experiments_network_comes_back(name, tmp_path):
-    cfg = composed(f"experiment={name}")
+    cfg = composed(f"experiment={name}", "init=[]")
     label_set = getattr(labels, cfg.label_set.upper())
     task = runs.make_task(cfg, label_set)
     config, checkpoint = plain(cfg), {"state_dict": task.state_dict()}
