@@ -59,6 +59,7 @@ def test_one_epoch_and_a_test_run_through(data, tmp_path):
     assert 0 <= figures["test/miou"] <= 100
 
 
+@pytest.mark.process
 def test_it_overfits_one_batch(data):
     task = make_task()
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)

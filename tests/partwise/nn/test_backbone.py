@@ -100,6 +100,7 @@ def is_statistic(name):
     return name.endswith(STATISTICS)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "averaged"),
     [
