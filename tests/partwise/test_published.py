@@ -304,6 +304,7 @@ def command(*arguments):
     return subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.process
 def test_command_prints_and_writes(tmp_path):
     leave_run(tmp_path / "runs" / "run", {"test/J_mean": 0.7})
     leave_run(tmp_path / "runs" / "demo", {"test/miou": 9.0}, "aten_vip", "vip.VIPDataModule", profile="demo")
@@ -320,6 +321,7 @@ def test_command_prints_and_writes(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.process
 def test_command_answers_mistakes_in_one_line(tmp_path):
     done = command(tmp_path)
     assert done.returncode == 1

@@ -160,7 +160,7 @@ def test_a_checkpoint_of_aten_parses_videos_as_a_stream(vip_stand_in, tmp_path):
     run.save_checkpoint(tmp_path / "aten.ckpt")
     parser = load_parser(tmp_path / "aten.ckpt", torch.device("cpu"), "aten_vip")
     assert isinstance(parser, VideoParser)
-    frames = [data.dataset("test").picture(0)] * 5
+    frames = [data.dataset("test").picture(0)] * 5  # type: ignore[attr-defined]
     parsings = list(parser.stream(frames))
     assert [p["parts"].shape for p in parsings] == [f.shape[:2] for f in frames]
     assert list(parser.stream([])) == []

@@ -41,6 +41,7 @@ def test_lovasz_leaves_ignored_pixels_out():
     nothing.backward()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("norm", "lovasz"), itertools.product((False, True), (0.0, 1.0)))
 def test_deeplab_learns_one_picture(norm, lovasz):
     torch.manual_seed(0)
