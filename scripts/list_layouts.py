@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
@@ -19,7 +20,7 @@ def markdown() -> str:
     with initialize_config_dir(str(ROOT), version_base="1.3"):
         for file in sorted((ROOT / "data").glob("*.yaml")):
             cfg = compose("config", overrides=[f"experiment={cli.FROM_CHECKPOINT}", f"data={file.stem}"])
-            module = get_class(cfg.data._target_)
+            module: Any = get_class(cfg.data._target_)
             published = f"\npublished: {spelled_out(module.published)}\n" if module.published else ""
             sections.append(f"### `{file.stem}`\n\n```\n{module.layout}\n```\n{published}")
     return "\n".join(sections)

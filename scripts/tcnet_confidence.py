@@ -27,11 +27,11 @@ from partwise import checkpoints, cli
 from partwise.media import write_text
 from partwise.metrics.facts_figures import facts_figures
 from partwise.metrics.parsing import confusion_matrix
-from partwise.models.tcnet.model import confidence
+from partwise.models.tcnet.model import Confidence, confidence
 from partwise.ops.flow import warp
 
 ALONE, PLAIN = "the frame alone", "no confidence"
-FORMS = ("unit", "bytes", "squared")  # of Eq. 4, see TCNet
+FORMS: tuple[Confidence, ...] = ("unit", "bytes", "squared")  # of Eq. 4, see TCNet
 SEED = 99  # of tracklets that no experiment trains or tests on
 
 

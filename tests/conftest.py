@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,32 @@ import pytest
 from data_modules.synthetic.render import Renderer
 from data_modules.synthetic.scene import draw_scene
 from data_modules.synthetic.vip import write_vip
+
+PROCESSES = pytest.StashKey[bool]()
+MARKS = ("process", "ddp", "slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Count as `process` what starts processes under another mark."""
+    for item in items:
+        if any(map(item.get_closest_marker, MARKS)):
+            item.add_marker("process")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    item.config.stash[PROCESSES] = item.get_closest_marker("process") is not None
+
+
+def pytest_configure(config):
+    """Keep `-m "not process"` quick: a test without the mark may not start Python."""
+
+    def refuse(event, arguments):
+        if event == "subprocess.Popen" and arguments[0] == sys.executable and not config.stash.get(PROCESSES, True):
+            raise RuntimeError("the test starts Python: mark it with pytest.mark.process")
+
+    sys.addaudithook(refuse)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from data_modules.datasets.vip import read_list
 from data_modules.synthetic.ccp import write_ccp
 from partwise.media import VideoWriter
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[1]
 TINY = [
     "experiment=parsing_rcnn_vip", "image_size=64", "model.network.width=16", "model.network.box_width=32",

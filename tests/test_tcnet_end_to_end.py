@@ -15,6 +15,8 @@ from data_modules.synthetic.render import Renderer
 from data_modules.synthetic.scene import draw_scene
 from partwise.media import VideoWriter, read_labels
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[1]
 FLOW = ["model.network.flow_width=0.0625", "model.network.displacement=2"]
 TINY = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "trainer.max_epochs=1",

@@ -197,7 +197,8 @@ def foreground(ids: UInt8, file: Path) -> UInt8:
     """
     seen = set(np.unique(ids).tolist())
     if seen <= {0, IGNORE}:
-        return (ids == IGNORE).astype(np.uint8)
+        mask: UInt8 = (ids == IGNORE).astype(np.uint8)
+        return mask
     if odd := sorted(value for value in seen if _MOST_OBJECTS < value < IGNORE):
         raise InputError(
             f"value {odd[0]} in {file} is neither 0/255 (2016) nor the id of an object (2017); was the mask resized "

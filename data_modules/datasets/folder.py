@@ -73,8 +73,8 @@ def split_names(root: Path, split: str) -> list[str]:
     held_back = set(units[4::5] or units[-1:])
     if split == "all":
         return names
-    key = (lambda name: name.rpartition("/")[0]) if len(groups) > 1 else (lambda name: name)
-    chosen = [name for name in names if (key(name) in held_back) == (split == "val")]
+    unit = {name: name.rpartition("/")[0] if len(groups) > 1 else name for name in names}
+    chosen = [name for name in names if (unit[name] in held_back) == (split == "val")]
     if not chosen:
         raise InputError(f"{folder} has {len(names)} label maps, none left for {split}; it needs at least two")
     return chosen

@@ -20,6 +20,6 @@ def invert(maps: Float) -> Float:
 
 def compose(outer: Float, inner: Float) -> Float:
     """Maps that take p to outer(inner(p))."""
-    product = np.einsum("sij,sjk->sik", outer[:, :, :2], inner)
+    product: Float = np.einsum("sij,sjk->sik", outer[:, :, :2], inner)
     product[:, :, 2] += outer[:, :, 2]
     return product

@@ -180,7 +180,8 @@ def _move(rng: np.random.Generator, place: Float, centre: tuple[float, float], r
     scale = np.exp(rng.normal(0, 0.6 * turn, 2))
     motion = _about(centre, float(rng.normal(0, turn)), scale, centre)
     motion[:, 2] += rng.laplace(0, reach, 2)
-    return compose(motion[None], place[None])[0]
+    moved: Float = compose(motion[None], place[None])[0]
+    return moved
 
 
 def _about(centre: tuple[float, float], angle: float, scale: Float, origin: tuple[float, float]) -> Float:

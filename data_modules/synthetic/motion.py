@@ -47,7 +47,7 @@ class Motion:
         """Angles (T, len(ANGLES)) at times (T,) in frames; knees and elbows never bend backwards."""
         mean, first, phase, second, second_phase = np.asarray(self.series).T
         turn = (2 * math.pi / self.period) * times[:, None]
-        angles = mean + first * np.sin(turn + phase) + second * np.sin(2 * turn + second_phase)
+        angles: Float = mean + first * np.sin(turn + phase) + second * np.sin(2 * turn + second_phase)
         joints = slice(INDEX["knee_left"], INDEX["knee_right"] + 1)
         angles[:, joints] = np.maximum(angles[:, joints], 0.03)
         joints = slice(INDEX["elbow_left"], INDEX["elbow_right"] + 1)

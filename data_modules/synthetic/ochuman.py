@@ -98,4 +98,5 @@ def _overlaps(people: Sequence[Mapping[str, Any]]) -> list[float]:
         return []
     boxes = torch.tensor([person["bbox"] for person in people], dtype=torch.float32)
     boxes[:, 2:] += boxes[:, :2]
-    return box_iou(boxes, boxes).fill_diagonal_(0).amax(1).tolist()
+    overlaps: list[float] = box_iou(boxes, boxes).fill_diagonal_(0).amax(1).tolist()
+    return overlaps

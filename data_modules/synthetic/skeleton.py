@@ -124,4 +124,5 @@ def _axes(facing: Float) -> tuple[Float, Float]:
 def _direction(flexion: Float, lift: Float, forward: Float, out: Float) -> Float:
     """Direction (T, 3) of a limb that hangs down at zero angles."""
     hanging = forward * np.sin(flexion) + DOWN * np.cos(flexion)
-    return hanging * np.cos(lift) + out * np.sin(lift)
+    direction: Float = hanging * np.cos(lift) + out * np.sin(lift)
+    return direction

@@ -139,7 +139,8 @@ class Stage:
     def _to_pixels(self, camera: Float, matrices: Float) -> npt.NDArray[np.int32]:
         points = np.einsum("tsij,spj->tspi", _seen_by(camera, matrices), self._outlines)
         # The bound keeps what is far outside within OpenCV's integers.
-        return np.clip(points * (1 << _SUBPIXEL), -(2**24), 2**24).round().astype(np.int32)
+        pixels: npt.NDArray[np.int32] = np.clip(points * (1 << _SUBPIXEL), -(2**24), 2**24).round().astype(np.int32)
+        return pixels
 
     def _view(
         self, outlines: npt.NDArray[np.int32], frames: Float, layers: Float, depths: Float, joints: Float
@@ -185,7 +186,7 @@ def _place_prop(prop: Prop, scene: Scene, since_middle: Float) -> _Placed:
 
 def _seen_by(camera: Float, things: Float) -> Float:
     """Columns (T, ..., 2, k) in the world, the last a point and the others directions, in pixels."""
-    seen = np.einsum("tij,t...jk->t...ik", camera[:, :, :2], things)
+    seen: Float = np.einsum("tij,t...jk->t...ik", camera[:, :, :2], things)
     seen[..., -1] += camera[:, :, 2].reshape(-1, *[1] * (things.ndim - 3), 2)
     return seen
 

@@ -97,9 +97,9 @@ class Stopwatch(pl.Callback):
     def milliseconds(self) -> float:
         """Median of the steps."""
         if isinstance(self.starts[0], float):
-            return 1000 * statistics.median(b - a for a, b in itertools.pairwise(self.starts))
+            return float(1000 * statistics.median(b - a for a, b in itertools.pairwise(self.starts)))
         torch.cuda.synchronize()
-        return statistics.median(a.elapsed_time(b) for a, b in itertools.pairwise(self.starts))
+        return float(statistics.median(a.elapsed_time(b) for a, b in itertools.pairwise(self.starts)))
 
     @staticmethod
     def _now(device: torch.device) -> Any:
@@ -215,7 +215,7 @@ def train(task: Any, cfg: DictConfig, row: Row, options: Namespace) -> None:
     batch = random_batch(cfg, task, device)
     row.batch = "x".join(map(str, batch["frames" if "frames" in batch else "images"].shape))
     count = WARM_UP + options.steps + 1
-    batches = DataLoader([batch] * count, batch_size=None, collate_fn=_as_it_is)  # type: ignore[arg-type]
+    batches: DataLoader[Any] = DataLoader([batch] * count, batch_size=None, collate_fn=_as_it_is)  # type: ignore[arg-type]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     few = {"accelerator": "gpu" if device.type == "cuda" else "cpu", "precision": row.precision, "max_epochs": 1,

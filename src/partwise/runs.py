@@ -259,7 +259,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
             run.last.parent, "last", every_n_train_steps=cfg.checkpoint_every, enable_version_counter=False
         ),
     ]  # fmt: skip
-    return instantiate(
+    trainer: pl.Trainer = instantiate(
         cfg.trainer,
         **trainer_options(cfg.trainer),
         default_root_dir=str(run.folder),
@@ -268,14 +268,16 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         plugins=[AtomicCheckpointIO()],
         enable_model_summary=False,
     )
+    return trainer
 
 
 def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
     """A Trainer that only scores: no logger, no checkpoints."""
-    return instantiate(
+    scorer: pl.Trainer = instantiate(
         cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder), callbacks=[RichProgressBar()],
         logger=False, enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
+    return scorer
 
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:

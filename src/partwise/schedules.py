@@ -17,7 +17,7 @@ def steps(progress: float, *, milestones: Sequence[int], epochs: int, gamma: flo
 
 def poly(progress: float, *, power: float = 0.9, warmup: float = 0.0) -> float:
     """(1 - progress)^power, DeepLab's; the first `warmup` share of training rises linearly to it."""
-    return _warm(progress, warmup) * (1 - progress) ** power
+    return _warm(progress, warmup) * math.pow(1 - progress, power)
 
 
 def cosine(progress: float, *, warmup: float = 0.0) -> float:

@@ -102,7 +102,7 @@ def _overlap(a: _Track, b: _Track) -> float:
     window_a, window_b = (t.mask[top - t.top : bottom - t.top, left - t.left : right - t.left] for t in (a, b))
     shared = int(np.count_nonzero(window_a & window_b))
     box = (right - left) * (bottom - top)
-    return (shared / (a.area + b.area - shared) + box / (a.mask.size + b.mask.size - box)) / 2
+    return float(shared / (a.area + b.area - shared) + box / (a.mask.size + b.mask.size - box)) / 2
 
 
 def hog(image: npt.NDArray[Any]) -> Floats:
@@ -221,7 +221,8 @@ class KCF:
         spectrum = (np.fft.rfft2(x, axes=(0, 1)) * np.conj(np.fft.rfft2(z, axes=(0, 1)))).sum(2)
         products = np.fft.irfft2(spectrum, x.shape[:2])
         distance = ((x**2).sum() + (z**2).sum() - 2 * products) / x.size
-        return np.exp(-np.maximum(distance, 0) / self.kernel_width**2)
+        kernel: npt.NDArray[np.float64] = np.exp(-np.maximum(distance, 0) / self.kernel_width**2)
+        return kernel
 
     def _train(self, x: Floats) -> npt.NDArray[np.complex128]:
         kernel = np.fft.rfft2(self._correlate(x, x))

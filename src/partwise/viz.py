@@ -60,7 +60,8 @@ def _spread(count: int, first: tuple[int, int, int], lightness: float) -> Pictur
     while len(chosen) < count:
         chosen.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
-    return candidates[chosen].astype(np.uint8)
+    colors: Picture = candidates[chosen].astype(np.uint8)
+    return colors
 
 
 def overlay(

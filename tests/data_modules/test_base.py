@@ -53,6 +53,7 @@ def test_batches_for_a_gpu_wait_in_pinned_memory(device, pinned, data, monkeypat
         assert loader.pin_memory == pinned
 
 
+@pytest.mark.process
 def test_nothing_calls_home_when_albumentations_is_imported():
     says = "assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1' and 'albumentations' not in sys.modules"
     subprocess.run([sys.executable, "-c", f"import os, sys, data_modules; {says}"], check=True)

@@ -19,6 +19,7 @@ class Numbers(LabelledClips):
     """Frames 0..5 whose brightness tells their number; a clip is two drawn ones and the target."""
 
     label_set = FACTS
+    alone = False
 
     def file(self, index):
         return self.root / f"{self.ids[index]}.png"

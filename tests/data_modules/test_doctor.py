@@ -154,6 +154,7 @@ def test_gaps_are_measured_by_the_usual_distance():
     assert list(gaps(["0001", "0009"])) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
@@ -170,6 +171,7 @@ def test_the_command(arguments, status, says):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 def test_the_command_prints_notes_and_passes(vip_stand_in):
     command = [sys.executable, "scripts/doctor.py", "data=vip", f"data.root={vip_stand_in}", "data.image_size=64"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -139,8 +139,8 @@ def test_labels_are_the_truth_of_their_frame(tmp_path):
         with Image.open(file) as image:
             assert image.mode == "P"
         np.testing.assert_array_equal(read_labels(file), truth.frame(2 * int(file.stem)).parts(LABELS))
-    image = read_image(tmp_path / "images" / "test0000" / "000004.jpg").astype(int)
-    assert np.abs(image - truth.image(8)).mean() < 8  # JPEG
+    picture = read_image(tmp_path / "images" / "test0000" / "000004.jpg").astype(int)
+    assert np.abs(picture - truth.image(8)).mean() < 8  # JPEG
 
 
 def test_every_class_occurs(tmp_path):

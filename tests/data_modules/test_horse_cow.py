@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,14 +155,15 @@ def test_a_wrong_root_says_what_is_missing(tmp_path):
 def test_real_animals_are_a_keypoint_only_pool(name, keypoints, animals, real):
     root, split = real / "animal" / name, f"test_{name}"
     data = HorseCowDataModule(root=root, masks=False, splits={"train": split, "val": split}, num_workers=0)
-    samples = list(data.dataset("val"))
+    dataset: Any = data.dataset("val")
+    samples = list(dataset)
     assert [s["keypoints"].shape for s in samples] == [(1, keypoints, 3)] * animals
     content = json.loads((root / "annotations" / f"{split}.json").read_text())
-    index = data.dataset("val").index
+    index = dataset.index
     for image in content["images"]:
         (thing,) = index.things(image["file_name"], (image["height"], image["width"]))
         (annotation,) = [a for a in content["annotations"] if a["image_id"] == image["id"]]
         assert thing.keypoints.ravel().tolist() == pytest.approx(annotation["keypoints"], abs=1e-4)
         assert thing.mask is None
-    pairs = data.dataset("val").transform.keypoint_pairs
+    pairs = dataset.transform.keypoint_pairs
     assert len(pairs) == {"horse10": 0, "animalpose": 8, "ap10k": 7}[name]

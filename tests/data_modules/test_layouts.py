@@ -1,5 +1,6 @@
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
@@ -21,6 +22,7 @@ def test_every_published_number_is_of_a_split_and_a_unit():
     with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
         for file in (ROOT / "experiments" / "data").glob("*.yaml"):
             cfg = compose("config", overrides=[f"experiment={FROM_CHECKPOINT}", f"data={file.stem}"])
-            published = get_class(cfg.data._target_).published
+            module: Any = get_class(cfg.data._target_)
+            published = module.published
             assert all(isinstance(number, int) for units in published.values() for number in units.values())
             assert published.keys() <= {"in all", "train", "val", "test", "poses"}

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_without_a_place_for_notes_all_goes_on(file, cache, monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(notes.Path, "home", homeless)
+    monkeypatch.setattr(Path, "home", homeless)
     assert words(find_out) == ["a", "b", "c"]
     assert find_out.times == 3
 
@@ -163,7 +164,7 @@ def test_a_full_disk_leaves_nothing_behind(file, cache, monkeypatch):
         file.write_bytes(b"PK")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(notes.np, "savez", full)
+    monkeypatch.setattr(np, "savez", full)
     assert words(Finder(file)) == ["a", "b", "c"]
     assert list((cache / "notes").iterdir()) == []
 

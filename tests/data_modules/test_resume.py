@@ -1,5 +1,7 @@
 """A toy task on the real loaders, samplers and checkpoints: interrupted anywhere, it ends with the same weights."""
 
+from typing import Any
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -14,7 +16,7 @@ from partwise.labels import FOREGROUND
 BATCHES, EPOCHS = 5, 3
 
 
-class Numbers(Dataset):
+class Numbers(Dataset[dict[str, Any]]):
     """Samples that follow from (index, epoch), so that a wrong draw shows in the weights."""
 
     def __len__(self):

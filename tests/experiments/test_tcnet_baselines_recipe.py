@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torchvision.models._api import WeightsEnum
 
-from partwise.averaging import exponential_average
+from partwise.averaging import ExponentialAverage
 from partwise.errors import InputError
 from partwise.labels import FACTS
 from partwise.runs import make_task
@@ -25,7 +25,7 @@ SMALL = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "model
 
 def composed(experiment, *overrides):
     with initialize_config_dir(str(ROOT), version_base="1.3"):
-        return compose("config", overrides=[f"experiment={experiment}", *overrides])
+        return compose("config", overrides=[f"experiment={experiment}", "init=[]", *overrides])  # without stages
 
 
 def fitted(cfg, folder):
@@ -34,7 +34,7 @@ def fitted(cfg, folder):
     trainer = pl.Trainer(
         max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, default_root_dir=str(folder), use_distributed_sampler=False,
-        callbacks=[exponential_average(cfg.ema)] if cfg.ema else [],
+        callbacks=[ExponentialAverage(cfg.ema)] if cfg.ema else [],
     )  # fmt: skip
     before = {name: value.clone() for name, value in task.network.state_dict().items()}
     trainer.fit(task, data)

@@ -51,7 +51,7 @@ def test_the_flow_is_refined_over_the_ranges_of_its_dataset(dataset):
 def test_without_it_everything_that_trains_still_has_a_gradient():
     small = ["model.network.width=16", "model.network.backbone_multiplier=0.125", "model.network.flow_width=0.0625",
              "model.network.displacement=2", "model.network.pretrained=false", "image_size=[57,33]"]  # fmt: skip
-    task = make_task(composed("tcnet_indoor", "profile=paper", *small), FACTS)
+    task = make_task(composed("tcnet_indoor", "init=[]", "profile=paper", *small), FACTS)
     batch = {"frames": torch.rand(2, 3, 3, 57, 33), "offsets": torch.zeros(2, 3, dtype=torch.long),
              "parts": torch.randint(0, 13, (2, 57, 33))}  # fmt: skip
     losses = task.losses(batch)
@@ -60,6 +60,7 @@ def test_without_it_everything_that_trains_still_has_a_gradient():
     assert [name for name, p in task.network.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
+@pytest.mark.process
 def test_the_banner_of_the_demo_lists_the_loss(tmp_path):
     command = [sys.executable, "run.py", "experiment=tcnet_indoor", "init=[none.ckpt]", f"outputs={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)

@@ -7,6 +7,7 @@ to try the tests themselves out.
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -241,7 +242,7 @@ def tensors(value: Any, name: str = "") -> dict[str, Tensor]:
     if isinstance(value, Tensor):
         return {name: value.detach()} if value.is_floating_point() else {}
     if isinstance(value, dict):
-        pairs = value.items()
+        pairs: Iterable[tuple[Any, Any]] = value.items()
     elif isinstance(value, (list, tuple)):
         pairs = enumerate(value)
     else:

@@ -27,6 +27,7 @@ def run_py(*arguments):
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", SMALL)
 def test_train_and_predict(name, device, tmp_path):
     accelerator = "gpu" if device.type == "cuda" else "cpu"

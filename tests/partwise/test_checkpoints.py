@@ -145,6 +145,7 @@ def test_an_experiment_of_the_users_own_folder_counts(tmp_path, monkeypatch):
         assert cli.prepare(["task=test", f"ckpt={file}", *more], EXPERIMENTS)[-1] == "experiment=mine"
 
 
+@pytest.mark.process
 def test_the_command_composes_no_foreign_yaml(tmp_path):
     marker = tmp_path / "marker"
     (tmp_path / "evil.yaml").write_text(

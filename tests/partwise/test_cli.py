@@ -49,6 +49,7 @@ def run_py(*arguments, cwd=ROOT):
     )
 
 
+@pytest.mark.process
 def test_bare_command_lists_the_experiments():
     shown = run_py()
     assert shown.returncode == 0
@@ -58,6 +59,7 @@ def test_bare_command_lists_the_experiments():
         assert about in shown.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -170,7 +170,7 @@ def foreign(marker, folder):
 
 
 def nest(depth):
-    value = 1
+    value: object = 1
     for _ in range(depth):
         value = [value]
     return value
@@ -207,6 +207,7 @@ def test_the_doors_are_open_to_an_honest_checkpoint(doors, content, tmp_path):
     assert (doors.folder / "parsed" / "parts" / "picture.png").is_file()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("task", ["predict", "test"])
 def test_the_command_refuses_foreign_code(task, content, tmp_path):
     marker = tmp_path / "marker"
@@ -234,7 +235,7 @@ def assert_one_line(done, *words):
 
 @pytest.mark.parametrize("name", sorted(cli.experiments(EXPERIMENTS)))
 def test_every_experiments_network_comes_back(name, tmp_path):
-    cfg = composed(f"experiment={name}")
+    cfg = composed(f"experiment={name}", "init=[]")
     label_set = getattr(labels, cfg.label_set.upper())
     task = runs.make_task(cfg, label_set)
     config, checkpoint = plain(cfg), {"state_dict": task.state_dict()}
@@ -334,6 +335,7 @@ class Bomb:
         return os.system, (f"touch {self.marker}",)
 
 
+@pytest.mark.process
 def test_pretrained_files_of_libraries_run_no_code(tmp_path):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)

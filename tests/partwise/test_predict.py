@@ -43,7 +43,7 @@ class Toy:
     def parse(self, frame):
         parts = np.zeros(frame.shape[:2], np.int64)
         parts[frame[..., 0] > 150], parts[frame[..., 1] > 150] = 1, 2
-        parsing = {"parts": torch.from_numpy(parts)}
+        parsing: dict[str, object] = {"parts": torch.from_numpy(parts)}
         if self.people:
             persons, count = parts, int(parts.max())
             if not (parts == 1).any():
@@ -232,6 +232,7 @@ class TestVideo:
         assert not (tmp_path / "out" / "persons.json").exists()
         assert not (tmp_path / "out" / "overlay.mp4").exists()
 
+    @pytest.mark.process
     def test_memory_does_not_grow_with_length(self, tmp_path):
         write_video(tmp_path / "clip.mp4", [picture(n % 50, None, size=(240, 320)) for n in range(200)])
         command = [sys.executable, str(WORKER), str(tmp_path / "clip.mp4"), str(tmp_path / "out"), "-1"]
@@ -240,6 +241,7 @@ class TestVideo:
         # A frame with its maps and overlay is 1.6 MB: keeping 150 more would take over 200 MB.
         assert late - early < 15
 
+    @pytest.mark.process
     def test_a_kill_leaves_no_half_written_file(self, tmp_path):
         write_video(tmp_path / "clip.mp4", [picture()] * 12)
         command = [sys.executable, str(WORKER), str(tmp_path / "clip.mp4"), str(tmp_path / "out"), "8"]

@@ -173,7 +173,12 @@ def test_what_cannot_be_judged_is_shown_only_where_nothing_else_is(tmp_path, fac
 
 def test_seeds_are_averaged_each_once(tmp_path):
     for seed, value in enumerate((0.70, 0.71, 0.72)):
-        leave_run(tmp_path / str(seed), {"test/J_mean": value}, seed=seed, overrides=[f"seed={seed}", "data.root='/a'"])
+        leave_run(
+            tmp_path / str(seed),
+            {"test/J_mean": value},
+            seed=seed,
+            overrides=[f"seed={seed}", "data.root='/a'", "roots.flying_chairs='/b'"],
+        )
     leave_run(tmp_path / "again", {"test/J_mean": 0.73}, seed=2, started="2026-01-02T00:00:00+00:00")
     (found,) = compared(tmp_path)
     assert (found.runs, found.verdict) == (3, "reproduced")
@@ -299,6 +304,7 @@ def command(*arguments):
     return subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.process
 def test_command_prints_and_writes(tmp_path):
     leave_run(tmp_path / "runs" / "run", {"test/J_mean": 0.7})
     leave_run(tmp_path / "runs" / "demo", {"test/miou": 9.0}, "aten_vip", "vip.VIPDataModule", profile="demo")
@@ -315,6 +321,7 @@ def test_command_prints_and_writes(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.process
 def test_command_answers_mistakes_in_one_line(tmp_path):
     done = command(tmp_path)
     assert done.returncode == 1

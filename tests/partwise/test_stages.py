@@ -172,6 +172,7 @@ def statuses(outputs):
     return {file.parts[-3]: json.loads(file.read_text())["status"] for file in outputs.glob("*/*/run.json")}
 
 
+@pytest.mark.process
 def test_a_chain_on_real_data_that_is_killed_in_its_second_stage_goes_on(chairs, vip_stand_in, tmp_path):
     outputs = tmp_path / "outputs"
     first = start(chairs, vip_stand_in, outputs)

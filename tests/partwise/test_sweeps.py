@@ -57,9 +57,9 @@ def test_only_finished_runs_count(sweep, tmp_path):
     sweeps.write_csv(sweep, tmp_path, tmp_path / "results.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert rows[0] == {"model.network.width": "8", "seed": "1", "data": "synthetic", "test/miou": "20.0"}
-    console = Console(width=120, file=io.StringIO())
-    console.print(sweeps.summary_table(sweep, tmp_path, ["test/miou"], "widths"))
-    text = console.file.getvalue()
+    shown = io.StringIO()
+    Console(width=120, file=shown).print(sweeps.summary_table(sweep, tmp_path, ["test/miou"], "widths"))
+    text = shown.getvalue()
     assert "25.0 ± 7.1" in text
     assert "synthetic" in text
 
@@ -71,9 +71,9 @@ def test_lists_of_ablations_are_shown_as_they_are(written, tmp_path):
     sweep = sweeps.read_sweep(file)
     for cell in sweep.cells():
         leave_run(tmp_path / sweeps.cell_name(cell), "finished", **{"test/miou": 20.0})
-    console = Console(width=120, file=io.StringIO())
-    console.print(sweeps.summary_table(sweep, tmp_path, ["test/miou"], "components"))
-    assert "[aten/l4,aten/no_gru]" in console.file.getvalue()
+    shown = io.StringIO()
+    Console(width=120, file=shown).print(sweeps.summary_table(sweep, tmp_path, ["test/miou"], "components"))
+    assert "[aten/l4,aten/no_gru]" in shown.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def damaged(rows: Sequence[Row]) -> Row | None:
         pixels = np.array([mask["size"][0] * mask["size"][1] for mask in masks], np.int64)
         wrong = _wrong_text(b"".join(mask["counts"] for mask in masks), lengths[low:high], pixels)
         if wrong is not None:
-            return rows[low + wrong]
+            return rows[int(low) + wrong]
     return None
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from partwise.errors import InputError
 from partwise.evaluation import coco
-from partwise.evaluation.coco import Backend, IouType, Truth
+from partwise.evaluation.coco import Backend
+from partwise.evaluation.coco_files import IouType, Truth, read_results, read_truth
 from partwise.evaluation.coco_rle import Row
 
 #: The file of a split by figure.
@@ -47,10 +48,10 @@ def evaluate(
     """
     coco.check_options(iou_type, backend)
     files = _files(gt)
-    full, *subsets = (coco.read_truth(file, iou_type, [_CATEGORY]) for file in files.values())
+    full, *subsets = (read_truth(file, iou_type, [_CATEGORY]) for file in files.values())
     if not full.objects:
         raise InputError(f"{full.file} annotates no {_CATEGORY}; take a file that does")
-    detections = coco.read_results(pred, full, iou_type)
+    detections = read_results(pred, full, iou_type)
     shown = [(full, detections), *((subset, _within(detections, full, subset)) for subset in subsets)]
     return {
         name: coco.measured(truth, found, workers, iou_type, backend)["AP"]

@@ -117,7 +117,7 @@ def nasty(seed: int, keypoints: bool = False) -> Scene:
     for n in range(260):  # more than count, and than a byte can
         joints = rng.uniform(0, 99, (17, 3)) if keypoints else None
         scene.result(5, rectangle(n % 90, n % 70, 32, 32 + n % 2), float(rng.integers(1, 9)) / 8, joints)
-    rng.shuffle(scene.results)  # type: ignore[arg-type]
+    rng.shuffle(scene.results)
     return scene
 
 
@@ -298,6 +298,7 @@ def test_all_categories_count(tmp_path: Path, seed: int, iou_type: str, backend:
     assert len(set(found)) == 3
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
 def test_the_script_scores_all_categories_or_those_named(tmp_path: Path, iou_type: str) -> None:
     scene = nasty(5, iou_type == "keypoints")
@@ -317,6 +318,7 @@ def test_the_script_scores_all_categories_or_those_named(tmp_path: Path, iou_typ
             assert same(json.loads((tmp_path / "o.json").read_text()), directly(gt, pred, iou_type, categories))
 
 
+@pytest.mark.process
 def test_the_script_names_wrong_categories(tmp_path: Path) -> None:
     gt, pred = nasty(0).write(tmp_path)
     done = script("coco", "--gt", gt, "--pred", pred, "--category", "dog")
@@ -431,6 +433,7 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     assert "creating index" not in said.err
 
 
+@pytest.mark.process
 def test_it_starts_without_torch() -> None:
     code = "import sys, partwise.evaluation.coco, partwise.evaluation.ochuman; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -287,6 +287,7 @@ def test_sequences_too_short_to_score_are_named(folders: tuple[Path, Path]) -> N
         evaluate(gt, pred)
 
 
+@pytest.mark.process
 def test_command_needs_no_torch(folders: tuple[Path, Path], tmp_path: Path) -> None:
     gt, pred = folders
     code = (

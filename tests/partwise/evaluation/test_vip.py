@@ -338,6 +338,7 @@ def test_empty_results_are_named(folders: Folders) -> None:
         folders.evaluate()
 
 
+@pytest.mark.process
 def test_needs_no_torch() -> None:
     """Whose import takes longer than most evaluations."""
     code = "import partwise.evaluation.vip, partwise.evaluation.person_part, sys; sys.exit('torch' in sys.modules)"

@@ -158,7 +158,7 @@ def test_a_checkpoint_of_aten_parses_videos_as_a_stream(vip_stand_in, tmp_path):
     run.fit(ParsingTask(ATEN(20, key_interval=2, **CLIPS), VIP, VIPMetrics, optimizer), data)
     run.save_checkpoint(tmp_path / "aten.ckpt")
     parser = load_parser(tmp_path / "aten.ckpt", torch.device("cpu"), "aten_vip")
-    frames = [data.dataset("test").picture(0)] * 5
+    frames = [data.dataset("test").picture(0)] * 5  # type: ignore[attr-defined]
     parsings = list(parser.stream(frames))
     assert [p["parts"].shape for p in parsings] == [f.shape[:2] for f in frames]
     assert list(parser.stream([])) == []

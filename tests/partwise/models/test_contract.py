@@ -60,6 +60,7 @@ def test_one_epoch_and_a_test_run_through(data, tmp_path):
     assert 0 <= figures["test/miou"] <= 100
 
 
+@pytest.mark.process
 def test_it_overfits_one_batch(data):
     task = make_task()
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
@@ -213,7 +214,7 @@ def test_weight_decay_spares_norms_and_biases():
 def test_rates_scale_the_learning_rate_of_parts_by_name():
     network = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Sequential(torch.nn.Linear(2, 2))})
     task = ParsingTask(network, VIP, VIPMetrics, partial(torch.optim.SGD, lr=0.1, weight_decay=0.01), rates={"b.0": 10})
-    task.trainer = SimpleNamespace(estimated_stepping_batches=4)
+    task.trainer = SimpleNamespace(estimated_stepping_batches=4)  # type: ignore[assignment]
     (optimizer,), _ = task.configure_optimizers()
     found = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
     expected = {"a": (0.1, 0.01), "b": (1.0, 0.01)}

@@ -174,7 +174,7 @@ def test_a_step_of_em_waits_for_the_device_once(mode, most):
     parts = torch.randint(0, 5, (3, *SIZE))
     frames = torch.rand(3, 2, 3, *SIZE)
     with Waits() as waits:
-        network.losses({"frames": frames, "parts": parts})
+        network.losses({"frames": frames, "parts": parts, "index": [0, 1, 2], "sample_ids": ["a", "b", "c"]})
     assert len(waits.names) <= most
 
 
@@ -183,7 +183,8 @@ def test_em_losses_weigh_both_kinds_of_frames(mode):
     network = EMAdapt(5, SIZE, mode, **VGG).train()
     parts = torch.zeros(2, *SIZE, dtype=torch.long)
     parts[0, 20:30], parts[1] = 2, 255
-    losses = network.losses({"frames": torch.rand(2, 2, 3, *SIZE), "parts": parts})
+    frames = torch.rand(2, 2, 3, *SIZE)
+    losses = network.losses({"frames": frames, "parts": parts, "index": [0, 1], "sample_ids": ["a", "b"]})
     assert set(losses) == {"labelled", "unlabelled"}
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in network.parameters())

@@ -61,7 +61,7 @@ def small(name, roots):
     """Overrides that leave the paper's recipe its method, and take its size."""
     dataset = name.rsplit("_", 1)[1]
     given = {
-        "experiment": name, "profile": "paper", "data.root": roots[dataset], "data.num_workers": 0,
+        "experiment": name, "profile": "paper", "init": "[]", "data.root": roots[dataset], "data.num_workers": 0,
         "image_size": {"vip": 64, "davis": "[64,96]"}[dataset], "trainer.accelerator": "cpu",
         "model.network.backbone": "resnet18", "model.network.width": 8, "trainer.max_epochs": 1,
         "trainer.limit_train_batches": 2, "trainer.check_val_every_n_epoch": 1, "trainer.limit_val_batches": 1,
@@ -100,6 +100,7 @@ def is_statistic(name):
     return name.endswith(STATISTICS)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "averaged"),
     [

@@ -182,6 +182,7 @@ def test_a_process_without_persons_meets_the_others_in_every_batch_norm(tmp_path
     assert losses[1] == 0
 
 
+@pytest.mark.process
 def test_compiling_reaches_the_layers_of_the_heads(vip_stand_in, monkeypatch, request):
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, backend="eager"))

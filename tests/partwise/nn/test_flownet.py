@@ -66,6 +66,7 @@ def test_a_perfect_prediction_costs_nothing_and_has_a_gradient():
     assert all(torch.isfinite(f.grad).all() for f in flows)
 
 
+@pytest.mark.process
 def test_it_learns_a_shift():
     torch.manual_seed(0)
     net = FlowNetS(0.25)

@@ -16,7 +16,7 @@ def network():
     made = DeepLab(13, (64, 48), "resnet18", pretrained=False, width=8, backbone_multiplier=0.25)
     with torch.no_grad():
         for branch in made.parsing.branches:  # they start near zero, where all views agree
-            branch.weight *= 100
+            branch.weight.mul_(100)
     return made.eval()
 
 

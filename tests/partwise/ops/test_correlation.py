@@ -49,7 +49,7 @@ def test_any_memory_layout_and_half_precision():
     target, source = torch.rand(2, 2, 8, 6, 5)
     expected = correlation(target, source, 2, 1)
     last = [x.to(memory_format=torch.channels_last) for x in (target, source)]
-    torch.testing.assert_close(correlation(*last, 2, 1), expected)
+    torch.testing.assert_close(correlation(last[0], last[1], 2, 1), expected)
     with torch.autocast("cpu", torch.bfloat16):
         half = correlation(target.bfloat16(), source.bfloat16(), 2, 1)
     assert half.dtype == torch.float32

@@ -101,7 +101,7 @@ def test_a_centred_mean_keeps_a_linear_flow_where_its_windows_fit(size, stride):
     small = centred_mean(linear_flow(*size), stride)
     assert small.shape[-2:] == tuple(-(-side // stride) for side in size)
     inside = tuple(slice(1, (side - 1 - stride // 2) // stride + 1) for side in size)
-    torch.testing.assert_close(small[..., *inside], linear_flow(*small.shape[-2:], stride)[..., *inside])
+    torch.testing.assert_close(small[..., *inside], linear_flow(*small.shape[-2:], stride=stride)[..., *inside])
 
 
 def test_flipping_a_flow_equals_the_flow_of_flipped_frames():

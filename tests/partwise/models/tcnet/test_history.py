@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from partwise.checkpoints import KEY
+from partwise.labels import FACTS
 from partwise.models.tcnet.history import flow_checkpoints
 
 FLOW, WHOLE = "partwise.models.tcnet.task.TrunkFlow", "partwise.models.tcnet.model.TCNet"
@@ -21,7 +22,10 @@ def run(tmp_path):
         folder = tmp_path / experiment
         (folder / "checkpoints").mkdir(parents=True)
         OmegaConf.save({"init": init and [str(path) for path in init]}, folder / "config.yaml")
-        about = {"experiment": experiment, "network": {"_target_": network}}
+        about = {
+            "experiment": experiment, "network": {"_target_": network}, "image_size": [57, 33],
+            "label_set": FACTS.state(),
+        }  # fmt: skip
         torch.save({KEY: about, "state_dict": {}}, folder / "checkpoints" / "last.ckpt")
         return folder / "checkpoints" / "last.ckpt"
 

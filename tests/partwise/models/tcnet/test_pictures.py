@@ -52,7 +52,8 @@ def test_the_map_names_every_class_of_every_frame_and_shows_the_frames_weights()
     np.testing.assert_allclose(shown, net.pixel_fusion.weights.detach().numpy())
     assert heat.images[0].norm.vmin == -heat.images[0].norm.vmax
     assert {text.get_text() for text in heat.texts} == set(FRAMES)
-    np.testing.assert_allclose([bar.get_height() for bar in bars.patches], net.frame_fusion.weights.detach()[:, 0])
+    heights = [bar.get_height() for bar in bars.patches]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(heights, net.frame_fusion.weights.detach()[:, 0])
     assert labels_of(bars)[0] == [f"w of {frame}" for frame in FRAMES]
 
 

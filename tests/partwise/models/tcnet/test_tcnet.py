@@ -246,6 +246,7 @@ def test_the_first_frames_of_a_tracklet_are_parsed_by_themselves():
     assert torch.equal(parsings[1]["parts"], now.scores[1].argmax(0))
 
 
+@pytest.mark.process
 def test_refinement_reconstructs_better_and_comes_closer_to_the_truth():
     """A smooth scene that moves by (3, 0) pixels; nothing but the images is told."""
     torch.manual_seed(0)

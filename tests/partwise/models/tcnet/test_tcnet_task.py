@@ -31,7 +31,7 @@ def test_the_flow_is_scored_where_the_truth_is_known(known, tmp_path):
     assert ("test/epe" in figures) == known
     if known:
         errors = []
-        for sample in data.dataset("test"):
+        for sample in data.dataset("test"):  # type: ignore[attr-defined]
             with torch.inference_mode():
                 carried = network.eval()(sample["frames"][None].float() / 255)[1].carried
             errors += [(c.flow[0] - truth).norm(dim=0).mean() for c, truth in zip(carried, sample["flow"], strict=True)]

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from partwise.labels import VIP, LabelSet
-from partwise.metrics.vip import HUMAN_THRESHOLDS, PART_THRESHOLDS, VIPMetrics
+from partwise.metrics.vip import VIPMetrics
+from partwise.metrics.vip_figures import HUMAN_THRESHOLDS, PART_THRESHOLDS
 
 TINY = LabelSet("tiny", ("background", "head", "torso"))
 LEVELS = ("ap_50", "ap_60", "ap_70")
