@@ -50,7 +50,7 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     os.environ[PREPARED] = "1"
     options = dict(arg.split("=", 1) for arg in argv if "=" in arg and not arg.startswith("-"))
     name = options.get("experiment")
-    known = experiments(root, *_own_roots(argv))
+    known = experiments(root, *own_roots(argv))
     if name is not None and name not in known and "," not in name:
         close = difflib.get_close_matches(name, known, n=3) or list(known)
         raise InputError(
@@ -84,7 +84,7 @@ def _experiment_of(checkpoint: str, known: Collection[str]) -> str:
     return name
 
 
-def _own_roots(argv: list[str]) -> list[Path]:
+def own_roots(argv: list[str]) -> list[Path]:
     """Folders of further YAML files, given as `--config-dir DIR` or `--config-dir=DIR`."""
     flags = ("--config-dir", "-cd")
     after = [value for flag, value in pairwise(argv) if flag in flags]

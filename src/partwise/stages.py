@@ -18,15 +18,16 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
 from hydra import compose
 from omegaconf import DictConfig
 
-from partwise.cli import PREPARED, quoted
+from partwise.cli import PREPARED, own_roots, quoted
 from partwise.configs import plain
 from partwise.errors import InputError
 from partwise.runs import RUN_ID
@@ -40,6 +41,7 @@ DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision
                     "accumulate_grad_batches")  # fmt: skip
 PLACES = ("root", "test_root", "num_workers")  # of data
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
+DEEPEST = 8  # stages of stages; the papers have two
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Stage:
         roots: for `run.py`, the folders of its data.
         config: composed of both.
         synthetic: whether it trains on a stand-in.
+        depth: 1 for a stage of the run itself, 2 for a stage of that, and so on.
     """
 
     name: str
@@ -59,16 +62,22 @@ class Stage:
     roots: tuple[str, ...]
     config: DictConfig
     synthetic: bool
+    depth: int
 
     @property
     def experiment(self) -> str:
         """Name of its experiment."""
         return str(self.config.name)
 
-    @property
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Its own stages, see `stages_of`."""
+        return stages_of(self.config, self.synthetic, self.arguments, self.depth)
+
+    @cached_property
     def identity(self) -> str:
         """See `identity`."""
-        return identity(self.config, self.synthetic, self.arguments)
+        return _digest(self.config, self.synthetic, self.stages)
 
 
 def identity(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> str:
@@ -82,28 +91,39 @@ def identity(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> str:
     Returns:
         16 hexadecimal digits.
     """
+    return _digest(cfg, synthetic, stages_of(cfg, synthetic, overrides))
+
+
+def _digest(cfg: DictConfig, synthetic: bool, stages: Mapping[str, Stage]) -> str:
     content = plain(cfg)
     kept = {key: content[key] for key in DECISIVE}
     kept["trainer"] = {key: content["trainer"][key] for key in DECISIVE_TRAINER}
     left_out = PLACES if synthetic else (*PLACES, "synthetic")
     kept["data"] = {key: value for key, value in content["data"].items() if key not in left_out}
     kept["synthetic"] = synthetic
-    stages = stages_of(cfg, synthetic, overrides)
     kept["init"] = [stages[entry].identity if entry in stages else _path(entry) for entry in content["init"]]
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> dict[str, Stage]:
+def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth: int = 0) -> dict[str, Stage]:
     """The stages that `init` names, by name; see `identity` for the arguments.
 
+    Args:
+        cfg: composed config of the run.
+        synthetic: whether it trains on a stand-in.
+        overrides: of the run.
+        depth: of the run among the stages; 0 for the one that was asked for.
+
     Raises:
-        InputError: a stage says something else than its experiment and overrides.
+        InputError: a stage says something else than its experiment and overrides, or starts from itself.
     """
     shared = [override for override in overrides if override.startswith(SHARED)]
-    return {str(name): _stage(str(name), cfg, synthetic, shared) for name in cfg.stages if name in cfg.init}
+    return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in cfg.init}
 
 
-def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str]) -> Stage:
+def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], depth: int) -> Stage:
+    if depth > DEEPEST:
+        raise InputError(f"stages.{name}: {cfg.name} has stages of stages, {DEEPEST} deep: one starts from itself")
     about = plain(cfg.stages)[name]
     if not isinstance(about, dict) or not {"experiment"} <= about.keys() <= {"experiment", "overrides"}:
         raise InputError(f"stages.{name}={about}: give {{experiment: NAME, overrides: [KEY=VALUE, ...]}}")
@@ -113,7 +133,7 @@ def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str]) -
     if config.data.root is None and config.data._target_ == cfg.data._target_ and cfg.data.root is not None:
         config.data.root = roots["data.root"] = cfg.data.root  # the same dataset
     given = tuple(f"{key}={folder}" for key, folder in roots.items())
-    return Stage(name, arguments, given, config, synthetic and config.data.root is None)
+    return Stage(name, arguments, given, config, synthetic and config.data.root is None, depth)
 
 
 def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[str]:
@@ -158,7 +178,7 @@ def _check_data(stage: Stage, outputs: Path) -> None:
             f"stage {stage.name} (experiment={stage.experiment}) is not trained yet and has no data: give {root}=DIR, "
             f"or a checkpoint in place of {stage.name} in init=[...]"
         )
-    for earlier in stages_of(stage.config, stage.synthetic, stage.arguments).values():
+    for earlier in stage.stages.values():
         _check_data(earlier, outputs)
 
 
@@ -179,7 +199,12 @@ def _checkpoint(stage: Stage, outputs: Path) -> Path:
 
 def _train(stage: Stage, outputs: Path) -> None:
     """Train a stage in a process of its own, from where it was interrupted."""
-    command = [sys.argv[0], *stage.arguments, *stage.roots]
+    command = [
+        sys.argv[0],
+        *(f"--config-dir={folder}" for folder in own_roots(sys.argv)),
+        *stage.arguments,
+        *stage.roots,
+    ]
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise InputError(f"stage {stage.name} is not trained yet: run `python {shlex.join(command)}` first")
     print(f"stage {stage.name}: python {shlex.join(command)}", flush=True)

@@ -87,6 +87,32 @@ def test_a_stage_is_refused_unless_it_names_an_experiment():
         stages_of("experiment=aten_vip", "profile=paper", "stages.frame=parsing_rcnn_vip")
 
 
+def test_a_stage_that_starts_from_itself_is_refused(tmp_path):
+    here = f"hydra.searchpath=[file://{tmp_path}]"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "ring.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [override /model: flownet_s, override /data: flying_chairs]\n"
+        f"name: ring\nmonitor: val/epe\nstages: {{again: {{experiment: ring, overrides: ['{here}']}}}}\ninit: [again]\n"
+    )
+    with pytest.raises(InputError, match="ring has stages of stages, 8 deep: one starts from itself"):
+        identity("experiment=ring", here)
+
+
+@pytest.mark.process
+def test_a_stage_of_the_users_own_folder_is_trained_from_there(tmp_path, monkeypatch):
+    program = tmp_path / "run.py"
+    program.write_text(
+        "import pathlib, sys\npathlib.Path(__file__).with_name('given').write_text('|'.join(sys.argv[1:]))"
+    )
+    monkeypatch.setattr("sys.argv", [str(program), "--config-dir", str(tmp_path / "configs"), "experiment=aten_vip"])
+    stage = stages_of("experiment=aten_vip", "profile=paper")["flow"]
+    stages._train(stage, tmp_path)
+    folder, *given = (tmp_path / "given").read_text().split("|")
+    assert folder == f"--config-dir={tmp_path / 'configs'}"
+    assert given[:2] == ["experiment=flownet_s_chairs", "profile=paper"]
+
+
 # Which of them are the same
 
 

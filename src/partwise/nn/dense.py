@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -16,16 +17,16 @@ from partwise.ops.resize import Letterbox
 AT_ONCE = 4  # frames of a video that a parser of single images takes together
 
 
-class DenseParser(nn.Module):
+class DenseParser(nn.Module, ABC):
     """A parser that gives every class a score at every pixel. Subclasses define `scores` and `stream_scores`."""
 
+    @abstractmethod
     def scores(self, batch: Any) -> Tensor:
         """Score the B samples of a batch: (B, K, H, W) logits on the canvas."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Score the frames (1, 3, H, W) of a video in order: (n, K, H, W) logits of the next n frames each time."""
-        raise NotImplementedError
 
     def parse(self, batch: Any, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Parse a batch's samples at their native size; see `partwise.models.contract`."""
@@ -40,9 +41,9 @@ class DenseParser(nn.Module):
 class ImageParser(DenseParser):
     """A dense parser of single images. Subclasses define `logits`."""
 
+    @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
         """Score images (B, 3, H, W) in [0, 1]: (B, K, H, W)."""
-        raise NotImplementedError
 
     def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
         """Compute the cross-entropy of a batch's images."""

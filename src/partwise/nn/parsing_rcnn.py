@@ -7,6 +7,7 @@ Accepted deviations: one sigmoid objectness logit instead of two softmax logits,
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -145,18 +146,18 @@ def make_heads(
     return ParsingHeads(num_classes, width, image_size, box_width, rois, proposals)
 
 
-class HeadedParser(nn.Module):
+class HeadedParser(nn.Module, ABC):
     """A parser in two steps, features and heads. Subclasses define `sample_features` and `stream_features`."""
 
     heads: ParsingHeads | DenseHeads
 
+    @abstractmethod
     def sample_features(self, batch: Any) -> Tensor:
         """Compute the features (B, C, H/4, W/4) of a batch's B samples."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Compute the features of a video's frames (1, 3, H, W) in order: (n, C, H/4, W/4) of the next n each time."""
-        raise NotImplementedError
 
     def losses(self, batch: ImageBatch | ClipBatch) -> dict[str, Tensor]:
         """Compute the heads' losses of a batch, with unit weights (ATEN Eq. 7); see `ParsingHeads.losses`."""

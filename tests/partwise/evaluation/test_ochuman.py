@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from coco_scenes import BACKENDS
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -18,8 +18,6 @@ from data_modules.synthetic.ochuman import write_ochuman
 from partwise.errors import InputError
 from partwise.evaluation.ochuman import evaluate
 
-needs_faster = pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="faster-coco-eval is not installed")
-BACKENDS = ["pycocotools", pytest.param("faster-coco-eval", marks=needs_faster)]
 SUBSETS = {"AP": "0.00_1.00", "AP_M": "0.50_0.75", "AP_H": "0.75_1.00"}
 SIZE = (60, 80)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import mask_loops
 import numpy as np
 import pytest
 
@@ -16,46 +15,42 @@ from partwise.errors import InputError
 from partwise.evaluation.person_part import evaluate
 
 
-@pytest.fixture(scope="module")
-def loops() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        return importlib.import_module("mask_loops")
-
-
 class Folders:
     """Ground truth and results in their layouts."""
 
-    def __init__(self, loops: ModuleType, root: Path) -> None:
-        self.loops, self.root, self.gt, self.pred = loops, root, root / "gt", root / "pred"
+    def __init__(self, root: Path) -> None:
+        self.root, self.gt, self.pred = root, root / "gt", root / "pred"
 
     def add_truth(self, name: str, parts: Any, persons: Any) -> None:
         for kind, ids in (("parts", parts), ("persons", persons)):
-            self.loops.write(self.gt / kind / f"{name}.png", np.array(ids))
+            mask_loops.write(self.gt / kind / f"{name}.png", np.array(ids))
 
     def add_result(self, name: str, scene: Any) -> None:
         for kind, ids in (("parts", scene.parts), ("persons", scene.persons), ("instance_part", scene.instances)):
-            self.loops.write(self.pred / kind / f"{name}.png", np.array(ids))
+            mask_loops.write(self.pred / kind / f"{name}.png", np.array(ids))
         rows = [f"{c} {s}" for c, s in zip(scene.classes, scene.scores, strict=True)]
-        self.loops.write_text(self.pred / "persons" / f"{name}.txt", scene.person_scores)
-        self.loops.write_text(self.pred / "instance_part" / f"{name}.txt", rows)
+        mask_loops.write_text(self.pred / "persons" / f"{name}.txt", scene.person_scores)
+        mask_loops.write_text(self.pred / "instance_part" / f"{name}.txt", rows)
 
     def pictures(self) -> list[Any]:
         """Everything read back, plainly; a true part instance is one mask for each person and class."""
-        loops, pictures = self.loops, []
+        pictures = []
         for file in sorted((self.gt / "parts").rglob("*.png")):
             name = file.relative_to(self.gt / "parts").with_suffix("").as_posix()
-            parts, persons = loops.read(file), loops.read(self.gt / "persons" / f"{name}.png")
+            parts, persons = mask_loops.read(file), mask_loops.read(self.gt / "persons" / f"{name}.png")
             people = sorted(set(persons.ravel().tolist()) - {0, 255})
-            instances = [loops.Found((persons == i) & (parts == c), c) for i in people for c in range(1, 7)]
+            instances = [mask_loops.Found((persons == i) & (parts == c), c) for i in people for c in range(1, 7)]
             scores = [float(s) for s in (self.pred / "persons" / f"{name}.txt").read_text().split()]
             rows = [row.split() for row in (self.pred / "instance_part" / f"{name}.txt").read_text().splitlines()]
-            found, ids = (loops.read(self.pred / kind / f"{name}.png") for kind in ("persons", "instance_part"))
+            found, ids = (mask_loops.read(self.pred / kind / f"{name}.png") for kind in ("persons", "instance_part"))
             pictures.append(
-                loops.Picture(
-                    (parts, loops.read(self.pred / "parts" / f"{name}.png")),
-                    ([loops.Found(persons == i, 1) for i in people], loops.predicted(found, [1] * len(scores), scores)),
-                    (instances, loops.predicted(ids, [int(c) for c, _ in rows], [float(s) for _, s in rows])),
+                mask_loops.Picture(
+                    (parts, mask_loops.read(self.pred / "parts" / f"{name}.png")),
+                    (
+                        [mask_loops.Found(persons == i, 1) for i in people],
+                        mask_loops.predicted(found, [1] * len(scores), scores),
+                    ),
+                    (instances, mask_loops.predicted(ids, [int(c) for c, _ in rows], [float(s) for _, s in rows])),
                 )
             )
         return pictures
@@ -66,19 +61,19 @@ class Folders:
 
 def write_random(folders: Folders, seed: int, photos: int = 7) -> None:
     """Photos at two depths; ids of persons have gaps, and 255 marks what is nobody's."""
-    rng, loops = np.random.default_rng(seed), folders.loops
+    rng = np.random.default_rng(seed)
     labels = list(range(1, 7)) if seed % 3 == 0 else [1, 2, 5, 6]
     for n in range(photos):
-        scene = loops.truth(rng, labels[:4])
+        scene = mask_loops.truth(rng, labels[:4])
         persons = np.where(rng.random(scene.persons.shape) < 0.05, 255, scene.persons * 40)
         name = f"2008/{n}" if n % 2 else f"2010_{n:06d}"
         folders.add_truth(name, scene.parts, persons)
-        folders.add_result(name, loops.prediction(rng, scene, labels, 40))
+        folders.add_result(name, mask_loops.prediction(rng, scene, labels, 40))
 
 
 @pytest.fixture
-def folders(loops: ModuleType, tmp_path: Path) -> Folders:
-    made = Folders(loops, tmp_path)
+def folders(tmp_path: Path) -> Folders:
+    made = Folders(tmp_path)
     write_random(made, seed=1)
     return made
 
@@ -96,24 +91,24 @@ def assert_equal(found: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_equals_mask_loops(loops: ModuleType, tmp_path: Path, seed: int) -> None:
-    folders = Folders(loops, tmp_path)
+def test_equals_mask_loops(tmp_path: Path, seed: int) -> None:
+    folders = Folders(tmp_path)
     write_random(folders, seed)
-    assert_equal(folders.evaluate(), loops.figures(folders.pictures(), 7))
+    assert_equal(folders.evaluate(), mask_loops.figures(folders.pictures(), 7))
 
 
-def test_workers_do_not_matter(loops: ModuleType, tmp_path: Path) -> None:
-    folders = Folders(loops, tmp_path)
+def test_workers_do_not_matter(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
     write_random(folders, seed=2, photos=20)
     assert folders.evaluate(workers=2) == folders.evaluate()
 
 
-def test_parts_of_nobody_are_no_instance(loops: ModuleType, tmp_path: Path) -> None:
+def test_parts_of_nobody_are_no_instance(tmp_path: Path) -> None:
     """Two persons of two parts each; an arm of nobody counts for the IoU alone."""
-    folders = Folders(loops, tmp_path)
+    folders = Folders(tmp_path)
     parts = [[1, 2, 0, 1, 2, 3, 255]]
     folders.add_truth("a/1", parts, [[7, 7, 7, 9, 9, 0, 255]])
-    found = loops.Scene(
+    found = mask_loops.Scene(
         [[1, 2, 0, 1, 2, 3, 0]], [[1, 1, 1, 2, 2, 0, 0]], [[1, 2, 0, 3, 4, 0, 0]], [1, 2, 1, 2], [1] * 4, [1, 1]
     )
     folders.add_result("a/1", found)
@@ -123,28 +118,28 @@ def test_parts_of_nobody_are_no_instance(loops: ModuleType, tmp_path: Path) -> N
     assert figures["part"]["authors"]["ap_50"] == pytest.approx(200 / 6)  # no arm, none found: 0
 
 
-def test_photos_without_persons(loops: ModuleType, tmp_path: Path) -> None:
+def test_photos_without_persons(tmp_path: Path) -> None:
     """A false detection where nobody is keeps its score, and so its rank."""
-    folders = Folders(loops, tmp_path)
+    folders = Folders(tmp_path)
     blank, one = [[0, 0]], [[1, 0]]
     folders.add_truth("1", blank, blank)
-    folders.add_result("1", loops.Scene(one, one, one, [1], [0.9], [0.9]))
+    folders.add_result("1", mask_loops.Scene(one, one, one, [1], [0.9], [0.9]))
     folders.add_truth("2", one, one)
-    folders.add_result("2", loops.Scene(one, one, one, [1], [0.8], [0.95]))
+    folders.add_result("2", mask_loops.Scene(one, one, one, [1], [0.8], [0.95]))
     figures = folders.evaluate()
     assert figures["human"]["one_to_one"]["ap_50"] == 100
     assert figures["part"]["one_to_one"]["ap_50"] == 50
-    assert_equal(figures, loops.figures(folders.pictures(), 7))
+    assert_equal(figures, mask_loops.figures(folders.pictures(), 7))
 
 
 def _size(file: str) -> Callable[[Folders], None]:
-    return lambda folders: folders.loops.write(folders.root / file, np.zeros((4, 3), dtype=int))
+    return lambda folders: mask_loops.write(folders.root / file, np.zeros((4, 3), dtype=int))
 
 
 def _fill(file: str, value: int) -> Callable[[Folders], None]:
     def spoil(folders: Folders) -> None:
-        ids = folders.loops.read(folders.root / file)
-        folders.loops.write(folders.root / file, np.full_like(ids, value))
+        ids = mask_loops.read(folders.root / file)
+        mask_loops.write(folders.root / file, np.full_like(ids, value))
 
     return spoil
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import mask_loops
 import numpy as np
 import pytest
 
@@ -21,36 +20,29 @@ from partwise.evaluation.vip import evaluate, joint_runs
 NONE = {"ap_vol": None, "ap_50": None, "ap_60": None, "ap_70": None}
 
 
-@pytest.fixture(scope="module")
-def loops() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        return importlib.import_module("mask_loops")
-
-
 class Folders:
     """Ground truth and results in their layouts."""
 
-    def __init__(self, loops: ModuleType, root: Path, annotations: str = "") -> None:
-        self.loops, self.gt, self.pred = loops, root / "gt", root / "pred"
+    def __init__(self, root: Path, annotations: str = "") -> None:
+        self.gt, self.pred = root / "gt", root / "pred"
         self.truth = self.gt / annotations
 
     def add_truth(
         self, name: str, parts: np.ndarray, persons: np.ndarray, instances: np.ndarray, rows: list[str]
     ) -> None:
         for kind, ids in (("Category_ids", parts), ("Human_ids", persons), ("Instance_ids", instances)):
-            self.loops.write(self.truth / kind / f"{name}.png", ids)
-        self.loops.write_text(self.truth / "Instance_ids" / f"{name}.txt", rows)
+            mask_loops.write(self.truth / kind / f"{name}.png", ids)
+        mask_loops.write_text(self.truth / "Instance_ids" / f"{name}.txt", rows)
 
     def add_result(self, name: str, scene: Any) -> None:
         video, frame = name.split("/")
         folder = self.pred / video
-        self.loops.write(folder / "gray" / f"global_{frame}.png", scene.parts)
-        self.loops.write(folder / "gray" / f"inst_{frame}.png", scene.persons)
-        self.loops.write_text(folder / "gray" / f"scores_{frame}.txt", [f"{s} 0 0 9 9" for s in scene.person_scores])
-        self.loops.write(folder / "instance_part" / f"{frame}.png", scene.instances)
+        mask_loops.write(folder / "gray" / f"global_{frame}.png", scene.parts)
+        mask_loops.write(folder / "gray" / f"inst_{frame}.png", scene.persons)
+        mask_loops.write_text(folder / "gray" / f"scores_{frame}.txt", [f"{s} 0 0 9 9" for s in scene.person_scores])
+        mask_loops.write(folder / "instance_part" / f"{frame}.png", scene.instances)
         rows = [f"{c} {s}" for c, s in zip(scene.classes, scene.scores, strict=True)]
-        self.loops.write_text(folder / "instance_part" / f"{frame}.txt", rows)
+        mask_loops.write_text(folder / "instance_part" / f"{frame}.txt", rows)
 
     def add(self, name: str, parts: Any, scene: Any) -> None:
         """A row of pixels whose truth has one person and one instance of each class."""
@@ -63,27 +55,27 @@ class Folders:
 
     def pictures(self) -> list[Any]:
         """Everything read back, plainly."""
-        loops, pictures = self.loops, []
+        pictures = []
         for file in sorted((self.truth / "Category_ids").rglob("*.png")):
             name, folder, number = f"{file.parent.name}/{file.stem}", self.pred / file.parent.name, file.stem
-            humans = loops.read(self.truth / "Human_ids" / f"{name}.png")
-            instances = loops.read(self.truth / "Instance_ids" / f"{name}.png")
+            humans = mask_loops.read(self.truth / "Human_ids" / f"{name}.png")
+            instances = mask_loops.read(self.truth / "Instance_ids" / f"{name}.png")
             rows = (self.truth / "Instance_ids" / f"{name}.txt").read_text().splitlines()
             classes = {int(row.split()[0]): int(row.split()[1]) for row in rows}
             scores = [float(row.split()[0]) for row in (folder / f"gray/scores_{number}.txt").read_text().splitlines()]
             parts = [row.split() for row in (folder / f"instance_part/{number}.txt").read_text().splitlines()]
-            people = loops.read(folder / f"gray/inst_{number}.png")
-            found = loops.read(folder / f"instance_part/{number}.png")
+            people = mask_loops.read(folder / f"gray/inst_{number}.png")
+            found = mask_loops.read(folder / f"instance_part/{number}.png")
             pictures.append(
-                loops.Picture(
-                    (loops.read(file), loops.read(folder / f"gray/global_{number}.png")),
+                mask_loops.Picture(
+                    (mask_loops.read(file), mask_loops.read(folder / f"gray/global_{number}.png")),
                     (
-                        [loops.Found(humans == i, 1) for i in sorted(set(humans.ravel().tolist()) - {0})],
-                        loops.predicted(people, [1] * len(scores), scores),
+                        [mask_loops.Found(humans == i, 1) for i in sorted(set(humans.ravel().tolist()) - {0})],
+                        mask_loops.predicted(people, [1] * len(scores), scores),
                     ),
                     (
-                        [loops.Found(instances == i, c) for i, c in classes.items()],
-                        loops.predicted(found, [int(c) for c, _ in parts], [float(s) for _, s in parts]),
+                        [mask_loops.Found(instances == i, c) for i, c in classes.items()],
+                        mask_loops.predicted(found, [int(c) for c, _ in parts], [float(s) for _, s in parts]),
                     ),
                 )
             )
@@ -95,21 +87,21 @@ class Folders:
 
 def write_random(folders: Folders, seed: int, frames: int = 7) -> None:
     """Frames of two videos; ids of instances have gaps and end beyond 255; rows without pixels."""
-    rng, loops = np.random.default_rng(seed), folders.loops
+    rng = np.random.default_rng(seed)
     labels = sorted(rng.choice(np.arange(1, 20), 5, replace=False).tolist())
     for n in range(frames):
-        scene = loops.truth(rng, labels[:4])
+        scene = mask_loops.truth(rng, labels[:4])
         ids = np.sort(rng.choice(np.arange(1, 400 if n == 1 else 200), len(scene.classes) + 1, replace=False))
         rows = [f"{i} {c} 1" for i, c in zip(ids, [*scene.classes, 7], strict=True)]
         name = f"videos{n % 2 + 9}/{n:012d}"
         instances = np.concatenate([[0], ids])[scene.instances]
         folders.add_truth(name, scene.parts, scene.persons * 3, instances, rows)
-        folders.add_result(name, loops.prediction(rng, scene, labels if seed % 3 == 0 else labels[:4], 40))
+        folders.add_result(name, mask_loops.prediction(rng, scene, labels if seed % 3 == 0 else labels[:4], 40))
 
 
 @pytest.fixture
-def folders(loops: ModuleType, tmp_path: Path) -> Folders:
-    made = Folders(loops, tmp_path)
+def folders(tmp_path: Path) -> Folders:
+    made = Folders(tmp_path)
     write_random(made, seed=1)
     return made
 
@@ -127,34 +119,36 @@ def assert_equal(found: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_equals_mask_loops(loops: ModuleType, tmp_path: Path, seed: int) -> None:
-    folders = Folders(loops, tmp_path, "Annotations" if seed % 2 else "")
+def test_equals_mask_loops(tmp_path: Path, seed: int) -> None:
+    folders = Folders(tmp_path, "Annotations" if seed % 2 else "")
     write_random(folders, seed)
     found = folders.evaluate()
-    assert_equal(found, loops.figures(folders.pictures(), 20))
+    assert_equal(found, mask_loops.figures(folders.pictures(), 20))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_workers_do_not_matter(loops: ModuleType, tmp_path: Path) -> None:
-    folders = Folders(loops, tmp_path)
+def test_workers_do_not_matter(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
     write_random(folders, seed=2, frames=20)
     assert folders.evaluate(workers=2) == folders.evaluate()
 
 
-def test_stand_in_against_itself(loops: ModuleType, vip_stand_in: Path, tmp_path: Path) -> None:
+def test_stand_in_against_itself(vip_stand_in: Path, tmp_path: Path) -> None:
     """Rendered persons; no Images/ and no lists/ are needed."""
-    folders = Folders(loops, tmp_path)
+    folders = Folders(tmp_path)
     shutil.copytree(vip_stand_in / "Annotations", folders.gt / "Annotations")
     truth = folders.gt / "Annotations"
     for file in (truth / "Category_ids").rglob("*.png"):
         name = file.relative_to(truth / "Category_ids").with_suffix("").as_posix()
-        ids, persons = (loops.read(truth / kind / f"{name}.png") for kind in ("Instance_ids", "Human_ids"))
+        ids, persons = (mask_loops.read(truth / kind / f"{name}.png") for kind in ("Instance_ids", "Human_ids"))
         rows = [row.split() for row in (truth / "Instance_ids" / f"{name}.txt").read_text().splitlines()]
         found, numbers = np.unique(persons, return_inverse=True)
         numbers = numbers.reshape(persons.shape) + int(found[0] > 0)
         classes = [int(row[1]) for row in rows]
         assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
-        scene = loops.Scene(loops.read(file), numbers, ids, classes, [0.5] * len(rows), [0.5] * int(numbers.max()))
+        scene = mask_loops.Scene(
+            mask_loops.read(file), numbers, ids, classes, [0.5] * len(rows), [0.5] * int(numbers.max())
+        )
         folders.add_result(name, scene)
     figures = folders.evaluate()
     assert figures["miou"] == 100
@@ -162,29 +156,29 @@ def test_stand_in_against_itself(loops: ModuleType, vip_stand_in: Path, tmp_path
     assert figures["human"]["authors"]["ap"] == 100
 
 
-def scene(loops: ModuleType, parts: Any, persons: Any, human: Any, instances: Any, classes: Any, scores: Any) -> Any:
+def scene(parts: Any, persons: Any, human: Any, instances: Any, classes: Any, scores: Any) -> Any:
     maps = (np.array([ids]) for ids in (parts, persons, instances))
     parts, persons, instances = maps
-    return loops.Scene(parts, persons, instances, classes, scores, human)
+    return mask_loops.Scene(parts, persons, instances, classes, scores, human)
 
 
-def test_duplicates_count_for_the_authors_only(loops: ModuleType, tmp_path: Path) -> None:
+def test_duplicates_count_for_the_authors_only(tmp_path: Path) -> None:
     """Two detections of IoU 0.45 each on the one hat: true up to t = 0.4, both or one of them."""
-    folders = Folders(loops, tmp_path)
+    folders = Folders(tmp_path)
     line = [1] * 20
-    found = scene(loops, line, [1] * 20, [0.9], [1] * 9 + [2] * 9 + [0] * 2, [1, 1], [0.5, 0.4])
+    found = scene(line, [1] * 20, [0.9], [1] * 9 + [2] * 9 + [0] * 2, [1, 1], [0.5, 0.4])
     folders.add("videos1/000000000001", line, found)
     figures = folders.evaluate()
     assert figures["part"]["authors"]["ap_vol"] == pytest.approx(4 * 200 / 9 / 19)
     assert figures["part"]["one_to_one"]["ap_vol"] == pytest.approx(4 * 100 / 9)
-    assert_equal(figures, loops.figures(folders.pictures(), 20))
+    assert_equal(figures, mask_loops.figures(folders.pictures(), 20))
 
 
 @pytest.mark.parametrize(("first", "ap"), [("videos1/000000000001", 100), ("videos9/000000000001", 50)])
-def test_ties_rank_in_the_order_of_the_files(loops: ModuleType, tmp_path: Path, first: str, ap: float) -> None:
+def test_ties_rank_in_the_order_of_the_files(tmp_path: Path, first: str, ap: float) -> None:
     """A true and a false detection of one score; the frame without objects comes second or first."""
-    folders = Folders(loops, tmp_path)
-    one = scene(loops, [1, 1], [1, 1], [0.5], [1, 1], [1], [0.5])
+    folders = Folders(tmp_path)
+    one = scene([1, 1], [1, 1], [0.5], [1, 1], [1], [0.5])
     folders.add(first, [1, 1], one)
     folders.add("videos5/000000000001", [0, 0], one)
     figures = folders.evaluate()
@@ -193,27 +187,27 @@ def test_ties_rank_in_the_order_of_the_files(loops: ModuleType, tmp_path: Path, 
     assert figures["human"]["authors"]["ap"] == ap
 
 
-def test_no_objects_and_no_detections(loops: ModuleType, tmp_path: Path) -> None:
-    folders = Folders(loops, tmp_path)
-    folders.add("videos1/000000000001", [0, 0], scene(loops, [0, 0], [0, 0], [], [0, 0], [], []))
+def test_no_objects_and_no_detections(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folders.add("videos1/000000000001", [0, 0], scene([0, 0], [0, 0], [], [0, 0], [], []))
     figures = folders.evaluate()
     assert figures["iou_per_class"] == [100, *[None] * 19]
     assert figures["part"] == {"authors": dict.fromkeys(NONE, 0), "one_to_one": NONE}
-    assert_equal(figures, loops.figures(folders.pictures(), 20))
+    assert_equal(figures, mask_loops.figures(folders.pictures(), 20))
 
 
-def test_a_class_without_objects_but_with_detections_is_undefined(loops: ModuleType, tmp_path: Path) -> None:
+def test_a_class_without_objects_but_with_detections_is_undefined(tmp_path: Path) -> None:
     """Such a class counts for the authors even if its detections have no pixels."""
-    folders = Folders(loops, tmp_path)
-    folders.add("videos1/000000000001", [1, 0], scene(loops, [1, 0], [1, 0], [0.5], [1, 0], [1, 3], [0.5, 0.1]))
+    folders = Folders(tmp_path)
+    folders.add("videos1/000000000001", [1, 0], scene([1, 0], [1, 0], [0.5], [1, 0], [1, 3], [0.5, 0.1]))
     figures = folders.evaluate()
     assert figures["part"] == {"authors": NONE, "one_to_one": dict.fromkeys(NONE, 100)}
     assert figures["human"]["authors"]["ap"] == 100
 
 
-def test_nothing_but_ignored_pixels(loops: ModuleType, tmp_path: Path) -> None:
-    folders = Folders(loops, tmp_path)
-    folders.add("videos1/000000000001", [255, 255], scene(loops, [255, 4], [0, 0], [], [0, 0], [], []))
+def test_nothing_but_ignored_pixels(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folders.add("videos1/000000000001", [255, 255], scene([255, 4], [0, 0], [], [0, 0], [], []))
     figures = folders.evaluate()
     assert figures["miou"] is None
     assert figures["iou_per_class"] == [None] * 20
@@ -222,7 +216,7 @@ def test_nothing_but_ignored_pixels(loops: ModuleType, tmp_path: Path) -> None:
 def test_color_folders_and_other_pictures_are_left_out(folders: Folders) -> None:
     before = folders.evaluate()
     for name in ("videos9/color/global_1.png", "videos9/color/gray/global_1.png", "videos9/overlay.png"):
-        folders.loops.write(folders.pred / name, np.zeros((2, 2), dtype=int))
+        mask_loops.write(folders.pred / name, np.zeros((2, 2), dtype=int))
     assert folders.evaluate() == before
 
 
@@ -234,13 +228,13 @@ def test_rows_at_the_end_may_be_blank(folders: Folders) -> None:
 
 
 def _size(file: str) -> Callable[[Folders], None]:
-    return lambda folders: folders.loops.write(_find(folders, file), np.zeros((4, 3), dtype=int))
+    return lambda folders: mask_loops.write(_find(folders, file), np.zeros((4, 3), dtype=int))
 
 
 def _fill(file: str, value: int) -> Callable[[Folders], None]:
     def spoil(folders: Folders) -> None:
         path = _find(folders, file)
-        folders.loops.write(path, np.full_like(folders.loops.read(path), value))
+        mask_loops.write(path, np.full_like(mask_loops.read(path), value))
 
     return spoil
 
@@ -313,8 +307,8 @@ def test_bad_files_are_named(folders: Folders, spoil: Callable[[Folders], None],
     assert "\n" not in str(caught.value)
 
 
-def test_bad_files_are_named_by_workers(loops: ModuleType, tmp_path: Path) -> None:
-    folders = Folders(loops, tmp_path)
+def test_bad_files_are_named_by_workers(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
     write_random(folders, seed=2, frames=16)
     _bytes(f"{GRAY}/inst_{ID}.png", b"no")(folders)
     with pytest.raises(InputError, match="is damaged"):

@@ -1,35 +1,20 @@
 """COCO's figures of maps against pycocotools on the same masks, alone and over two processes."""
 
-import importlib
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from two_processes import SCENARIOS, in_both, measure
 
 from partwise.metrics.coco import COCOMetrics
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
 FIGURES = ["AP", "AP50", "AP75", "APM", "APL", "AR"]
-
-# Images each rank sees, by update. Odd images have no detections; multiples of 3 have no true persons.
-SCENARIOS = {
-    "odd_number": ([[0, 2], [4, 6]], [[1, 3], [5]]),
-    "uneven_updates": ([[4], [8], [0, 2], [5]], [[10, 1]]),
-    "padded_sampler": ([[0, 2], [4, 6]], [[1, 3], [5, 0]]),
-    "rank_without_detections": ([[2, 4], [8]], [[1, 5], [7]]),
-    "rank_without_updates": ([[2, 4, 1]], []),
-    "first_rank_without_updates": ([], [[2, 4, 1]]),
-    "no_detections_at_all": ([[1, 7]], [[5]]),
-    "no_updates_at_all": ([], []),
-}
 
 
 def image(index):
@@ -65,18 +50,17 @@ def score(metrics, batches):
     return repr(metrics.compute())
 
 
+def scores(own, other):
+    """The figures of a rank's batches, those after one more image, and those of the other's after a reset."""
+    metrics = COCOMetrics()
+    results = [score(metrics, own), score(metrics, [[20 + dist.get_rank()]])]
+    metrics.reset()
+    return [*results, score(metrics, other)]
+
+
 def run(rank, folder):
-    """Score every scenario in one of two processes: its figures, those after one more image, those after a reset."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    results = {}
-    for name, batches in SCENARIOS.items():
-        metrics = COCOMetrics()
-        results[name] = [score(metrics, batches[rank]), score(metrics, [[20 + rank]])]
-        metrics.reset()
-        results[name].append(score(metrics, batches[1 - rank]))
-    dist.destroy_process_group()
-    Path(folder, f"{rank}.json").write_text(json.dumps(results))
+    """Score every scenario in one of two processes."""
+    measure(rank, folder, SCENARIOS, scores)
 
 
 def directly(images):
@@ -195,12 +179,7 @@ def test_persons_are_needed():
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What both processes measured."""
-    folder = tmp_path_factory.mktemp("gloo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)  # spawned processes inherit the path
-        worker = importlib.import_module(Path(__file__).stem)
-        torch.multiprocessing.spawn(worker.run, args=(str(folder),), nprocs=2)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return in_both(__file__, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.ddp

@@ -1,16 +1,12 @@
 """DAVIS figures from a model's outputs: equal to those from files, and over two processes to those of one."""
 
-import importlib
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 from PIL import Image
+from two_processes import in_both, measure
 
 from partwise.evaluation.davis2016 import evaluate
 from partwise.metrics.davis import DAVISMetrics
@@ -54,29 +50,23 @@ def score(metrics, batches):
     return repr(metrics.compute())
 
 
+def scores(own, other):
+    """The figures of a rank's batches, and those of the other's after a reset."""
+    metrics = DAVISMetrics()
+    results = [score(metrics, own)]
+    metrics.reset()
+    return [*results, score(metrics, other)]
+
+
 def run(rank, folder):
-    """What each of two gloo processes runs: every scenario, then one more after a reset."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    results = {}
-    for name, batches in SCENARIOS.items():
-        metrics = DAVISMetrics()
-        results[name] = [score(metrics, batches[rank])]
-        metrics.reset()
-        results[name].append(score(metrics, batches[1 - rank]))
-    dist.destroy_process_group()
-    Path(folder, f"{rank}.json").write_text(json.dumps(results))
+    """Score every scenario in one of two processes."""
+    measure(rank, folder, SCENARIOS, scores)
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What both processes measured."""
-    folder = tmp_path_factory.mktemp("gloo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)  # spawned processes inherit the path and import this file by name
-        worker = importlib.import_module(Path(__file__).stem)
-        torch.multiprocessing.spawn(worker.run, args=(str(folder),), nprocs=2)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return in_both(__file__, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.ddp

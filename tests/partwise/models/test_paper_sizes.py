@@ -90,11 +90,10 @@ def test_shapes_at_the_papers_size(name, made):
     assert host.calls == []
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in NEEDS_NUMBERS])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in NEEDS_NUMBERS and not n.endswith("_vip")])
 def test_a_step_of_dense_networks_waits_for_nothing(name, made):
     _, task, batch = made(name)
-    if isinstance(getattr(task.network, "heads", None), ParsingHeads):
-        pytest.skip("finding persons needs numbers")
+    assert not isinstance(getattr(task.network, "heads", None), ParsingHeads)  # finding persons, on VIP, needs numbers
     with FromHost() as host:
         losses = task.losses(batch)
         torch.stack(list(losses.values())).sum().backward()

@@ -1,9 +1,6 @@
 """Boxes in float32 whatever the convolutions run in, masks of clipped boxes, and a mask head without persons."""
 
-import importlib
-import sys
-from pathlib import Path
-
+import mask_head_worker
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -173,10 +170,8 @@ def test_no_roi_leaves_the_statistics_of_the_mask_head_as_they_were():
 
 
 @pytest.mark.ddp
-def test_a_process_without_persons_meets_the_others_in_every_batch_norm(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
-    worker = importlib.import_module("mask_head_worker")
-    torch.multiprocessing.spawn(worker.run, args=(str(tmp_path),), nprocs=2)
+def test_a_process_without_persons_meets_the_others_in_every_batch_norm(tmp_path):
+    torch.multiprocessing.spawn(mask_head_worker.run, args=(str(tmp_path),), nprocs=2)
     losses = [float((tmp_path / str(rank)).read_text()) for rank in range(2)]
     assert losses[0] > 0
     assert losses[1] == 0

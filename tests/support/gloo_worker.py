@@ -1,27 +1,13 @@
 """What each of two gloo processes runs; a module of its own because spawned processes import it by name."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.distributed as dist
+from two_processes import SCENARIOS, measure
 
 from partwise.labels import PASCAL_PERSON_PART
 from partwise.metrics.parsing import ParsingMetric
 from partwise.metrics.vip import VIPMetrics
-
-# Images each rank sees, by update. Odd images have no detections; multiples of 3 have no true objects.
-SCENARIOS = {
-    "odd_number": ([[0, 2], [4, 6]], [[1, 3], [5]]),
-    "uneven_updates": ([[4], [8], [0, 2], [5]], [[10, 1]]),
-    "padded_sampler": ([[0, 2], [4, 6]], [[1, 3], [5, 0]]),
-    "rank_without_detections": ([[2, 4], [8]], [[1, 5], [7]]),
-    "rank_without_updates": ([[2, 4, 1]], []),
-    "first_rank_without_updates": ([], [[2, 4, 1]]),
-    "no_detections_at_all": ([[1, 7]], [[5]]),
-    "no_updates_at_all": ([], []),
-}
 
 
 def image(index):
@@ -65,17 +51,15 @@ def score(metrics, summed, batches):
     return repr((metrics.compute(), metrics.report(), pixels))
 
 
+def scores(own, other):
+    """The figures of a rank's batches, those after one more image, and those of the other's after a reset."""
+    metrics, summed = VIPMetrics(PASCAL_PERSON_PART), ParsingMetric(PASCAL_PERSON_PART.num_classes)
+    results = [score(metrics, summed, own), score(metrics, summed, [[20 + dist.get_rank()]])]
+    metrics.reset()
+    summed.reset()
+    return [*results, score(metrics, summed, other)]
+
+
 def run(rank, folder):
-    """Score every scenario; write its figures, those after one more image, and those after a reset."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    results = {}
-    for name, batches in SCENARIOS.items():
-        metrics, summed = VIPMetrics(PASCAL_PERSON_PART), ParsingMetric(PASCAL_PERSON_PART.num_classes)
-        results[name] = [score(metrics, summed, batches[rank])]
-        results[name].append(score(metrics, summed, [[20 + rank]]))
-        metrics.reset()
-        summed.reset()
-        results[name].append(score(metrics, summed, batches[1 - rank]))
-    dist.destroy_process_group()
-    Path(folder, f"{rank}.json").write_text(json.dumps(results))
+    """Score every scenario in one of two processes."""
+    measure(rank, folder, SCENARIOS, scores)
