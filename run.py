@@ -11,60 +11,69 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from partwise import cli
 from partwise.errors import InputError
+from partwise.run import cli
 
 ROOT = Path(__file__).resolve().parent / "experiments"
 
 
 def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
-    from partwise import report, runs, stages
-    from partwise.nn.multi_scale import with_views
+    from partwise.predict.views import with_views
+    from partwise.run import report, stages
+    from partwise.run.banner import overrides
+    from partwise.run.build import make_scorer, make_task, make_trainer
+    from partwise.run.start import start
 
     data = instantiate(cfg.data)
     data.check()
-    identity = stages.identity(cfg, data.synthetic, runs.overrides())
-    cfg.init = stages.finish(cfg, data.synthetic, runs.overrides())
-    run = runs.start(cfg, data.synthetic, identity)
-    task = runs.make_task(cfg, data.label_set)
-    trainer = runs.make_trainer(cfg, run, data)
+    identity = stages.identity(cfg, data.synthetic, overrides())
+    cfg.init = stages.finish(cfg, data.synthetic, overrides())
+    run = start(cfg, data.synthetic, identity)
+    task = make_task(cfg, data.label_set)
+    trainer = make_trainer(cfg, run, data)
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
     trainer.save_checkpoint(run.last)
     task.network = with_views(task.network, data.label_set, **cfg.testing.views)
-    untrained = runs.make_task(cfg, data.label_set)
-    simplest = runs.make_task(cfg, data.label_set, task.simplest(data))
+    untrained = make_task(cfg, data.label_set)
+    simplest = make_task(cfg, data.label_set, task.simplest(data))
     tasks = {"trained": task, "untrained": untrained, simplest.network.name: simplest}
-    report.finish(run, runs.make_scorer(cfg, run), data, tasks)
+    report.finish(run, make_scorer(cfg, run), data, tasks)
 
 
 def test(cfg: DictConfig) -> None:
     """Score a checkpoint on the test split."""
-    from partwise import checkpoints, report, runs
-    from partwise.nn.multi_scale import with_views
+    from partwise.checkpoints.loading import KEY, build_network, check_fit, load
+
+    from partwise.predict.views import with_views
+    from partwise.run import report
+    from partwise.run.build import make_scorer, make_task
+    from partwise.run.start import start
 
     if cfg.ckpt is None:
         raise InputError("task=test needs a checkpoint: ckpt=PATH")
-    checkpoint = checkpoints.load(cfg.ckpt)
-    cfg.image_size = checkpoint[checkpoints.KEY]["image_size"]
+    checkpoint = load(cfg.ckpt)
+    cfg.image_size = checkpoint[KEY]["image_size"]
     data = instantiate(cfg.data)
-    checkpoints.check_fit(checkpoint, cfg.name, data.label_set, cfg.ckpt)
+    check_fit(checkpoint, cfg.name, data.label_set, cfg.ckpt)
     data.check("test")
-    network = with_views(checkpoints.build_network(checkpoint, cfg.ckpt), data.label_set, **cfg.testing.views)
-    run = runs.start(cfg, data.synthetic)
-    task = runs.make_task(cfg, data.label_set, network)
-    report.finish(run, runs.make_scorer(cfg, run), data, {"trained": task})
+    network = with_views(build_network(checkpoint, cfg.ckpt), data.label_set, **cfg.testing.views)
+    run = start(cfg, data.synthetic)
+    task = make_task(cfg, data.label_set, network)
+    report.finish(run, make_scorer(cfg, run), data, {"trained": task})
 
 
 def predict(cfg: DictConfig) -> None:
     """Parse an image, a folder, a glob or a video with a checkpoint alone."""
-    from partwise import checkpoints, report, runs
-    from partwise.predict import predict as parse
+    from partwise.predict.load import load_parser
+    from partwise.predict.predict import predict as parse
+    from partwise.run import report
+    from partwise.run.build import parsing_options
 
     if cfg.ckpt is None or cfg.input is None:
         raise InputError("task=predict needs ckpt=PATH and input=PATH (image, folder, glob or video)")
     asked = None if cfg.name == cli.FROM_CHECKPOINT else cfg.name
-    parser = checkpoints.load_parser(cfg.ckpt, experiment=asked, **runs.parsing_options(cfg))
+    parser = load_parser(cfg.ckpt, experiment=asked, **parsing_options(cfg))
     output = Path(cfg.output or Path(cfg.outputs) / "predict" / Path(cfg.input).stem)
     report.show_summary(parse(parser, cfg.input, output))
 

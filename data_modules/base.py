@@ -13,8 +13,8 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from data_modules.sampling import EvalSampler, TrainSampler
-from data_modules.transforms import ClipTransform
+from data_modules.loading.sampling import EvalSampler, TrainSampler
+from data_modules.loading.transforms import ClipTransform
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.ccp import CCP, PUBLISHED, split_ids
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
 
 
@@ -18,7 +18,7 @@ class CCPDataModule(StillsDataModule):
     Args:
         train_photos: train on so many of the training photos, spread evenly over them; None takes all.
         options: see `StillsDataModule`. Splits are "train", "val" and "all"; the stand-in's parameters are those of
-            `data_modules.synthetic.ccp.write_ccp`.
+            `data_modules.synthetic.layouts.ccp.write_ccp`.
     """
 
     layout = """\
@@ -37,8 +37,8 @@ label_list.mat                      their names, null first"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.ccp import write_ccp
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.ccp import write_ccp
 
         return stand_in(write_ccp, **self.stand_in_parameters)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.cihp import CIHP, PUBLISHED
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 
 
 class CIHPDataModule(StillsDataModule):
@@ -16,7 +16,7 @@ class CIHPDataModule(StillsDataModule):
 
     Args:
         options: see `StillsDataModule`. `root` is instance-level_human_parsing/ or the folder above; `synthetic` are
-            parameters of `data_modules.synthetic.cihp.write_cihp`.
+            parameters of `data_modules.synthetic.layouts.cihp.write_cihp`.
     """
 
     layout = """\
@@ -31,8 +31,8 @@ instance-level_human_parsing/{Training/train_id.txt,Validation/val_id.txt}"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.cihp import write_cihp
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.cihp import write_cihp
 
         return stand_in(write_cihp, **self.stand_in_parameters)
 

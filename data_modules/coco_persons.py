@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.coco_persons import COCOPersons
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 
 
 class COCOPersonsDataModule(StillsDataModule):
@@ -19,7 +19,7 @@ class COCOPersonsDataModule(StillsDataModule):
 
     Args:
         options: see `StillsDataModule`. `root` is the folder with train2017/, val2017/ and annotations/; `synthetic`
-            are parameters of `data_modules.synthetic.coco_persons.write_coco_persons`.
+            are parameters of `data_modules.synthetic.layouts.coco_persons.write_coco_persons`.
     """
 
     layout = """\
@@ -31,8 +31,8 @@ annotations/person_keypoints_{train2017,val2017}.json    or Pose2Seg's names"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.coco_persons import write_coco_persons
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.coco_persons import write_coco_persons
 
         return stand_in(write_coco_persons, **self.stand_in_parameters)
 

@@ -10,10 +10,10 @@ import albumentations as A
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.base import SHOWN, ParsingDataModule
-from data_modules.contexts import Around
 from data_modules.datasets.davis import DAVIS, PUBLISHED, DAVISSequences
-from data_modules.sampling import EvalSampler
-from data_modules.transforms import ClipTransform
+from data_modules.loading.contexts import Around
+from data_modules.loading.sampling import EvalSampler
+from data_modules.loading.transforms import ClipTransform
 from partwise.labels import IGNORE
 
 
@@ -24,11 +24,11 @@ class DAVISDataModule(ParsingDataModule):
         image_size: side of the square canvas, or its (height, width), of evaluation.
         crop: (height, width) of random crops in training, at the frames' own size; None resizes whole frames to
             `image_size`.
-        around: the frames that go with the labelled one, see `data_modules.contexts`; None yields single pictures.
+        around: frames that go with the labelled one, see `data_modules.loading.contexts`; None yields single pictures.
         sequences: val and test yield whole sequences, one a batch, instead of frames.
         splits: list names, or the sequences themselves, of train, val and test; the protocol tests on val.
         options: see `ParsingDataModule`. `root` is the folder of the 2016 or the 2017 release; `augment` comes after
-            the crop; `synthetic` are parameters of `data_modules.synthetic.davis.write_davis`.
+            the crop; `synthetic` are parameters of `data_modules.synthetic.layouts.davis.write_davis`.
     """
 
     layout = """\
@@ -58,8 +58,8 @@ ImageSets/2016/{train,val}.txt    names of sequences (2017)"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.davis import write_davis
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.davis import write_davis
 
         return stand_in(write_davis, **self.stand_in_parameters)
 

@@ -22,7 +22,7 @@ class FACTSDataModule(ParsingDataModule):
         every: train on clips of all frames, also of those without labels (flow).
         true_flow: hand out the true flow in evaluation, which a stand-in has.
         options: see `ParsingDataModule`. `root` is the folder with images/, labels/ and lists/; `splits` are names of
-            lists or the tracklets; `synthetic` are parameters of `data_modules.synthetic.facts.write_facts`.
+            lists or the tracklets; `synthetic` are parameters of `data_modules.synthetic.layouts.facts.write_facts`.
     """
 
     layout = """\
@@ -50,8 +50,8 @@ lists/{train,val,test}.txt     a tracklet a row"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.facts import write_facts
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.facts import write_facts
 
         return stand_in(write_facts, **self.stand_in_parameters)
 

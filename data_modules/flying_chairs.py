@@ -24,7 +24,7 @@ class FlyingChairsDataModule(ParsingDataModule):
         splits: train, val and test: "train", "val", "all", or ids.
         flip: probability of a horizontal flip in training.
         augment: see `FlyingChairs`.
-        synthetic: parameters of the stand-in, see `data_modules.synthetic.flying_chairs.write_flying_chairs`.
+        synthetic: parameters of the stand-in, see `data_modules.synthetic.layouts.flying_chairs.write_flying_chairs`.
         batch_size: pairs a process and step.
         num_workers: loader processes.
         seed: of shuffling, crops and flips.
@@ -69,8 +69,8 @@ FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.flying_chairs import write_flying_chairs
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.flying_chairs import write_flying_chairs
 
         return stand_in(write_flying_chairs, **self.stand_in_parameters)
 

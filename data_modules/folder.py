@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.folder import LabelledFolder
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
 from partwise.labels import PASCAL_PERSON_PART, LabelSet
 
@@ -20,7 +20,7 @@ class LabelledFolderDataModule(StillsDataModule):
         classes: names by id, background first. None takes Pascal-Person-Part's, which the stand-in has.
         pairs: (left, right) names that a horizontal flip exchanges.
         options: see `StillsDataModule`. Splits are "train", "val" and "all"; the stand-in's parameters are those of
-            `data_modules.synthetic.folder.write_folder`.
+            `data_modules.synthetic.layouts.folder.write_folder`.
     """
 
     layout = """\
@@ -34,8 +34,8 @@ labels/NAME.png    ids of data.classes, 255 ignored; few frames need one"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.folder import write_folder
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.folder import write_folder
 
         if self.label_set != PASCAL_PERSON_PART:
             raise InputError("data.classes are yours, the stand-in has Pascal-Person-Part's; name data.root too")

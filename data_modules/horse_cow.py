@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.horse_cow import PUBLISHED, HorseCow, keypoint_pairs
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 
 
 class HorseCowDataModule(StillsDataModule):
@@ -21,7 +21,7 @@ class HorseCowDataModule(StillsDataModule):
         masks: also read parts and segmentations.
         categories: animals that count, such as [horse, cow]; None takes all.
         options: see `StillsDataModule`. `root` is the folder with images/, annotations/ and, with masks, parts/;
-            `synthetic` are parameters of `data_modules.synthetic.horse_cow.write_horse_cow`.
+            `synthetic` are parameters of `data_modules.synthetic.layouts.horse_cow.write_horse_cow`.
     """
 
     layout = """\
@@ -36,8 +36,8 @@ parts/NAME.png            7 classes, if there are any"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.horse_cow import write_horse_cow
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.horse_cow import write_horse_cow
 
         return stand_in(write_horse_cow, **self.stand_in_parameters)
 

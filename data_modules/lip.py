@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.lip import LIP, PUBLISHED
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 
 
 class LIPDataModule(StillsDataModule):
@@ -16,7 +16,7 @@ class LIPDataModule(StillsDataModule):
 
     Args:
         options: see `StillsDataModule`. `root` is the folder with TrainVal_images/ and TrainVal_parsing_annotations/,
-            or the one above; `synthetic` are parameters of `data_modules.synthetic.lip.write_lip`.
+            or the one above; `synthetic` are parameters of `data_modules.synthetic.layouts.lip.write_lip`.
     """
 
     layout = """\
@@ -30,8 +30,8 @@ TrainVal_images/{train,val}_id.txt                               or beside Train
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.lip import write_lip
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.lip import write_lip
 
         return stand_in(write_lip, **self.stand_in_parameters)
 

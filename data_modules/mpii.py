@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.mpii import MPII, PUBLISHED
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 from partwise.ops.flip import MPII_KEYPOINT_PAIRS
 
 
@@ -20,7 +20,7 @@ class MPIIDataModule(StillsDataModule):
     Args:
         full_body: leave out people without all sixteen joints.
         options: see `StillsDataModule`. `root` is the folder with images/ and annot/*.json or the release's .mat;
-            `synthetic` are parameters of `data_modules.synthetic.mpii.write_mpii`.
+            `synthetic` are parameters of `data_modules.synthetic.layouts.mpii.write_mpii`.
     """
 
     keypoint_pairs = MPII_KEYPOINT_PAIRS
@@ -36,8 +36,8 @@ mpii_human_pose_v1_u12_1.mat    or annot/{train,valid}.json, the list form"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.mpii import write_mpii
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.mpii import write_mpii
 
         return stand_in(write_mpii, **self.stand_in_parameters)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.ochuman import PUBLISHED, OCHuman
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
 
 
@@ -21,7 +21,7 @@ class OCHumanDataModule(StillsDataModule):
     Args:
         splits: train, val and test: "val", "test", a subset such as "test_range_0.75_1.00", or file names.
         options: see `StillsDataModule`. `root` is the folder with images/ and the jsons; `synthetic` are parameters of
-            `data_modules.synthetic.ochuman.write_ochuman`.
+            `data_modules.synthetic.layouts.ochuman.write_ochuman`.
     """
 
     stages = ("val", "test")
@@ -40,8 +40,8 @@ ochuman_coco_format_{val,test}_range_0.00_1.00.json    COCO-style: boxes, 17 key
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.ochuman import write_ochuman
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.ochuman import write_ochuman
 
         return stand_in(write_ochuman, **self.stand_in_parameters)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.pascal_person_part import PUBLISHED, PascalPersonPart, PascalPersonPartLR
+from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
-from data_modules.transforms import ClipTransform
 from partwise.errors import InputError
 from partwise.ops.flip import MPII_KEYPOINT_PAIRS
 
@@ -23,7 +23,7 @@ class PascalPersonPartDataModule(StillsDataModule):
         class_order: of the PNGs: "official", or "bupt" for the repackaging that permutes the classes.
         options: see `StillsDataModule`. `root` is the folder with JPEGImages/, Annotations_Part/ or
             pascal_person_part/, and PersonJoints/ if wanted; `splits` may be "all" where there are no lists;
-            `synthetic` are parameters of `data_modules.synthetic.pascal_person_part.write_pascal_person_part`.
+            `synthetic` are parameters of `data_modules.synthetic.layouts.pascal_person_part.write_pascal_person_part`.
     """
 
     keypoint_pairs = MPII_KEYPOINT_PAIRS
@@ -44,8 +44,8 @@ PersonJoints/ID.mat                                    poses of Xia et al., if w
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.pascal_person_part import write_pascal_person_part
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
 
         return stand_in(write_pascal_person_part, **self.stand_in_parameters)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from data_modules.base import ParsingDataModule
 from data_modules.datasets.images import LabelledImages
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
 from partwise.labels import LabelSet
 
 

@@ -20,7 +20,7 @@ class UnlabelledVideoDataModule(ParsingDataModule):
         joints: in val and test also yield JHMDB's 15 joints of the middle frame.
         options: see `ParsingDataModule`. `root` is a folder with any of these; `splits` are a folder below the frames,
             "all", or a list of sequences; `synthetic` are parameters of
-            `data_modules.synthetic.unlabelled_video.write_unlabelled_video`.
+            `data_modules.synthetic.layouts.unlabelled_video.write_unlabelled_video`.
     """
 
     keypoint_pairs = JHMDB_KEYPOINT_PAIRS
@@ -41,8 +41,8 @@ Rename_Images/ACTION/VIDEO/ID.png     JHMDB"""
 
     def make_stand_in(self) -> Path:
         """Render the stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.unlabelled_video import write_unlabelled_video
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.unlabelled_video import write_unlabelled_video
 
         return stand_in(write_unlabelled_video, **self.stand_in_parameters)
 

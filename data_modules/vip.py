@@ -9,8 +9,8 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.base import ParsingDataModule
-from data_modules.contexts import Around
 from data_modules.datasets.vip import PUBLISHED, VIP, read_list
+from data_modules.loading.contexts import Around
 
 
 class VIPDataModule(ParsingDataModule):
@@ -19,9 +19,9 @@ class VIPDataModule(ParsingDataModule):
     With `around` set, samples are clips: the frames that it chooses, and last the annotated frame.
 
     Args:
-        around: the frames that go with the labelled one, see `data_modules.contexts`; None yields single pictures.
+        around: frames that go with the labelled one, see `data_modules.loading.contexts`; None yields single pictures.
         options: see `ParsingDataModule`. `root` is VIP_Fine's folder; a horizontal flip is the paper's only
-            augmentation; `synthetic` are parameters of `data_modules.synthetic.vip.write_vip`.
+            augmentation; `synthetic` are parameters of `data_modules.synthetic.layouts.vip.write_vip`.
     """
 
     layout = """\
@@ -67,8 +67,8 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
 
     def make_stand_in(self) -> Path:
         """Render VIP's stand-in into the cache, or find it there."""
-        from data_modules.synthetic.cache import stand_in
-        from data_modules.synthetic.vip import write_vip
+        from data_modules.loading.cache import stand_in
+        from data_modules.synthetic.layouts.vip import write_vip
 
         return stand_in(write_vip, **self.stand_in_parameters)
 

@@ -20,8 +20,8 @@ from importlib import import_module
 
 from rich.console import Console
 
-from partwise import cli
 from partwise.errors import InputError
+from partwise.run import cli
 
 BENCHMARKS = ("data", "vip", "davis", "coco", "aten", "tcnet")
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from partwise import cli, published
+from partwise.run import cli
+from partwise.tables import published
 
 FIGURES = Path(__file__).resolve().parents[1] / "experiments" / "published"
 

@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from partwise import cli, environment
 from partwise.errors import InputError
+from partwise.run import cli, environment
 
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
 console = Console()

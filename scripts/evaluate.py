@@ -22,9 +22,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from partwise import cli
 from partwise.errors import InputError
-from partwise.media import write_json
+from partwise.io.atomic import write_json
+from partwise.run import cli
 
 #: Options that are not for every protocol, by the protocols that take them.
 OPTIONS = {"iou_type": ("coco", "ochuman"), "backend": ("coco", "ochuman"), "categories": ("coco",)}

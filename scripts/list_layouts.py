@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 
 from data_modules.doctor import spelled_out
-from partwise import cli
+from partwise.run import cli
 
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_modules.synthetic.sheet import write_contact_sheet
+from data_modules.synthetic.render.sheet import write_contact_sheet
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 import data_modules.synthetic
-from partwise.cli import one_line_errors
 from partwise.errors import InputError
+from partwise.run.cli import one_line_errors
 
 
 def layouts() -> list[str]:

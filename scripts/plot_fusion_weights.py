@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from partwise import cli
-from partwise.checkpoints import KEY, build_network, load
+from partwise.checkpoints.loading import KEY, build_network, load
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.pictures import plot_fusion_map
+from partwise.run import cli
 
 
 def main() -> None:

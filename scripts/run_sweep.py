@@ -13,7 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from partwise import cli, published, sweeps
+from partwise.run import cli
+from partwise.tables import published, sweeps
 
 FIGURES = Path(__file__).resolve().parents[1] / "experiments" / "published"
 

@@ -23,12 +23,13 @@ from torch.utils.data import DataLoader
 
 from data_modules.base import collate
 from data_modules.facts import IndoorDataModule
-from partwise import checkpoints, cli
-from partwise.media import write_text
-from partwise.metrics.facts_figures import facts_figures
+from partwise.checkpoints.loading import KEY, build_network, load
+from partwise.io.atomic import write_text
 from partwise.metrics.parsing import confusion_matrix
 from partwise.models.tcnet.model import Confidence, confidence
 from partwise.ops.flow import warp
+from partwise.run import cli
+from partwise.scores.facts import facts_figures
 
 ALONE, PLAIN = "the frame alone", "no confidence"
 FORMS: tuple[Confidence, ...] = ("unit", "bytes", "squared")  # of Eq. 4, see TCNet
@@ -45,9 +46,9 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
     with cli.one_line_errors():
-        checkpoint = checkpoints.load(options.ckpt)
-        network = checkpoints.build_network(checkpoint, options.ckpt).eval()
-        size = checkpoint[checkpoints.KEY]["image_size"]
+        checkpoint = load(options.ckpt)
+        network = build_network(checkpoint, options.ckpt).eval()
+        size = checkpoint[KEY]["image_size"]
         rows = [
             study(network, size, severity, step, options.tracklets)
             for severity in options.severity

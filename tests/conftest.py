@@ -9,9 +9,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from data_modules.synthetic.render import Renderer
-from data_modules.synthetic.scene import draw_scene
-from data_modules.synthetic.vip import write_vip
+from data_modules.synthetic.layouts.vip import write_vip
+from data_modules.synthetic.render.renderer import Renderer
+from data_modules.synthetic.render.scene import draw_scene
 
 PROCESSES = pytest.StashKey[bool]()
 MARKS = ("process", "ddp", "slow")

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from data_modules.datasets.vip import read_list
-from data_modules.synthetic.ccp import write_ccp
-from partwise.media import VideoWriter
+from data_modules.synthetic.layouts.ccp import write_ccp
+from partwise.io.video import VideoWriter
 
 pytestmark = pytest.mark.process
 

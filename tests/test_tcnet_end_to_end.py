@@ -11,9 +11,10 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from data_modules.synthetic.render import Renderer
-from data_modules.synthetic.scene import draw_scene
-from partwise.media import VideoWriter, read_labels
+from data_modules.synthetic.render.renderer import Renderer
+from data_modules.synthetic.render.scene import draw_scene
+from partwise.io.images import read_labels
+from partwise.io.video import VideoWriter
 
 pytestmark = pytest.mark.process
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.datasets.images import LabelledImages, UInt8, check_size
-from data_modules.mat import read_mat
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.datasets.images import LabelledImages
+from data_modules.formats.label_maps import check_size
+from data_modules.formats.mat import read_mat
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
+from partwise.io.images import read_image
 from partwise.labels import CCP as LABELS
 from partwise.labels import IGNORE, remap_table
-from partwise.media import read_image
 
 #: Published numbers, and what `split_ids` makes of them.
 PUBLISHED = {
@@ -77,7 +79,7 @@ class CCP(LabelledImages):
         super().__init__(root, ids, transform, seed=seed, annotations=annotations)
         self._merged = merging_table(root / "label_list.mat")
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The photo (H, W, 3), RGB, at its native size."""
         return read_image(self.root / "photos" / f"{self.ids[index]}.jpg", upright=False)
 
@@ -126,7 +128,7 @@ def split_ids(root: Path, split: str) -> list[str]:
     return chosen
 
 
-def merging_table(label_list: Path) -> UInt8:
+def merging_table(label_list: Path) -> UInt8Array:
     """(59,) table from the dataset's ids, named in `label_list`, to the 14 merged classes and 255."""
     merged = {source: LABELS.id_of(target) for target, sources in SOURCES.items() for source in sources}
     merged |= dict.fromkeys(IGNORED, IGNORE)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.datasets.folders import FolderedImages, SplitFolder
-from data_modules.datasets.images import check_size, dense
-from data_modules.datasets.layout import find_folder
-from data_modules.transforms import Labels
+from data_modules.formats.label_maps import check_size, dense
+from data_modules.formats.layout import find_folder
+from data_modules.loading.transforms import Labels
 from partwise.batches import Annotation
 from partwise.errors import InputError
+from partwise.io.images import read_ids
+from partwise.io.object_rows import covering, read_instance_classes
 from partwise.labels import CIHP as LABELS
-from partwise.media import read_ids
-from partwise.object_rows import covering, read_instance_classes
 
 #: Published numbers; the labels of the 5,000 test pictures are kept back.
 PUBLISHED = {"train": {"pictures": 28280}, "val": {"pictures": 5000}}

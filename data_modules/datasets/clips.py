@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from data_modules.datasets.images import LabelledImages, UInt8
-from data_modules.sampling import Draw
+from data_modules.datasets.images import LabelledImages
+from data_modules.loading.sampling import Draw
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.media import read_image
+from partwise.io.images import read_image
 
 #: Keeps the draw of the frames apart from that of the augmentation, which follows from the same numbers.
 _STREAM = 1
@@ -47,7 +48,7 @@ class LabelledClips(LabelledImages):
             rng: of this sample and epoch; in evaluation of this sample alone.
         """
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The target's picture (H, W, 3), RGB, at its native size."""
         return read_image(self.file(index), upright=False)
 
@@ -61,7 +62,7 @@ class LabelledClips(LabelledImages):
         return {**self.sample(index, epoch, frames), "offsets": torch.tensor([*context.offsets, 0])}
 
 
-def read_clip(files: Sequence[Path]) -> list[UInt8]:
+def read_clip(files: Sequence[Path]) -> list[UInt8Array]:
     """Decode the frames (H, W, 3) of a clip, each file once, however often it occurs.
 
     Raises:

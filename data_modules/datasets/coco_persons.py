@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_modules.datasets.coco_json import Bool, CocoIndex, Thing, read_coco
-from data_modules.datasets.images import LabelledImages, UInt8, dense
-from data_modules.datasets.layout import given_ids
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.datasets.images import LabelledImages
+from data_modules.formats.coco_json import CocoIndex, Thing, read_coco
+from data_modules.formats.label_maps import dense
+from data_modules.formats.layout import given_ids
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation
 from partwise.errors import InputError
+from partwise.io.images import read_image
 from partwise.labels import FOREGROUND, IGNORE
-from partwise.media import read_image
 
 #: Where the annotations of a split may be, best first: the lists of Pose2Seg, COCO's own, or a file's own name.
 _FILES = ("person_keypoints_{}2017_pose2seg", "person_keypoints_{}2017", "{}")
@@ -53,7 +55,7 @@ class MaskedImages(LabelledImages):
         super().__init__(folder, ids, transform, seed=seed, annotations=annotations)
         self.index = index
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The picture (H, W, 3), RGB, at its native size."""
         return read_image(self.root / self.ids[index], upright=False)
 
@@ -169,7 +171,7 @@ def to_labels(things: Sequence[Thing], size: tuple[int, int], num_keypoints: int
     return Labels(parts=parts, persons=persons, keypoints=keypoints)
 
 
-def _region(thing: Thing) -> tuple[slice, slice] | Bool:
+def _region(thing: Thing) -> tuple[slice, slice] | BoolArray:
     """The pixels of an object: its mask or else its box."""
     if thing.mask is not None:
         return thing.mask

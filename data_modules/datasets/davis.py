@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from data_modules.contexts import Around
 from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered, read_clip
-from data_modules.datasets.images import UInt8, check_size
-from data_modules.datasets.layout import given_ids
-from data_modules.sampling import Draw
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.formats.label_maps import check_size
+from data_modules.formats.layout import given_ids
+from data_modules.loading.contexts import Around
+from data_modules.loading.sampling import Draw
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
+from partwise.io.images import read_image, read_labels
 from partwise.labels import FOREGROUND, IGNORE
-from partwise.media import read_image, read_labels
 
 #: Published numbers of the 2016 protocol.
 PUBLISHED = {"train": {"sequences": 30, "frames": 2079}, "val": {"sequences": 20, "frames": 1376}}
@@ -130,7 +131,7 @@ class DAVISSequences(Dataset[dict[str, Any]]):
             "annotations": [self.frames.annotation(*pair) for pair in zip(names, labels, strict=True)],
         }
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The first frame (H, W, 3) of a sequence, RGB, at its native size."""
         return read_image(self.frames.frame_file(self._names(index)[0]), upright=False)
 
@@ -187,7 +188,7 @@ def frame_names(root: Path, sequence: str, listed: Sequence[str] = ()) -> list[s
     return [frame_at(frames, number).stem for number in range(numbers[0], numbers[-1] + 1)]
 
 
-def foreground(ids: UInt8, file: Path) -> UInt8:
+def foreground(ids: UInt8Array, file: Path) -> UInt8Array:
     """A mask (H, W) of either release -> 0 background, 1 foreground, 255 neither.
 
     The 2016 release draws the foreground with 255, the 2017 release numbers its objects and leaves out pixels with 255.
@@ -197,7 +198,7 @@ def foreground(ids: UInt8, file: Path) -> UInt8:
     """
     seen = set(np.unique(ids).tolist())
     if seen <= {0, IGNORE}:
-        mask: UInt8 = (ids == IGNORE).astype(np.uint8)
+        mask: UInt8Array = (ids == IGNORE).astype(np.uint8)
         return mask
     if odd := sorted(value for value in seen if _MOST_OBJECTS < value < IGNORE):
         raise InputError(

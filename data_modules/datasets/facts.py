@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered
-from data_modules.datasets.images import check_size
-from data_modules.datasets.layout import given_ids
-from data_modules.sampling import Draw
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.formats.label_maps import check_size
+from data_modules.formats.layout import given_ids
+from data_modules.loading.sampling import Draw
+from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.errors import InputError
+from partwise.io.images import read_labels
 from partwise.labels import FACTS as LABELS
 from partwise.labels import IGNORE
-from partwise.media import read_labels
 from partwise.ops.flow import resize_flow
 from partwise.ops.resize import canvas_size
 
 if TYPE_CHECKING:
-    from data_modules.synthetic.render import Renderer
+    from data_modules.synthetic.render.renderer import Renderer
 
 #: Published numbers; the paper's table has the labelled frames, its text the tracklets of two datasets.
 PUBLISHED = {
@@ -131,7 +131,7 @@ class FACTS(LabelledClips):
         return sample
 
     def _true_flow(self, name: str, offsets: Sequence[int]) -> torch.Tensor:
-        from data_modules.synthetic.truth import load_truth
+        from data_modules.synthetic.render.truth import load_truth
 
         tracklet, stem = name.rsplit("/", 1)
         frames = list(numbered(self.root / "images" / tracklet))

@@ -8,17 +8,17 @@ from typing import Any
 
 import albumentations as A
 import numpy as np
-import numpy.typing as npt
 import torch
 from albumentations.augmentations.dropout.transforms import BaseDropout
 from torch.utils.data import Dataset
 
 from data_modules.datasets.clips import read_clip
-from data_modules.datasets.images import check_size
-from data_modules.datasets.layout import given_ids
-from data_modules.sampling import Draw
+from data_modules.formats.label_maps import check_size
+from data_modules.formats.layout import given_ids
+from data_modules.loading.sampling import Draw
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.flo import read_flo
+from partwise.io.flo import read_flo
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip
 from partwise.ops.resize import canvas_size
@@ -97,7 +97,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
             pair = hflip(pair, self.label_set)
         return {"frames": pair["frames"], "flow": pair["flow"][0], "index": index, "sample_ids": name}
 
-    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+    def picture(self, index: int) -> UInt8Array:
         """The first frame (H, W, 3), RGB."""
         return read_clip([self._files(self.ids[index])[0]])[0]
 

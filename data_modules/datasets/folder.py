@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_modules.datasets.images import LabelledImages, UInt8, check_size
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.datasets.images import LabelledImages
+from data_modules.formats.label_maps import check_size
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
+from partwise.io.images import IMAGE_SUFFIXES, read_image, read_labels
 from partwise.labels import LabelSet
-from partwise.media import IMAGE_SUFFIXES, read_image, read_labels
 
 SPLITS = ("train", "val", "all")
 
@@ -47,7 +49,7 @@ class LabelledFolder(LabelledImages):
         super().__init__(root, ids, transform, seed=seed, annotations=annotations)
         self.classes, self._files = label_set, [files[name] for name in self.ids]
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The frame (H, W, 3), RGB, at its native size."""
         return read_image(self._files[index], upright=False)
 

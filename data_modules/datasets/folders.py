@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.images import LabelledImages, UInt8, check_size
-from data_modules.datasets.layout import given_ids, no_such_split, read_list
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.datasets.images import LabelledImages
+from data_modules.formats.label_maps import check_size
+from data_modules.formats.layout import given_ids, no_such_split, read_list
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.media import read_image, read_labels
+from partwise.io.images import read_image, read_labels
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class FolderedImages(LabelledImages):
     def find_splits(root: Path) -> dict[str, SplitFolder]:
         """The splits that are present; raises InputError where none is."""
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The picture (H, W, 3), RGB, at its native size."""
         name = self.ids[index]
         return read_image(self.folders[name].images / f"{name}.jpg", upright=False)

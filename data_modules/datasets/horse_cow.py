@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.datasets.coco_json import CocoIndex, read_coco
 from data_modules.datasets.coco_persons import MaskedImages
-from data_modules.datasets.images import check_size
-from data_modules.datasets.layout import given_ids
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.formats.coco_json import CocoIndex, read_coco
+from data_modules.formats.label_maps import check_size
+from data_modules.formats.layout import given_ids
+from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.errors import InputError
+from partwise.io.images import read_labels
 from partwise.labels import HORSE_COW
-from partwise.media import read_labels
 
 #: Published numbers of Horse-Cow as pose transfer uses it: training and test pictures with parts, here train and val,
 #: and those with keypoints only.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_modules.datasets.folders import FolderedImages, SplitFolder
-from data_modules.datasets.layout import find_folder
+from data_modules.formats.layout import find_folder
 from partwise.errors import InputError
 from partwise.labels import LIP as LABELS
 

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from data_modules.datasets.coco_persons import check_pictures
-from data_modules.datasets.images import LabelledImages, UInt8
-from data_modules.datasets.layout import given_ids
-from data_modules.datasets.notes import Arrays, noted, packed, unpacked
-from data_modules.mat import read_mat
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.datasets.images import LabelledImages
+from data_modules.formats.layout import given_ids
+from data_modules.formats.mat import read_mat
+from data_modules.formats.notes import Arrays, noted, packed, unpacked
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import Float32Array, UInt8Array
 from partwise.errors import InputError
+from partwise.io.images import read_image
 from partwise.labels import FOREGROUND
-from partwise.media import read_image
-
-Float32 = npt.NDArray[np.float32]
 
 #: Published number; those of the test set, whose joints are secret, are among them.
 PUBLISHED = {"in all": {"pictures": 24987}}
@@ -86,7 +84,7 @@ class MPII(LabelledImages):
         check_pictures(root / "images", ids, file)
         super().__init__(root, ids, transform, seed=seed, annotations=False)
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The picture (H, W, 3), RGB, at its native size."""
         return read_image(self.root / "images" / self.ids[index], upright=False)
 
@@ -95,7 +93,7 @@ class MPII(LabelledImages):
         return Labels(keypoints=self._people[name])
 
 
-def read_people(root: Path, split: str) -> tuple[dict[str, Float32], Path]:
+def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
     """Joints (N, 16, 3) of the people of each picture by its file name, counted from 0, and the file they are from.
 
     Raises:
@@ -105,7 +103,7 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32], Path]:
         raise InputError(f"MPII has the splits {', '.join(SPLITS)}, not {split!r}: joints of its test set are secret")
     lists = [root / "annot" / f"{name}.json" for key, name in _LISTS.items() if split in (key, "all")]
     if any(file.is_file() for file in lists):
-        people: dict[str, Float32] = {}
+        people: dict[str, Float32Array] = {}
         for file in filter(Path.is_file, lists):
             for name, found in _cached(file, file.stat().st_size, file.stat().st_mtime_ns).items():
                 people[name] = np.concatenate([people[name], found]) if name in people else found
@@ -123,7 +121,7 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32], Path]:
 
 
 @lru_cache(maxsize=4)  # each stage asks for it
-def _cached(file: Path, size: int, changed: int) -> dict[str, Float32]:
+def _cached(file: Path, size: int, changed: int) -> dict[str, Float32Array]:
     # The release takes long to read.
     arrays = noted(
         "mpii", [file], lambda: _stacked(_from_list(file) if file.suffix == ".json" else _from_release(file))
@@ -133,7 +131,7 @@ def _cached(file: Path, size: int, changed: int) -> dict[str, Float32]:
     return {name: arrays["joints"][ends[n] : ends[n + 1]] for n, name in enumerate(names)}
 
 
-def _stacked(people: dict[str, Float32]) -> Arrays:
+def _stacked(people: dict[str, Float32Array]) -> Arrays:
     return {
         "names": packed(list(people)),
         "counts": np.array([len(found) for found in people.values()], np.int64),
@@ -141,14 +139,14 @@ def _stacked(people: dict[str, Float32]) -> Arrays:
     }
 
 
-def _from_list(file: Path) -> dict[str, Float32]:
+def _from_list(file: Path) -> dict[str, Float32Array]:
     try:
         rows = json.loads(file.read_bytes())
     except (ValueError, OSError) as error:
         raise InputError(f"{file} is damaged or no json ({error}); copy or download it again") from error
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{file} lists nobody; it should be a list of people with image, joints and joints_vis")
-    people: dict[str, list[Float32]] = {}
+    people: dict[str, list[Float32Array]] = {}
     for number, row in enumerate(rows):
         try:
             places, seen = np.array(row["joints"], np.float32), np.array(row["joints_vis"], np.float32)
@@ -161,7 +159,7 @@ def _from_list(file: Path) -> dict[str, Float32]:
     return {name: np.stack(found) for name, found in people.items()}
 
 
-def _from_release(file: Path) -> dict[str, Float32]:
+def _from_release(file: Path) -> dict[str, Float32Array]:
     release = read_mat(file, "RELEASE")
     try:
         pictures = np.atleast_1d(release.annolist)
@@ -176,7 +174,7 @@ def _from_release(file: Path) -> dict[str, Float32]:
     return {name: found for name, found in people.items() if len(found)}
 
 
-def _joints_of(picture: Any) -> Float32:
+def _joints_of(picture: Any) -> Float32Array:
     """Joints (N, 16, 3) of those people of a picture that have any."""
     found = []
     for person in np.atleast_1d(picture.annorect):
@@ -196,6 +194,6 @@ def _hidden(point: Any) -> bool:
     return np.size(says) == 1 and str(says) != "" and not int(says)
 
 
-def _zeroed(joints: Float32) -> Float32:
+def _zeroed(joints: Float32Array) -> Float32Array:
     """Joints (16, 3) with zeros for those that are not annotated."""
     return np.where(joints[:, 2:] > 0, joints, np.float32(0))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_modules.datasets.coco_persons import MaskedImages, find_split
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
 from partwise.errors import InputError
 
 #: Published numbers of the pictures with keypoints and masks.

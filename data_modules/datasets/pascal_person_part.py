@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pytorch_lightning.utilities import rank_zero_warn
 
-from data_modules.datasets.class_order import check_order, order_table
-from data_modules.datasets.images import LabelledImages, UInt8, check_size, dense
-from data_modules.datasets.layout import given_ids, no_such_split, read_list
-from data_modules.datasets.notes import noted
-from data_modules.datasets.pascal_part import match_poses, paint, read_people, read_poses, shows_people
-from data_modules.synthetic import pool
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.datasets.images import LabelledImages
+from data_modules.formats.class_order import check_order, order_table
+from data_modules.formats.label_maps import check_size, dense
+from data_modules.formats.layout import given_ids, no_such_split, read_list
+from data_modules.formats.notes import noted
+from data_modules.formats.pascal_part import match_poses, paint, read_people, read_poses, shows_people
+from data_modules.loading import pool
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation, InstanceMap
 from partwise.errors import InputError
+from partwise.io.images import read_image, read_labels
 from partwise.labels import (
     IGNORE,
     LR_TO_PASCAL_PERSON_PART,
@@ -28,7 +30,6 @@ from partwise.labels import (
     PASCAL_PERSON_PART_LR,
     remap_table,
 )
-from partwise.media import read_image, read_labels
 
 #: Published numbers.
 PUBLISHED = {"train": {"pictures": 1716}, "val": {"pictures": 1817}}
@@ -97,7 +98,7 @@ class PascalPersonPart(LabelledImages):
         if self.layout.maps is not None:
             check_order([self.layout.maps / f"{name}.png" for name in ids], class_order)
 
-    def picture(self, index: int) -> UInt8:
+    def picture(self, index: int) -> UInt8Array:
         """The picture (H, W, 3), RGB, at its native size."""
         return read_image(self.layout.images / f"{self.ids[index]}.jpg", upright=False)
 
@@ -125,14 +126,14 @@ class PascalPersonPart(LabelledImages):
             truth["part_instances"] = part_instances(labels)
         return truth
 
-    def merge(self, sided: UInt8 | None, official: UInt8 | None) -> UInt8:
+    def merge(self, sided: UInt8Array | None, official: UInt8Array | None) -> UInt8Array:
         """Class ids (H, W) from PASCAL-Part's ten parts and the PNG's seven classes, where these are there."""
         if official is not None:
             return official
         assert sided is not None
         return LR_TO_PASCAL_PERSON_PART[sided]
 
-    def _map(self, name: str, size: tuple[int, int]) -> UInt8 | None:
+    def _map(self, name: str, size: tuple[int, int]) -> UInt8Array | None:
         """The PNG's seven classes (H, W) by their official ids."""
         if self.layout.maps is None:
             return None
@@ -152,7 +153,7 @@ class PascalPersonPartLR(PascalPersonPart):
     label_set = PASCAL_PERSON_PART_LR
     needs_objects = True
 
-    def merge(self, sided: UInt8 | None, official: UInt8 | None) -> UInt8:
+    def merge(self, sided: UInt8Array | None, official: UInt8Array | None) -> UInt8Array:
         """Ten parts (H, W); see `PascalPersonPart.merge`."""
         assert sided is not None
         if official is None:
@@ -227,7 +228,7 @@ def _with_people(objects: Path, ids: tuple[str, ...]) -> list[str]:
     return [name for name, people in zip(ids, shown, strict=True) if people]
 
 
-def _look_for_people(files: Sequence[Path]) -> npt.NDArray[np.bool_]:
+def _look_for_people(files: Sequence[Path]) -> BoolArray:
     shown: list[bool] = []
     pool.run(lambda file: shown.append(shows_people(file)), files, "looking for people", workers=1)
     return np.array(shown)

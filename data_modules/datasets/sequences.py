@@ -9,15 +9,14 @@ from itertools import dropwhile, islice, pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from data_modules.datasets.clips import read_clip
-from data_modules.datasets.notes import Note
-from data_modules.synthetic import pool
+from data_modules.formats.notes import Note
+from data_modules.loading import pool
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_video
-
-UInt8 = npt.NDArray[np.uint8]
+from partwise.io.images import IMAGE_SUFFIXES
+from partwise.io.video import VIDEO_SUFFIXES, open_video
 
 #: A search that ends too late is begun anew so many frames earlier.
 _EARLIER = (0, 30, 300)
@@ -45,7 +44,7 @@ class FrameFolder:
         """Name of a frame, for messages and file names."""
         return f"{self.name}/{self.files[frame].stem}"
 
-    def read(self, first: int, count: int) -> list[UInt8]:
+    def read(self, first: int, count: int) -> list[UInt8Array]:
         """Frames (H, W, 3) RGB, all of one size."""
         return read_clip(self.files[first : first + count])
 
@@ -71,7 +70,7 @@ class VideoFile:
         """Name of a frame, for messages and file names."""
         return f"{self.name}/{frame:06d}"
 
-    def read(self, first: int, count: int) -> list[UInt8]:
+    def read(self, first: int, count: int) -> list[UInt8Array]:
         """Frames (H, W, 3) RGB; no others are held in memory.
 
         Decoding begins at the key frame before them. A file that cannot be searched is decoded from its beginning.
@@ -84,7 +83,7 @@ class VideoFile:
             raise InputError(f"{self.file} has become shorter since it was indexed; start anew")
         return frames
 
-    def _found(self, first: int, count: int) -> list[UInt8] | None:
+    def _found(self, first: int, count: int) -> list[UInt8Array] | None:
         """The frames by their time stamps; None if the search does not lead to them."""
         wanted = self.stamps[first : first + count]
         start = wanted[0]

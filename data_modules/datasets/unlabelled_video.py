@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from data_modules.datasets.layout import given_ids
 from data_modules.datasets.sequences import Source, find_sources
-from data_modules.mat import read_mat
-from data_modules.sampling import Draw
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.formats.layout import given_ids
+from data_modules.formats.mat import read_mat
+from data_modules.loading.sampling import Draw
+from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import Float32Array
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 
@@ -115,7 +115,7 @@ class JHMDB(UnlabelledVideo):
         return Labels(keypoints=joints[frame : frame + 1])
 
 
-def read_joints(file: Path) -> npt.NDArray[np.float32]:
+def read_joints(file: Path) -> Float32Array:
     """Joints (T, 15, 3) of a JHMDB clip, counted from 0, visibility 2.
 
     Raises:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_modules.contexts import Around
 from data_modules.datasets.clips import Context, LabelledClips, numbered
-from data_modules.datasets.images import check_size, dense
-from data_modules.transforms import ClipTransform, Labels
+from data_modules.formats.label_maps import check_size, dense
+from data_modules.loading.contexts import Around
+from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.batches import Annotation
 from partwise.errors import InputError
+from partwise.io.images import read_ids, read_labels
+from partwise.io.object_rows import covering, read_instance_classes
 from partwise.labels import VIP as LABELS
-from partwise.media import read_ids, read_labels
-from partwise.object_rows import covering, read_instance_classes
 
 #: Published numbers; every 25th frame of a video is annotated.
 PUBLISHED = {

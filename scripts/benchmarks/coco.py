@@ -25,7 +25,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rich.table import Table
 
-from partwise.evaluation.coco import Backend, evaluate
+from partwise.evaluation.coco import evaluate
+from partwise.scores.coco import Backend
 
 SIZE = (480, 640)
 

@@ -20,8 +20,8 @@ from benchmarks.timing import best_time
 from data_modules.base import collate
 from data_modules.datasets.images import LabelledImages
 from data_modules.pascal_person_part import PascalPersonPartDataModule
-from data_modules.synthetic.pascal_person_part import write_pascal_person_part
-from data_modules.synthetic.vip import write_vip
+from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
+from data_modules.synthetic.layouts.vip import write_vip
 from data_modules.vip import VIPDataModule
 
 Sample = Callable[[int], Any]

@@ -18,11 +18,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from rich.table import Table
 
-Mask = npt.NDArray[np.uint8]
+from partwise.arrays import BoolArray, UInt8Array
 
 _EVALUATE = Path(__file__).parents[1] / "evaluate.py"
 _SIZE = (480, 854)
@@ -60,7 +59,7 @@ def measure(command: Sequence[object]) -> Cost:
     return Cost(wall, cpu, memory / 1024)
 
 
-def walker(t: float) -> Mask:
+def walker(t: float) -> UInt8Array:
     """A foreground of a body, limbs and a rough outline at time t, 0/255."""
     height, width = _SIZE
     mask = np.zeros(_SIZE, np.uint8)
@@ -108,14 +107,14 @@ def official(gt: Path, pred: Path) -> tuple[float, float]:
     return float(j_mean), float(f_mean)
 
 
-def _stack(files: Sequence[Path]) -> npt.NDArray[np.bool_]:
+def _stack(files: Sequence[Path]) -> BoolArray:
     stack = np.zeros((len(files), *_SIZE))
     for row, file in zip(stack, files, strict=True):
         row[...] = np.array(Image.open(file))
     return stack > 0
 
 
-def _official_f(pred: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], disk: Mask) -> float:
+def _official_f(pred: BoolArray, truth: BoolArray, disk: UInt8Array) -> float:
     edges = [_edge(mask) for mask in (pred, truth)]
     near = [cv2.dilate(edge.astype(np.uint8), disk) for edge in edges]
     counts = [np.sum(edge) for edge in edges]
@@ -124,7 +123,7 @@ def _official_f(pred: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_], disk:
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def _edge(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _edge(mask: BoolArray) -> BoolArray:
     east, south, diagonal = np.zeros_like(mask), np.zeros_like(mask), np.zeros_like(mask)
     east[:, :-1], south[:-1], diagonal[:-1, :-1] = mask[:, 1:], mask[1:], mask[1:, 1:]
     edge = (mask ^ east) | (mask ^ south) | (mask ^ diagonal)

@@ -38,13 +38,16 @@ from benchmarks.aten import prepare
 from benchmarks.random_batches import random_batch
 from benchmarks.synchronisations import synchronisations
 from benchmarks.timing import on_cpu, on_cuda
-from partwise import cli, labels
-from partwise.configs import plain
-from partwise.models.flow import FlowTask
+from partwise import labels
+from partwise.models.flow_task import FlowTask
 from partwise.nn.dense import AT_ONCE
 from partwise.ops.resize import canvas_size
-from partwise.parsers import FrameParser
-from partwise.runs import Run, keep_freed_memory, make_task, make_trainer, quiet
+from partwise.predict.frames import FrameParser
+from partwise.run import cli
+from partwise.run.build import make_task, make_trainer
+from partwise.run.configs import plain
+from partwise.run.folder import Run
+from partwise.run.process import keep_freed_memory, quiet
 
 ROOT = Path(__file__).parents[2] / "experiments"
 WARM_UP = 2  # steps

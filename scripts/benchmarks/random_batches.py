@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from partwise.models.flow import FlowTask
+from partwise.models.flow_task import FlowTask
 from partwise.ops.resize import canvas_size
 
 PERSONS = 3  # in every picture, about as many as VIP has

@@ -13,7 +13,7 @@ from benchmarks.timing import CPU, best_time, in_turn
 from partwise.models.tcnet.model import TCNet
 from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.ops.correlation import correlation
-from partwise.runs import keep_freed_memory
+from partwise.run.process import keep_freed_memory
 
 CLASSES, SIZE = 13, (241, 121)
 #: C, H, W, displacement and step: FlowNet-C's, and TCNet's own.

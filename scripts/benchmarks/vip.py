@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from rich.table import Table
 
+from partwise.arrays import BoolArray, Float64Array, Int64Array, UInt8Array
 from partwise.evaluation.vip import evaluate
+from partwise.io.images import write_labels
 from partwise.labels import voc_colors
-from partwise.media import write_labels
-
-Ids = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 SIZE = 720, 1280
 PERSONS, CLASSES = 10, (2, 5, 9, 13, 14, 15, 16, 18)
@@ -30,7 +27,7 @@ HUMAN = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
 PART = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
-def draw(rng: np.random.Generator) -> Ids:
+def draw(rng: np.random.Generator) -> Int64Array:
     """Instance ids 1..80: eight wavy parts one above the other for each of ten persons side by side."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     ids = np.zeros(SIZE, dtype=np.int64)
@@ -68,12 +65,12 @@ def write(root: Path, images: int) -> None:
         (result / f"instance_part/{n:012d}.txt").write_text("".join(rows))
 
 
-def read(file: Path) -> npt.NDArray[np.uint8]:
+def read(file: Path) -> UInt8Array:
     """A map (H, W)."""
     return np.array(Image.open(file))
 
 
-def area(hits: npt.NDArray[np.float64], total: int) -> float:
+def area(hits: Float64Array, total: int) -> float:
     """All-point VOC AP."""
     found = np.cumsum(hits)
     recall = np.concatenate([[0], found / total, [1]])
@@ -85,7 +82,7 @@ def area(hits: npt.NDArray[np.float64], total: int) -> float:
 
 
 def class_ap(
-    frames: list[str], load: Callable[[str], tuple[list[Bools], list[Bools], list[float]]], limits: list[float]
+    frames: list[str], load: Callable[[str], tuple[list[BoolArray], list[BoolArray], list[float]]], limits: list[float]
 ) -> list[float]:
     """AP at each threshold; every detection takes its best object, taken or not."""
     best, scores, total = [], [], 0
@@ -102,7 +99,7 @@ def class_ap(
     return [area((np.array(best)[order] > t).astype(float), total) for t in limits]
 
 
-def part_masks(root: Path, frame: str, label: int) -> tuple[list[Bools], list[Bools], list[float]]:
+def part_masks(root: Path, frame: str, label: int) -> tuple[list[BoolArray], list[BoolArray], list[float]]:
     """True and predicted masks of one class in one frame, and the scores; both maps are decoded anew."""
     video, stem = frame.split("/")
     truth, file = read(root / f"gt/Instance_ids/{frame}.png"), root / f"pred/{video}/instance_part/{stem}"
@@ -114,7 +111,7 @@ def part_masks(root: Path, frame: str, label: int) -> tuple[list[Bools], list[Bo
     return truths, [mask for mask, _ in found], [score for _, score in found]
 
 
-def human_masks(root: Path, frame: str) -> tuple[list[Bools], list[Bools], list[float]]:
+def human_masks(root: Path, frame: str) -> tuple[list[BoolArray], list[BoolArray], list[float]]:
     """True and predicted masks of the persons in one frame, and the scores."""
     video, stem = frame.split("/")
     truth, pred = read(root / f"gt/Human_ids/{frame}.png"), read(root / f"pred/{video}/gray/inst_{stem}.png")
@@ -148,7 +145,7 @@ def released_miou(root: Path, frames: list[str]) -> float:
         return float(100 * np.nanmean(np.diag(counts) / (counts.sum(0) + counts.sum(1) - np.diag(counts))))
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, npt.NDArray[np.float64]]:
+def timed(work: Callable[[], Any]) -> tuple[Any, Float64Array]:
     """What it returns; seconds by the clock and of this process's CPU."""
     wall, cpu = time.perf_counter(), time.process_time()
     return work(), np.array([time.perf_counter() - wall, time.process_time() - cpu])

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from partwise.arrays import IntArray, UInt8Array
 from partwise.errors import InputError
 
 IGNORE = 255
@@ -43,7 +43,7 @@ class LabelSet:
         return len(self.names)
 
     @cached_property
-    def flip_table(self) -> npt.NDArray[np.uint8]:
+    def flip_table(self) -> UInt8Array:
         """(256,) table: the id that each id becomes under a horizontal flip."""
         table = np.arange(256, dtype=np.uint8)
         for left, right in self.pairs:
@@ -51,7 +51,7 @@ class LabelSet:
         return table
 
     @cached_property
-    def colors(self) -> npt.NDArray[np.uint8]:
+    def colors(self) -> UInt8Array:
         """(256, 3) RGB: PASCAL VOC's map, the palette of this field's label PNGs; `viz.palette` is for looking at."""
         return voc_colors()
 
@@ -62,7 +62,7 @@ class LabelSet:
         except ValueError:
             raise KeyError(f"{self.name} has no class {name!r}; it has {', '.join(self.names)}") from None
 
-    def check(self, parts: npt.NDArray[np.integer], where: object) -> None:
+    def check(self, parts: IntArray, where: object) -> None:
         """Raise InputError if a label map holds an id that is neither a class nor 255.
 
         Args:
@@ -93,7 +93,7 @@ class LabelSet:
         return cls(str(state["name"]), tuple(names), tuple((int(a), int(b)) for a, b in pairs))
 
 
-def voc_colors() -> npt.NDArray[np.uint8]:
+def voc_colors() -> UInt8Array:
     """PASCAL VOC's 256 colours: the id's bits dealt in turn to the high bits of R, G and B."""
     ids = np.arange(256)
     colors = np.zeros((256, 3), dtype=np.uint8)
@@ -103,7 +103,7 @@ def voc_colors() -> npt.NDArray[np.uint8]:
     return colors
 
 
-def remap_table(mapping: Mapping[int, int], default: int = IGNORE) -> npt.NDArray[np.uint8]:
+def remap_table(mapping: Mapping[int, int], default: int = IGNORE) -> UInt8Array:
     """(256,) lookup table for `table[parts]`; ids that are not mapped become `default`, 255 stays 255."""
     table = np.full(256, default, dtype=np.uint8)
     for source, target in mapping.items():
@@ -159,12 +159,12 @@ FOREGROUND = LabelSet("foreground", ("background", "foreground"))
 LR_TO_PASCAL_PERSON_PART = remap_table({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 6: 4, 7: 5, 8: 5, 9: 6, 10: 6})
 
 
-def to_foreground(label_set: LabelSet) -> npt.NDArray[np.uint8]:
+def to_foreground(label_set: LabelSet) -> UInt8Array:
     """(256,) table that maps every class but background to 1; ids beyond the set's classes are ignored."""
     return remap_table({i: int(i > 0) for i in range(label_set.num_classes)})
 
 
-def vip_to_facts() -> npt.NDArray[np.uint8]:
+def vip_to_facts() -> UInt8Array:
     """(256,) table from VIP's classes to FACTS' 13; what FACTS does not name becomes its nearest class.
 
     FACTS labels bags, VIP does not, so the map has no source for them.

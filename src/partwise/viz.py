@@ -7,13 +7,11 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from partwise.arrays import BoolArray, FloatArray, IntArray, Picture
 from partwise.batches import Annotation, Parsing
 from partwise.labels import IGNORE, LabelSet
-
-Picture = npt.NDArray[np.uint8]
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 PERSON_COLORS = 24  # then they repeat
@@ -32,7 +30,7 @@ def palette() -> Picture:
     return colors
 
 
-def person_colors(ids: Sequence[int] | npt.NDArray[np.integer]) -> Picture:
+def person_colors(ids: Sequence[int] | IntArray) -> Picture:
     """(N, 3) colours of person ids 1, 2, ...: bright, and the same for the same id always; id 0 is black."""
     numbers = np.asarray(ids, dtype=np.int64)
     return _bright()[np.where(numbers > 0, (numbers - 1) % PERSON_COLORS + 1, 0)]
@@ -133,7 +131,7 @@ def legend(label_set: LabelSet, present: Collection[int], width: int = 640, size
     return np.asarray(picture)
 
 
-def flow_colors(flow: npt.NDArray[np.floating], longest: float) -> Picture:
+def flow_colors(flow: FloatArray, longest: float) -> Picture:
     """Flow as colours: the direction is the hue, the length the saturation.
 
     Args:
@@ -194,7 +192,7 @@ def _resize(image: Picture, height: int, width: int) -> Picture:
     return resized.astype(np.uint8, copy=False)
 
 
-def _edges(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+def _edges(labels: IntArray) -> BoolArray:
     """(H, W): pixels whose right or lower neighbour has another label."""
     edges = np.zeros(labels.shape, dtype=bool)
     edges[:, :-1] = labels[:, :-1] != labels[:, 1:]
@@ -204,7 +202,7 @@ def _edges(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 def _draw_persons(
     out: Picture,
-    instances: npt.NDArray[np.integer],
+    instances: IntArray,
     ids: Sequence[int],
     scores: Sequence[float | None],
     captions: bool,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data_modules.davis import DAVISDataModule
-from data_modules.synthetic.davis import write_davis
+from data_modules.synthetic.layouts.davis import write_davis
 from data_modules.vip import VIPDataModule
 
 

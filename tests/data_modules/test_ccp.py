@@ -5,11 +5,11 @@ import torch
 
 from data_modules.ccp import CCPDataModule
 from data_modules.datasets.ccp import CCP, IGNORED, SOURCES, label_file, merging_table
-from data_modules.synthetic.ccp import NAMES, write_ccp
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.ccp import NAMES, write_ccp
 from partwise.errors import InputError
+from partwise.io.images import write_image
 from partwise.labels import CCP as LABELS
-from partwise.media import write_image
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from PIL import Image
 
 from data_modules.cihp import CIHPDataModule
 from data_modules.datasets.cihp import CIHP
-from data_modules.synthetic.cihp import write_cihp
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.cihp import write_cihp
 from partwise.errors import InputError
+from partwise.io.images import write_labels
 from partwise.labels import CIHP as LABELS
-from partwise.media import write_labels
 from partwise.ops.flip import hflip
 
 SIZE = (96, 128)

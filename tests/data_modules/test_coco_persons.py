@@ -10,11 +10,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from data_modules.coco_persons import COCOPersonsDataModule
-from data_modules.datasets.coco_json import decode, read_coco
 from data_modules.datasets.coco_persons import COCOPersons
-from data_modules.synthetic.coco_json import compressed, polygons, uncompressed
-from data_modules.synthetic.coco_persons import write_coco_persons
-from data_modules.transforms import ClipTransform
+from data_modules.formats.coco_json import decode, read_coco
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.coco_json import compressed, polygons, uncompressed
+from data_modules.synthetic.layouts.coco_persons import write_coco_persons
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip

@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from partwise import labels
-from partwise.cli import FROM_CHECKPOINT
 from partwise.ops.resize import canvas_size
+from partwise.run.cli import FROM_CHECKPOINT
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(file.stem for file in (ROOT / "data").glob("*.yaml"))

@@ -5,16 +5,17 @@ import pytest
 import torch
 from PIL import Image
 
-from data_modules.contexts import KeyFrames
 from data_modules.datasets.davis import DAVIS, DAVISSequences, foreground
 from data_modules.davis import DAVISDataModule
-from data_modules.sampling import Draw, key_range
-from data_modules.synthetic.davis import write_davis
-from data_modules.synthetic.truth import load_truth
-from data_modules.transforms import ClipTransform
+from data_modules.loading.contexts import KeyFrames
+from data_modules.loading.key_clips import key_range
+from data_modules.loading.sampling import Draw
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.davis import write_davis
+from data_modules.synthetic.render.truth import load_truth
 from partwise.errors import InputError
+from partwise.io.images import read_image, read_labels
 from partwise.labels import FOREGROUND
-from partwise.media import read_image, read_labels
 from partwise.ops.flip import hflip
 
 SIZE, FRAMES = (32, 48), 8

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_modules.datasets.class_order import ORDERS
 from data_modules.doctor import differences, examine, gaps
+from data_modules.formats.class_order import ORDERS
 from data_modules.pascal_person_part import PascalPersonPartDataModule
-from data_modules.synthetic.pascal_person_part import write_pascal_person_part
+from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
 from data_modules.vip import VIPDataModule
 from partwise.errors import InputError
 
@@ -69,7 +69,7 @@ FAULTS = {
 def test_each_planted_fault_is_one_line(fault, vip_copy):
     damage, message = FAULTS[fault]
     if fault == "gap":  # three frames a video are too few to say what is usual
-        from data_modules.synthetic.vip import write_vip
+        from data_modules.synthetic.layouts.vip import write_vip
 
         vip_copy = vip_copy.parent / "longer"
         vip_copy.mkdir()

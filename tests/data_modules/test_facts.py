@@ -8,13 +8,13 @@ from PIL import Image
 from data_modules import facts
 from data_modules.datasets.facts import FACTS
 from data_modules.facts import FACTSDataModule, OutdoorDataModule
-from data_modules.sampling import Draw
-from data_modules.synthetic.facts import write_facts
-from data_modules.synthetic.truth import load_truth
-from data_modules.transforms import ClipTransform
+from data_modules.loading.sampling import Draw
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.facts import write_facts
+from data_modules.synthetic.render.truth import load_truth
 from partwise.errors import InputError
+from partwise.io.images import read_image, read_labels, write_labels
 from partwise.labels import FACTS as LABELS
-from partwise.media import read_image, read_labels, write_labels
 from partwise.ops.flip import hflip
 
 SIZE = (64, 32)

@@ -9,12 +9,12 @@ import torch
 
 from data_modules.datasets.flying_chairs import LIST, FlyingChairs
 from data_modules.flying_chairs import FlyingChairsDataModule
-from data_modules.sampling import Draw
-from data_modules.synthetic.flying_chairs import draw_pair, write_flying_chairs
+from data_modules.loading.sampling import Draw
+from data_modules.synthetic.layouts.flying_chairs import draw_pair, write_flying_chairs
 from partwise.errors import InputError
-from partwise.flo import read_flo, write_flo
+from partwise.io.flo import read_flo, write_flo
+from partwise.io.images import read_image
 from partwise.labels import FOREGROUND
-from partwise.media import read_image
 from partwise.ops.flip import hflip
 from partwise.ops.flow import warp
 

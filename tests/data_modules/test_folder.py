@@ -10,8 +10,8 @@ from PIL import Image
 
 from data_modules.datasets.folder import LabelledFolder, split_names
 from data_modules.folder import LabelledFolderDataModule
-from data_modules.synthetic.folder import write_folder
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.folder import write_folder
 from partwise.errors import InputError
 from partwise.labels import PASCAL_PERSON_PART
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from data_modules.datasets.horse_cow import KEYPOINTS, HorseCow, keypoint_pairs
 from data_modules.horse_cow import HorseCowDataModule
-from data_modules.synthetic.horse_cow import write_horse_cow
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.horse_cow import write_horse_cow
 from partwise.errors import InputError
 from partwise.labels import HORSE_COW as LABELS
 from partwise.ops.flip import hflip

@@ -5,7 +5,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 
-from partwise.cli import FROM_CHECKPOINT
+from partwise.run.cli import FROM_CHECKPOINT
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,11 +8,11 @@ from PIL import Image
 
 from data_modules.datasets.lip import LIP
 from data_modules.lip import LIPDataModule
-from data_modules.synthetic.lip import write_lip
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.lip import write_lip
 from partwise.errors import InputError
+from partwise.io.images import write_labels
 from partwise.labels import LIP as LABELS
-from partwise.media import write_labels
 from partwise.ops.flip import hflip
 
 SIZE = (96, 64)

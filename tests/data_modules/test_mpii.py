@@ -8,9 +8,9 @@ import scipy.io
 import torch
 
 from data_modules.datasets.mpii import JOINTS, MAT, MPII
+from data_modules.loading.transforms import ClipTransform
 from data_modules.mpii import MPIIDataModule
-from data_modules.synthetic.mpii import write_mpii
-from data_modules.transforms import ClipTransform
+from data_modules.synthetic.layouts.mpii import write_mpii
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import MPII_KEYPOINT_PAIRS, hflip

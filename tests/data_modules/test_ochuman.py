@@ -7,9 +7,9 @@ import pytest
 from pycocotools.coco import COCO
 
 from data_modules.datasets.ochuman import OCHuman
+from data_modules.loading.transforms import ClipTransform
 from data_modules.ochuman import OCHumanDataModule
-from data_modules.synthetic.ochuman import write_ochuman
-from data_modules.transforms import ClipTransform
+from data_modules.synthetic.layouts.ochuman import write_ochuman
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from data_modules.datasets.pascal_part import read_people
 from data_modules.datasets.pascal_person_part import PascalPersonPart, PascalPersonPartLR
+from data_modules.formats.pascal_part import read_people
+from data_modules.loading.transforms import ClipTransform
 from data_modules.pascal_person_part import PascalPersonPartDataModule
-from data_modules.synthetic.pascal_person_part import write_objects, write_pascal_person_part, write_poses
-from data_modules.transforms import ClipTransform
+from data_modules.synthetic.layouts.pascal_person_part import write_objects, write_pascal_person_part, write_poses
 from partwise.errors import InputError
+from partwise.io.images import write_image, write_labels
 from partwise.labels import IGNORE, PASCAL_PERSON_PART, PASCAL_PERSON_PART_LR
-from partwise.media import write_image, write_labels
 from partwise.ops.flip import MPII_KEYPOINT_PAIRS, hflip
 
 SIZE = (96, 112)

@@ -9,13 +9,14 @@ import torch
 from data_modules.datasets import sequences
 from data_modules.datasets.sequences import VideoFile, frame_stamps
 from data_modules.datasets.unlabelled_video import JHMDB, JHMDB_JOINTS, UnlabelledVideo, read_joints
-from data_modules.synthetic.truth import load_truth
-from data_modules.synthetic.unlabelled_video import write_unlabelled_video
-from data_modules.transforms import ClipTransform
+from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.unlabelled_video import write_unlabelled_video
+from data_modules.synthetic.render.truth import load_truth
 from data_modules.unlabelled_video import UnlabelledVideoDataModule
 from partwise.errors import InputError
+from partwise.io.images import read_image, write_image
+from partwise.io.video import VideoWriter, open_video
 from partwise.labels import FOREGROUND
-from partwise.media import VideoWriter, open_video, read_image, write_image
 
 SIZE = (48, 64)
 

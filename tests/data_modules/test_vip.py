@@ -4,14 +4,15 @@ import pytest
 import torch
 from PIL import Image
 
-from data_modules.contexts import KeyFrames
 from data_modules.datasets.vip import VIP
-from data_modules.sampling import Draw, key_range
-from data_modules.transforms import ClipTransform
+from data_modules.loading.contexts import KeyFrames
+from data_modules.loading.key_clips import key_range
+from data_modules.loading.sampling import Draw
+from data_modules.loading.transforms import ClipTransform
 from data_modules.vip import VIPDataModule
 from partwise.errors import InputError
+from partwise.io.images import read_image
 from partwise.labels import VIP as LABELS
-from partwise.media import read_image
 from partwise.ops.flip import hflip
 
 
@@ -167,7 +168,7 @@ def test_damaged_instance_rows_are_named(vip_copy, rows, words):
 
 
 def test_an_error_in_a_loader_process_reaches_the_user_in_one_line(vip_copy):
-    from partwise.cli import explain
+    from partwise.run.cli import explain
 
     cv2.imwrite(str(damaged(vip_copy, "Category_ids", dataset(vip_copy).ids[0])), np.full((96, 128), 99, np.uint8))
     data = module(vip_copy)

@@ -12,11 +12,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from partwise import cli, labels
-from partwise.configs import differences, plain
+from partwise import labels
 from partwise.nn.vgg import ClassifierPyramid
-from partwise.runs import make_task
-from partwise.sweeps import override, read_sweep
+from partwise.run import cli
+from partwise.run.build import make_task
+from partwise.run.configs import differences, plain
+from partwise.tables.sweeps import override, read_sweep
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(cli.experiments(ROOT))

@@ -12,10 +12,10 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torchvision.models._api import WeightsEnum
 
-from partwise.averaging import ExponentialAverage
 from partwise.errors import InputError
 from partwise.labels import FACTS
-from partwise.runs import make_task
+from partwise.run.averaging import ExponentialAverage
+from partwise.run.build import make_task
 
 ROOT = Path(__file__).parents[2] / "experiments"
 SMALL = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "model.network.width=16",

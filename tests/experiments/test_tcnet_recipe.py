@@ -9,9 +9,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from partwise.configs import differences, plain
 from partwise.labels import FACTS, FOREGROUND
-from partwise.runs import make_task
+from partwise.run.build import make_task
+from partwise.run.configs import differences, plain
 
 ROOT = Path(__file__).parents[2]
 DATASETS = ["indoor", "outdoor", "ilids", "daily"]

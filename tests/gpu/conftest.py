@@ -23,7 +23,8 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from partwise.runs import Run, make_scorer, make_task, make_trainer
+from partwise.run.build import make_scorer, make_task, make_trainer
+from partwise.run.folder import Run
 
 ROOT = Path(__file__).parents[2]
 #: Stand-ins of a few pictures, by parameter.

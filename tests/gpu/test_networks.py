@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partwise import cli
-from partwise.models.flow import FlowTask
+from partwise.models.flow_task import FlowTask
+from partwise.run import cli
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(cli.experiments(ROOT))

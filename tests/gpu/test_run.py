@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from partwise.checkpoints import load_parser
+from partwise.predict.load import load_parser
 
 ROOT = Path(__file__).parents[2]
 SMALL = {

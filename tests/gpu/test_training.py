@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from partwise import cli
+from partwise.run import cli
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(cli.experiments(ROOT / "experiments"))

@@ -15,7 +15,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from partwise.evaluation.coco import FIGURES
+from partwise.scores.coco import FIGURES
 
 needs_faster = pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="faster-coco-eval is not installed")
 BACKENDS = ["pycocotools", pytest.param("faster-coco-eval", marks=needs_faster)]

@@ -7,7 +7,7 @@ from two_processes import SCENARIOS, measure
 
 from partwise.labels import PASCAL_PERSON_PART
 from partwise.metrics.parsing import ParsingMetric
-from partwise.metrics.vip import VIPMetrics
+from partwise.metrics.parts_and_persons import VIPMetrics
 
 
 def image(index):

@@ -8,16 +8,15 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as rle
 
+from partwise.arrays import Float64Array
 from partwise.errors import InputError
-from partwise.evaluation.coco_rle import Row, damaged
-
-IouType = Literal["segm", "keypoints"]
+from partwise.scores.coco import IouType
+from partwise.scores.coco_rle import Row, damaged
 
 #: COCO's keypoints, the only ones whose sigmas are part of the protocol.
 KEYPOINTS = 17
@@ -229,7 +228,7 @@ def _box(row: Row) -> list[float]:
     return list(row["bbox"])
 
 
-def _keypoints(row: Row) -> npt.NDArray[np.float64]:
+def _keypoints(row: Row) -> Float64Array:
     """(51,) x, y, visibility of COCO's keypoints."""
     values = row.get("keypoints")
     if not isinstance(values, list):

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from partwise.arrays import BoolArray, UInt8Array
 from partwise.errors import InputError
 from partwise.evaluation.files import check_size, each
+from partwise.io.images import read_labels
 from partwise.labels import IGNORE
-from partwise.media import read_labels
-from partwise.metrics.video import Mask, frame_scores, in_order, mean_figures, scored, sequence_figures
+from partwise.scores.davis import frame_scores, in_order, mean_figures, scored, sequence_figures
 
 #: Lists of the split that the protocol scores: of the 2016 release, of the 2017 release.
 _LISTS = ("ImageSets/480p/val.txt", "ImageSets/2016/val.txt")
@@ -80,7 +80,7 @@ def _scores(frame: Frame) -> tuple[float, float] | None:
     return frame_scores((pred > 0).view(np.uint8), truth, void) if frame.counts else None
 
 
-def _foreground(ids: Mask, frame: Frame) -> tuple[Mask, npt.NDArray[np.bool_] | None]:
+def _foreground(ids: UInt8Array, frame: Frame) -> tuple[UInt8Array, BoolArray | None]:
     """The ground truth (H, W) of either release as 0/1, and the pixels that are neither, if there are any.
 
     The 2016 release draws the foreground with 255; the 2017 release numbers its objects and marks with 255 what counts
@@ -97,7 +97,7 @@ def _foreground(ids: Mask, frame: Frame) -> tuple[Mask, npt.NDArray[np.bool_] | 
     return (ids > 0).view(np.uint8), void if marked else None
 
 
-def _highest(ids: Mask) -> int:
+def _highest(ids: UInt8Array) -> int:
     """The largest value but 255; -1 if there is no other.
 
     Adding 1 turns 255 into 0. Two quick passes: a histogram would take longer than decoding.

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from partwise.arrays import Int64Array
 from partwise.evaluation.files import defined, each, label_files, paired
-from partwise.evaluation.vip import confusion, joint_runs, read_part_maps
+from partwise.evaluation.runs_of_pixels import confusion, joint_runs
+from partwise.evaluation.vip import read_part_maps
 from partwise.labels import FACTS as LABEL_SET
-from partwise.metrics.facts_figures import facts_figures
-from partwise.metrics.matching import Ints
+from partwise.scores.facts import facts_figures
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, A
     }
 
 
-def _count(files: tuple[Path, Path]) -> Ints:
+def _count(files: tuple[Path, Path]) -> Int64Array:
     """(C, C) pixels of one image by true and predicted class."""
     (truth, pred), runs = joint_runs(read_part_maps(files, LABEL_SET))
     return confusion((truth, pred), runs, LABEL_SET, files[1])

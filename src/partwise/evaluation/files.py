@@ -15,14 +15,13 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
+from partwise.arrays import IntArray, UInt8Array
 from partwise.errors import InputError
+from partwise.io.images import read_labels
 from partwise.labels import LabelSet
-from partwise.media import read_labels
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -73,7 +72,7 @@ def paired(truths: dict[str, Path], preds: dict[str, Path], folder: Path) -> lis
     return [(truths[name], preds[name]) for name in truths]
 
 
-def read_parts(file: Path, label_set: LabelSet, like: npt.NDArray[np.integer] | None = None) -> npt.NDArray[np.uint8]:
+def read_parts(file: Path, label_set: LabelSet, like: IntArray | None = None) -> UInt8Array:
     """A part map (H, W), checked.
 
     Args:
@@ -91,7 +90,7 @@ def read_parts(file: Path, label_set: LabelSet, like: npt.NDArray[np.integer] | 
     return parts
 
 
-def check_size(ids: npt.NDArray[np.integer], size: Sequence[int], file: Path) -> None:
+def check_size(ids: IntArray, size: Sequence[int], file: Path) -> None:
     """Raise InputError if the map (H, W) of `file` has not its ground truth's size (H, W)."""
     if ids.shape != tuple(size):
         raise InputError(

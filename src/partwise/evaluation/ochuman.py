@@ -13,9 +13,9 @@ from pathlib import Path
 
 from partwise.errors import InputError
 from partwise.evaluation import coco
-from partwise.evaluation.coco import Backend
-from partwise.evaluation.coco_files import IouType, Truth, read_results, read_truth
-from partwise.evaluation.coco_rle import Row
+from partwise.evaluation.coco_files import Truth, read_results, read_truth
+from partwise.scores.coco import Backend, IouType, check_options
+from partwise.scores.coco_rle import Row
 
 #: The file of a split by figure.
 _RANGES = {"AP": "0.00_1.00", "AP_M": "0.50_0.75", "AP_H": "0.75_1.00"}
@@ -46,7 +46,7 @@ def evaluate(
     Raises:
         InputError: a file is missing or damaged, or a record in it is wrong; it is named.
     """
-    coco.check_options(iou_type, backend)
+    check_options(iou_type, backend)
     files = _files(gt)
     full, *subsets = (read_truth(file, iou_type, [_CATEGORY]) for file in files.values())
     if not full.objects:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from partwise.arrays import IntArray
 from partwise.evaluation.files import each, label_files, paired
-from partwise.evaluation.vip import (
-    Ids,
+from partwise.evaluation.runs_of_pixels import (
     Objects,
     confusion,
     count,
@@ -17,16 +17,13 @@ from partwise.evaluation.vip import (
     numbered,
     part_instances,
     persons,
-    read_part_maps,
-    read_pred_ids,
-    read_true_ids,
-    true_maps,
     true_persons,
 )
+from partwise.evaluation.vip import read_part_maps, read_pred_ids, read_true_ids, true_maps
+from partwise.io.object_rows import read_scores
 from partwise.labels import IGNORE
 from partwise.labels import PASCAL_PERSON_PART as LABEL_SET
-from partwise.metrics.vip_figures import ImageCounts, vip_report
-from partwise.object_rows import read_scores
+from partwise.scores.vip import ImageCounts, vip_report
 
 
 class Photo(NamedTuple):
@@ -80,7 +77,7 @@ def _count(photo: Photo) -> ImageCounts:
     )
 
 
-def _true_parts(parts: Ids, people: Ids) -> Objects:
+def _true_parts(parts: IntArray, people: IntArray) -> Objects:
     people, _ = numbered(people)
     owned = (people > 0) & (parts > 0) & (parts != IGNORE)
     ids, found = numbered(np.where(owned, people * LABEL_SET.num_classes + parts, 0))

@@ -1,8 +1,4 @@
-"""VIP (Zhou et al., ACM MM 2018): parts, persons and part instances of video frames, from files as ATEN writes them.
-
-The maps of an image are first reduced to runs of pixels along which none of them changes. A 720p frame has some ten
-thousand, so that nothing but reading the files takes time.
-"""
+"""VIP (Zhou et al., ACM MM 2018): parts, persons and part instances of video frames, from files as ATEN writes them."""
 
 from __future__ import annotations
 
@@ -11,27 +7,30 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from partwise.arrays import Int32Array, IntArray, UInt8Array
 from partwise.errors import InputError
 from partwise.evaluation.files import check_size, each, label_files, paired, read_parts
-from partwise.labels import IGNORE, LabelSet
-from partwise.labels import VIP as LABEL_SET
-from partwise.media import read_ids
-from partwise.metrics.regions import ImageRows, image_rows
-from partwise.metrics.vip_figures import HUMAN_THRESHOLDS, PART_THRESHOLDS, ImageCounts, vip_report
-from partwise.object_rows import (
+from partwise.evaluation.runs_of_pixels import (
+    Objects,
+    confusion,
+    count,
+    joint_runs,
+    numbered,
+    part_instances,
+    persons,
+    true_persons,
+)
+from partwise.io.images import read_ids
+from partwise.io.object_rows import (
     SCORE_AND_BOX,
-    check_covered,
     covering,
     read_instance_classes,
-    read_scored_classes,
     read_scores,
 )
-
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.integer]
-Ints = npt.NDArray[np.int64]
+from partwise.labels import VIP as LABEL_SET
+from partwise.labels import LabelSet
+from partwise.scores.vip import ImageCounts, vip_report
 
 #: Folder of the ground truth; folder and beginning of the file name of the result.
 _KINDS = (("Category_ids", "gray", "global_"), ("Human_ids", "gray", "inst_"), ("Instance_ids", "instance_part", ""))
@@ -43,21 +42,6 @@ class Frame(NamedTuple):
     parts: tuple[Path, Path]
     persons: tuple[Path, Path]
     part_instances: tuple[Path, Path]
-
-
-class Objects(NamedTuple):
-    """True objects of an image of R runs; each has pixels."""
-
-    ids: Ints  # (R,) 0..m, 0 = nobody
-    classes: Ints  # (m,)
-
-
-class Detections(NamedTuple):
-    """Predicted objects of an image of R runs; those without pixels are false."""
-
-    ids: Ids  # (R,) 0..n, 0 = nobody
-    classes: Ints  # (n,)
-    scores: Floats  # (n,)
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, object]:
@@ -104,13 +88,13 @@ def true_maps(folders: Sequence[Path]) -> list[dict[str, Path]]:
     return kinds
 
 
-def read_part_maps(files: tuple[Path, Path], label_set: LabelSet) -> list[npt.NDArray[np.uint8]]:
+def read_part_maps(files: tuple[Path, Path], label_set: LabelSet) -> list[UInt8Array]:
     """True and predicted part map (H, W); raises InputError for unknown labels and another size."""
     truth = read_parts(files[0], label_set)
     return [truth, read_parts(files[1], label_set, like=truth)]
 
 
-def read_true_ids(file: Path, size: tuple[int, ...]) -> npt.NDArray[np.int32]:
+def read_true_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
     """Ids (H, W) of the ground truth's objects; raises InputError if they are not of its part map's size."""
     ids = read_ids(file)
     if ids.shape != size:
@@ -121,106 +105,11 @@ def read_true_ids(file: Path, size: tuple[int, ...]) -> npt.NDArray[np.int32]:
     return ids
 
 
-def read_pred_ids(file: Path, size: tuple[int, ...]) -> npt.NDArray[np.int32]:
+def read_pred_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
     """Ids (H, W) of predicted objects; raises InputError if they are not of their ground truth's size."""
     ids = read_ids(file)
     check_size(ids, size, file)
     return ids
-
-
-def joint_runs(maps: Sequence[Ids]) -> tuple[list[Ids], Ints]:
-    """Runs of pixels, in reading order, along which no map changes.
-
-    Args:
-        maps: (H, W) each.
-
-    Returns:
-        (R,) values of each map; (R,) pixels of each run.
-    """
-    flat = [ids.ravel() for ids in maps]
-    changes = flat[0][1:] != flat[0][:-1]
-    for ids in flat[1:]:
-        changes |= ids[1:] != ids[:-1]
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    return [ids[starts] for ids in flat], np.diff(starts, append=flat[0].size)
-
-
-def numbered(ids: Ids) -> tuple[Ints, Ints]:
-    """`ids` renumbered 1..m in ascending order, 0 staying 0, and the m ids themselves."""
-    present = np.bincount(ids) > 0
-    present[0] = False
-    return np.cumsum(present, dtype=np.int64)[ids], np.flatnonzero(present)
-
-
-def true_persons(ids: Ids) -> Objects:
-    """Every id is a person, class 1."""
-    ids, found = numbered(ids)
-    return Objects(ids, np.ones_like(found))
-
-
-def persons(ids: Ids, file: Path, scores: Floats, text: Path) -> Detections:
-    """Predicted persons from the runs of a map and its rows; raises InputError if one has no row."""
-    check_covered(ids, len(scores), file, text)
-    return Detections(ids, np.ones(len(scores), dtype=np.int64), scores)
-
-
-def part_instances(ids: Ids, file: Path, label_set: LabelSet) -> Detections:
-    """Predicted part instances from the runs of a map and the rows beside it; raises InputError if one has no row."""
-    text = file.with_suffix(".txt")
-    classes, scores = read_scored_classes(text, label_set.num_classes)
-    check_covered(ids, len(scores), file, text)
-    return Detections(ids, classes, scores)
-
-
-def confusion(parts: tuple[Ids, Ids], runs: Ints, label_set: LabelSet, file: Path) -> Ints:
-    """Pixels by true and predicted class.
-
-    Args:
-        parts: (R,) true and (R,) predicted labels of the runs, all of the label set or 255.
-        runs: (R,) pixels.
-        label_set: of C classes.
-        file: of the prediction, named in messages.
-
-    Returns:
-        (C, C), rows = ground truth.
-
-    Raises:
-        InputError: the prediction is 255 where the ground truth is not.
-    """
-    counts = _shared(*parts, runs, (IGNORE + 1, IGNORE + 1))
-    classes = slice(label_set.num_classes)
-    if counts[classes, IGNORE].any():
-        raise InputError(
-            f"label {IGNORE} in {file} is no class; only pixels that the ground truth ignores may hold {IGNORE}"
-        )
-    return counts[classes, classes]
-
-
-def count(parts: Ints, human: tuple[Objects, Detections], part: tuple[Objects, Detections], runs: Ints) -> ImageCounts:
-    """What an image adds to the figures.
-
-    Args:
-        parts: (C, C) confusion.
-        human: true and predicted persons.
-        part: true and predicted part instances.
-        runs: (R,) pixels.
-    """
-    return ImageCounts(
-        parts, _rows(*human, runs, (1,), HUMAN_THRESHOLDS), _rows(*part, runs, range(1, len(parts)), PART_THRESHOLDS)
-    )
-
-
-def _rows(
-    truth: Objects, pred: Detections, runs: Ints, classes: Sequence[int], thresholds: Sequence[float]
-) -> ImageRows:
-    counts = _shared(pred.ids, truth.ids, runs, (len(pred.classes) + 1, len(truth.classes) + 1))
-    return image_rows(counts, pred.classes, truth.classes, pred.scores, classes, thresholds)
-
-
-def _shared(rows: Ids, columns: Ids, runs: Ints, shape: tuple[int, int]) -> Ints:
-    """Pixels of every pair of ids; float64 weights count exactly."""
-    pairs = rows.astype(np.int64) * shape[1] + columns
-    return np.bincount(pairs, weights=runs, minlength=shape[0] * shape[1]).astype(np.int64).reshape(shape)
 
 
 def _result_name(name: str, folder: str, prefix: str) -> str:
@@ -243,7 +132,7 @@ def _count(frame: Frame) -> ImageCounts:
     )
 
 
-def _true_parts(ids: Ids, file: Path) -> Objects:
+def _true_parts(ids: IntArray, file: Path) -> Objects:
     """Objects by the rows beside their map; rows without pixels are none."""
     ids, found = numbered(ids)
     classes = covering(found, read_instance_classes(file.with_suffix(".txt"), LABEL_SET.num_classes), file)

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pycocotools import mask as rle
 from torch import Tensor
 
+from partwise.arrays import BoolArray, Float64Array
 from partwise.batches import Annotation, InstanceMap, Parsing
-from partwise.evaluation.coco import Block, figures
-from partwise.evaluation.coco_rle import Row
 from partwise.labels import IGNORE
 from partwise.metrics.shards import ShardMetric, first_visits
+from partwise.scores.coco import Block, figures
+from partwise.scores.coco_rle import Row
 
 _DETECTION, _OBJECT, _CROWD = range(3)
 
@@ -108,16 +108,16 @@ def _masks(objects: InstanceMap, name: str) -> list[Row]:
     return [_encoded(ids == n) for n in range(1, count + 1)]
 
 
-def _encoded(mask: npt.NDArray[np.bool_]) -> Row:
+def _encoded(mask: BoolArray) -> Row:
     encoded: Row = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return encoded
 
 
-def _scores(pred: InstanceMap) -> npt.NDArray[np.float64]:
+def _scores(pred: InstanceMap) -> Float64Array:
     """(n,) scores of predicted persons."""
     if "scores" not in pred:
         raise ValueError("predicted persons have no scores")
-    scores: npt.NDArray[np.float64] = pred["scores"].detach().cpu().double().numpy()
+    scores: Float64Array = pred["scores"].detach().cpu().double().numpy()
     if scores.shape != tuple(pred["classes"].shape):
         raise ValueError(f"{len(pred['classes'])} predicted persons have {scores.size} scores")
     if not np.isfinite(scores).all():

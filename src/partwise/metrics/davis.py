@@ -11,7 +11,7 @@ import torch
 from partwise.batches import Annotation, Parsing
 from partwise.labels import IGNORE, LabelSet
 from partwise.metrics.shards import ShardMetric
-from partwise.metrics.video import frame_scores, in_order, mean_figures, scored, sequence_figures
+from partwise.scores.davis import frame_scores, in_order, mean_figures, scored, sequence_figures
 
 #: Bytes kept of a frame's name; a file system allows 255 for its folder and for itself.
 _NAME = 512

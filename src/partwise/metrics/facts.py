@@ -8,8 +8,8 @@ from torch import nn
 
 from partwise.batches import Annotation, Parsing
 from partwise.labels import LabelSet
-from partwise.metrics.facts_figures import facts_figures
 from partwise.metrics.parsing import IndexedConfusion
+from partwise.scores.facts import facts_figures
 
 
 class FACTSMetrics(nn.Module):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from partwise.arrays import Float64Array, Int64Array, IntpArray
 from partwise.batches import InstanceMap
-from partwise.metrics.matching import Floats, Ints, joint_histogram
-from partwise.metrics.regions import MATCHINGS, APFigures, Matching, ap_figures, image_rows
 from partwise.metrics.shards import ShardMetric, first_visits
+from partwise.scores.average_precision import MATCHINGS, APFigures, Matching, ap_figures, image_rows
 
 
 class InstanceAP(ShardMetric):
@@ -82,7 +82,7 @@ class InstanceAP(ShardMetric):
         self.append("hits", rows.hits)
 
 
-def rank_detections(images: Ints, first: npt.NDArray[np.intp], scores: Floats) -> npt.NDArray[np.intp]:
+def rank_detections(images: Int64Array, first: IntpArray, scores: Float64Array) -> IntpArray:
     """Detections by descending score, ties by image index, then by row; those of repeated images left out.
 
     Args:
@@ -100,19 +100,45 @@ def rank_detections(images: Ints, first: npt.NDArray[np.intp], scores: Floats) -
     return order[place_of[order] >= 0]
 
 
-def _rows(objects: InstanceMap) -> Ints:
+def _rows(objects: InstanceMap) -> Int64Array:
     """(n,) classes."""
-    classes: Ints = objects["classes"].detach().cpu().numpy().astype(np.int64)
+    classes: Int64Array = objects["classes"].detach().cpu().numpy().astype(np.int64)
     return classes
 
 
-def _scores(pred: InstanceMap) -> Floats:
+def _scores(pred: InstanceMap) -> Float64Array:
     """(n,) scores of predicted objects; float64 keeps the order of any input type."""
     if "scores" not in pred:
         raise ValueError("predicted objects have no scores")
-    scores: Floats = pred["scores"].detach().cpu().double().numpy()
+    scores: Float64Array = pred["scores"].detach().cpu().double().numpy()
     if scores.shape != tuple(pred["classes"].shape):
         raise ValueError(f"{len(pred['classes'])} predicted objects have {scores.size} scores")
     if np.isnan(scores).any():
         raise ValueError("the scores of predicted objects hold NaN, which has no rank")
     return scores
+
+
+def joint_histogram(preds: Tensor, target: Tensor, n: int, m: int) -> Int64Array:
+    """Pixels shared by every predicted and every true object, in one pass over the maps.
+
+    Args:
+        preds: (H, W) integer ids 0..n, 0 = nobody.
+        target: (H, W) integer ids 0..m, 0 = nobody.
+        n: predicted objects.
+        m: true objects.
+
+    Returns:
+        (n + 1, m + 1) pixel counts.
+
+    Raises:
+        ValueError: the sizes differ, or an id has no row.
+    """
+    if preds.shape != target.shape:
+        raise ValueError(f"the predicted map is {tuple(preds.shape)}, the true one {tuple(target.shape)}")
+    for name, ids, count in (("predicted", preds, n), ("true", target, m)):
+        low, high = (int(x) for x in ids.aminmax())
+        if low < 0 or high > count:
+            raise ValueError(f"the {name} map holds id {low if low < 0 else high} but has {count} rows")
+    pairs = preds.flatten().long().mul(m + 1).add_(target.flatten().to(preds.device))
+    counts: Int64Array = pairs.bincount(minlength=(n + 1) * (m + 1)).view(n + 1, m + 1).cpu().numpy()
+    return counts

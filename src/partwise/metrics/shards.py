@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from partwise.arrays import AnyArray, Int64Array, IntpArray
 
 
 class ShardMetric(Metric):
@@ -38,7 +39,7 @@ class ShardMetric(Metric):
         self._shapes[name] = shape, dtype
         self.append(name, torch.empty((0, *shape), dtype=dtype))
 
-    def append(self, name: str, rows: Tensor | npt.NDArray[Any]) -> None:
+    def append(self, name: str, rows: Tensor | AnyArray) -> None:
         """Append (rows, *shape) to the state `name`."""
         shape, dtype = self._shapes[name]
         tensor = torch.as_tensor(rows).detach().to(self.device, dtype)
@@ -46,9 +47,9 @@ class ShardMetric(Metric):
             raise ValueError(f"{name} holds rows of shape {shape}, not {tuple(tensor.shape[1:])}")
         getattr(self, name).append(tensor)
 
-    def gathered(self, name: str) -> npt.NDArray[Any]:
+    def gathered(self, name: str) -> AnyArray:
         """The state `name` as (rows, *shape), of all ranks inside `compute`."""
-        rows: npt.NDArray[Any] = dim_zero_cat(getattr(self, name)).cpu().numpy()
+        rows: AnyArray = dim_zero_cat(getattr(self, name)).cpu().numpy()
         return rows
 
     def reset(self) -> None:
@@ -58,7 +59,7 @@ class ShardMetric(Metric):
             self.append(name, torch.empty((0, *shape), dtype=dtype))
 
 
-def first_visits(index: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+def first_visits(index: Int64Array) -> IntpArray:
     """Positions of the first row of every image, images ascending.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from partwise.errors import InputError
-from partwise.media import write_json
+from partwise.io.atomic import write_json
 
 
 class _Step(NamedTuple):

@@ -29,7 +29,7 @@ class ParsingTask(pl.LightningModule):
         label_set: of the parts.
         metrics: from the label set to the metrics of a split, such as `VIPMetrics`.
         optimizer: from parameter groups to an optimiser; None for a task that only scores.
-        schedule: factor on the learning rate by progress, 0 to 1, through training; see `partwise.schedules`.
+        schedule: factor on the learning rate by progress, 0 to 1, through training; see `partwise.run.schedules`.
         stretch: images fill the network's input instead of keeping their aspect.
         rates: factors on the learning rate of the network's parts, by their names.
         bias_rate: factor on the learning rate of biases beside that; Caffe's recipes have 2.

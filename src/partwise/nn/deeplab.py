@@ -6,48 +6,27 @@ ATEN has no batch norm outside the backbone; `norm` adds it, for training from s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from kornia.losses import lovasz_softmax_loss
 from torch import Tensor, nn
 
 from partwise.batches import ImageBatch
 from partwise.nn.backbone import Backbone
-from partwise.nn.dense import ImageParser, parsing_loss
+from partwise.nn.dense import ImageParser
+from partwise.nn.layers import conv_relu, small
+from partwise.nn.losses import lovasz_loss, parsing_loss
 from partwise.ops.resize import canvas_size
 
 REFERENCE_SIZE = 512  # input side in pixels that the release's dilations and anchors belong to
 DILATIONS = (6, 12, 18)
 STRIDE = 4  # of the feature
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def dilations(image_size: int | Sequence[int]) -> tuple[int, ...]:
     """The paper's 6, 12 and 18, less for inputs below 512 px: they reach as far relative to the longer side."""
     side = min(max(canvas_size(image_size)), REFERENCE_SIZE)
     return tuple(max(1, round(d * side / REFERENCE_SIZE)) for d in DILATIONS)
-
-
-def conv_relu(
-    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = False
-) -> nn.Sequential:
-    """Size-preserving convolution, batch norm if asked for, and ReLU; He-initialised."""
-    padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=not norm)
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return nn.Sequential(conv, *([nn.BatchNorm2d(out_channels)] if norm else []), nn.ReLU(inplace=True))
-
-
-def small(layer: Layer) -> Layer:
-    """An output layer that starts near zero."""
-    nn.init.normal_(layer.weight, std=0.01)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 class ASPP(nn.Module):
@@ -165,19 +144,3 @@ class DeepLab(ImageParser):
         if self.lovasz:  # at stride 4: sorting every pixel would cost as much as the network
             losses["lovasz"] = self.lovasz * lovasz_loss(logits, parts[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE])
         return losses
-
-
-def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    """Lovasz-softmax of logits (B, C, H, W) against parts (B, H, W), 255 ignored.
-
-    The pixels of the batch count as one image, and classes that it lacks are left out.
-    """
-    labelled = parts != 255
-    target = parts[labelled][None, :, None]
-    if not target.numel():
-        return logits.sum() * 0
-    num_classes = logits.shape[1]
-    present = torch.bincount(target.flatten(), minlength=num_classes) > 0
-    weight = present.float() * num_classes / present.sum()
-    pixels = logits.float().permute(0, 2, 3, 1)[labelled].t()[None, :, :, None]
-    return lovasz_softmax_loss(pixels, target, weight)

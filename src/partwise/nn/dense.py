@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ImageBatch, Parsing
+from partwise.nn.losses import parsing_loss
 from partwise.ops.resize import Letterbox
 
 AT_ONCE = 4  # frames of a video that a parser of single images takes together
@@ -69,13 +69,3 @@ def most_probable(probs: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsi
     """Return the best class of every pixel at each image's native size, of probabilities (B, C, H, W) on the canvas."""
     pairs = zip(probs, letterboxes, strict=True)
     return [Parsing(parts=letterbox.restore(p[None])[0].argmax(0)) for p, letterbox in pairs]
-
-
-def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    """Compute the mean cross-entropy of logits (B, C, h, w), upsampled, against parts (B, H, W); 255 is ignored.
-
-    A batch without any labelled pixel gives 0, not NaN.
-    """
-    logits = F.interpolate(logits.float(), parts.shape[-2:], mode="bilinear", align_corners=False)
-    total = F.cross_entropy(logits, parts, ignore_index=255, reduction="sum")
-    return total / (parts != 255).sum().clamp(min=1)

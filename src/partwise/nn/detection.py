@@ -19,7 +19,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import roi_align
 
-from partwise.nn.deeplab import REFERENCE_SIZE, STRIDE, conv_relu, small
+from partwise.nn.deeplab import REFERENCE_SIZE, STRIDE
+from partwise.nn.layers import conv_relu, small
 from partwise.ops.instances import boxes_of
 from partwise.ops.resize import Letterbox, canvas_size
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import FlowBatch
-from partwise.nn.deeplab import small
+from partwise.nn.layers import small
 from partwise.nn.products import PatchConv2d, SpreadConv2d, SpreadConvTranspose2d
 from partwise.ops.correlation import correlation
 from partwise.ops.flow import centred_mean, enlarge_flow

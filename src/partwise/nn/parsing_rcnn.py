@@ -17,15 +17,11 @@ from torchvision.models.detection.image_list import ImageList
 
 from partwise.batches import ClipBatch, ImageBatch, Parsing
 from partwise.errors import InputError
-from partwise.nn.deeplab import (
-    STRIDE,
-    DeepLabFeature,
-    ParsingBranch,
-    conv_relu,
-    dilations,
-)
-from partwise.nn.dense import at_once, most_probable, parsing_loss
+from partwise.nn.deeplab import STRIDE, DeepLabFeature, ParsingBranch, dilations
+from partwise.nn.dense import at_once, most_probable
 from partwise.nn.detection import detection_targets, person_heads, region_proposals
+from partwise.nn.layers import conv_relu
+from partwise.nn.losses import parsing_loss
 from partwise.ops.instances import join_parts, join_persons
 from partwise.ops.resize import Letterbox
 

@@ -13,7 +13,7 @@ from torchvision.models.vgg import make_layers
 
 from partwise.errors import InputError
 from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
-from partwise.nn.deeplab import conv_relu, small
+from partwise.nn.layers import conv_relu, small
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 RATES = (6, 12, 18, 24)  # dilations of DeepLab-v2's classifiers

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from partwise.arrays import AnyArray
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Letterbox:
         """`stretch`, or else `fit`."""
         return cls.stretch(native, canvas) if stretch else cls.fit(native, canvas)
 
-    def place(self, x: npt.NDArray[Any], *, labels: bool = False, fill: int = 0) -> Tensor:
+    def place(self, x: AnyArray, *, labels: bool = False, fill: int = 0) -> Tensor:
         """Resize an image or a label map and pad it to the canvas.
 
         Args:

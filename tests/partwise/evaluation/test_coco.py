@@ -28,8 +28,8 @@ from coco_scenes import (
 from pycocotools.coco import COCO
 
 from partwise.errors import InputError
-from partwise.evaluation import coco
-from partwise.evaluation.coco import FIGURES, evaluate
+from partwise.evaluation.coco import evaluate
+from partwise.scores.coco import FIGURES
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -207,7 +207,7 @@ def test_annotation_0_is_never_found_and_a_warning_says_so(tmp_path: Path, backe
 def test_several_processes_give_the_figures_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = nasty(1).write(tmp_path)
     alone = evaluate(*files, workers=1)
-    monkeypatch.setattr(coco, "_BLOCK", 1)
+    monkeypatch.setattr("partwise.scores.coco._BLOCK", 1)
     monkeypatch.setattr("partwise.evaluation.files._WORTH_A_PROCESS", 2)
     assert evaluate(*files, workers=2) == alone
 

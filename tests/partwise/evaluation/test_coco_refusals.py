@@ -18,8 +18,8 @@ from coco_scenes import (
 from pycocotools import mask as rle
 
 from partwise.errors import InputError
-from partwise.evaluation import coco_rle
 from partwise.evaluation.coco import evaluate
+from partwise.scores import coco_rle
 
 FIRST = (0, "result 1 ")
 

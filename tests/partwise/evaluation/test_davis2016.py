@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from partwise.errors import InputError
 from partwise.evaluation.davis2016 import evaluate
+from partwise.io.images import write_labels
 from partwise.labels import voc_colors
-from partwise.media import write_labels
 
 FIGURES = ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay"]
 ROOT = Path(__file__).parents[3]

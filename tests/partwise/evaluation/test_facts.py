@@ -11,8 +11,8 @@ import pytest
 
 from partwise.errors import InputError
 from partwise.evaluation.facts import evaluate
+from partwise.io.images import write_labels
 from partwise.labels import FACTS
-from partwise.media import write_labels
 
 
 @pytest.fixture

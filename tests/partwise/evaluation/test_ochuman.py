@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from data_modules.synthetic.ochuman import write_ochuman
+from data_modules.synthetic.layouts.ochuman import write_ochuman
 from partwise.errors import InputError
 from partwise.evaluation.ochuman import evaluate
 

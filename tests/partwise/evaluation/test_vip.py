@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from partwise.errors import InputError
-from partwise.evaluation.vip import evaluate, joint_runs
+from partwise.evaluation.runs_of_pixels import joint_runs
+from partwise.evaluation.vip import evaluate
 
 NONE = {"ap_vol": None, "ap_50": None, "ap_60": None, "ap_70": None}
 

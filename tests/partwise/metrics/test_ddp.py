@@ -4,7 +4,7 @@ from two_processes import SCENARIOS, in_both
 
 from partwise.labels import PASCAL_PERSON_PART
 from partwise.metrics.parsing import ParsingMetric
-from partwise.metrics.vip import VIPMetrics
+from partwise.metrics.parts_and_persons import VIPMetrics
 
 pytestmark = [pytest.mark.ddp, pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")]
 

@@ -4,23 +4,25 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from data_modules.contexts import KeyFrames, Neighbours
 from data_modules.davis import DAVISDataModule
 from data_modules.flying_chairs import FlyingChairsDataModule
-from data_modules.synthetic.davis import write_davis
-from data_modules.synthetic.flying_chairs import write_flying_chairs
+from data_modules.loading.contexts import KeyFrames, Neighbours
+from data_modules.synthetic.layouts.davis import write_davis
+from data_modules.synthetic.layouts.flying_chairs import write_flying_chairs
 from data_modules.vip import VIPDataModule
-from partwise.checkpoints import AtomicCheckpointIO, Provenance, load_parser, start_from
+from partwise.checkpoints.loading import start_from
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND, VIP
 from partwise.metrics.davis import DAVISMetrics
-from partwise.metrics.vip import VIPMetrics
+from partwise.metrics.parts_and_persons import VIPMetrics
 from partwise.models.aten.model import ATEN
 from partwise.models.baselines.fgfa import FGFA
-from partwise.models.flow import FlowTask
+from partwise.models.flow_task import FlowTask
 from partwise.models.task import ParsingTask
 from partwise.nn.flownet import FlowNetS
 from partwise.nn.parsing_rcnn import ParsingRCNN
+from partwise.predict.load import load_parser
+from partwise.run.checkpointing import AtomicCheckpointIO, Provenance
 
 SMALL = {"image_size": 64, "backbone": "resnet18", "pretrained": False, "width": 8, "box_width": 16,
          "backbone_multiplier": 0.25}  # fmt: skip

@@ -12,15 +12,17 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from data_modules.vip import VIPDataModule
-from partwise.checkpoints import AtomicCheckpointIO, Provenance, build_network, check_fit, load, load_parser
+from partwise.checkpoints.loading import build_network, check_fit, load
 from partwise.errors import InputError
 from partwise.labels import FACTS, VIP
-from partwise.metrics.vip import VIPMetrics
+from partwise.metrics.parts_and_persons import VIPMetrics
 from partwise.models import finite
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.task import ParsingTask
 from partwise.nn.parsing_rcnn import ParsingRCNN
-from partwise.parsers import FrameParser
+from partwise.predict.frames import FrameParser
+from partwise.predict.load import load_parser
+from partwise.run.checkpointing import AtomicCheckpointIO, Provenance
 
 NETWORK = {
     "_target_": "partwise.nn.parsing_rcnn.ParsingRCNN", "num_classes": 20, "image_size": 64, "backbone": "resnet18",

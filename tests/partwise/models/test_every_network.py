@@ -9,18 +9,20 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import nn
 
-from partwise import cli, labels
-from partwise.checkpoints import KEY, Provenance, build_network, load
-from partwise.configs import plain
+from partwise import labels
+from partwise.checkpoints.loading import KEY, build_network, load
 from partwise.labels import FACTS
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.contract import Network
-from partwise.models.flow import FlowTask
+from partwise.models.flow_task import FlowTask
 from partwise.models.tcnet.task import RefinementTask
 from partwise.nn.deeplab import DeepLab
-from partwise.nn.multi_scale import SlidingWindows, with_views
 from partwise.ops.resize import Letterbox, canvas_size
-from partwise.runs import make_task
+from partwise.predict.views import SlidingWindows, with_views
+from partwise.run import cli
+from partwise.run.build import make_task
+from partwise.run.checkpointing import Provenance
+from partwise.run.configs import plain
 
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments"))
 #: Of the networks, where they have it.

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from partwise import cli, labels
-from partwise.models.flow import FlowTask
+from partwise import labels
+from partwise.models.flow_task import FlowTask
 from partwise.nn.parsing_rcnn import ParsingHeads
-from partwise.runs import make_task
+from partwise.run import cli
+from partwise.run.build import make_task
 
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments"))
 #: What selects by the labels, matches or computes elsewhere, and so cannot do without numbers.

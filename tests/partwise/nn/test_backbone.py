@@ -15,11 +15,12 @@ from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from data_modules.synthetic.davis import write_davis
-from partwise.checkpoints import build_network, load, start_from
+from data_modules.synthetic.layouts.davis import write_davis
+from partwise.checkpoints.loading import build_network, load, start_from
 from partwise.errors import InputError
 from partwise.nn.backbone import Backbone, FrozenStatistics, freeze_statistics
-from partwise.runs import Run, make_task, make_trainer
+from partwise.run.build import make_task, make_trainer
+from partwise.run.folder import Run
 
 ROOT = Path(__file__).parents[3]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -3,7 +3,8 @@ import itertools
 import pytest
 import torch
 
-from partwise.nn.deeplab import DeepLab, dilations, lovasz_loss
+from partwise.nn.deeplab import DeepLab, dilations
+from partwise.nn.losses import lovasz_loss
 
 
 def test_dilations_reach_as_far_relative_to_the_longer_side():

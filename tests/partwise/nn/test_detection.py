@@ -13,7 +13,7 @@ from torchvision.models.detection.image_list import ImageList
 from partwise.nn.detection import MaskHead
 from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.ops.resize import Letterbox
-from partwise.runs import make_task
+from partwise.run.build import make_task
 
 TINY = ["image_size=64", "model.network.width=16", "model.network.box_width=32", "data.num_workers=0",
         "data.batch_size=2", "trainer.accelerator=cpu"]  # fmt: skip

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, dilations
-from partwise.nn.dense import parsing_loss
 from partwise.nn.detection import RoIPool
+from partwise.nn.losses import parsing_loss
 from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
 from partwise.ops.resize import Letterbox
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from partwise.batches import ClipBatch
 from partwise.nn.deeplab_v2 import DeepLabV2
-from partwise.nn.dense import DenseParser, parsing_loss
+from partwise.nn.dense import DenseParser
+from partwise.nn.losses import parsing_loss
 
 ROUNDS = 5  # of the adaptive biases
 _BELOW = 1e-5

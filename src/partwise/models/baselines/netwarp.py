@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
 from partwise.nn.deeplab_v2 import enlarge, rates
-from partwise.nn.dense import DenseParser, parsing_loss
+from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import FINEST, FLOW_UNIT, FlowNetS
+from partwise.nn.losses import parsing_loss
 from partwise.nn.vgg import STRIDE, VGG, ClassifierPyramid
 from partwise.ops.flow import centred_mean, resize_flow, warp
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from partwise.checkpoints import KEY, load
+from partwise.checkpoints.loading import KEY, load
 from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.task import TrunkFlow
 

@@ -26,10 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
-from partwise.nn.deeplab import small
 from partwise.nn.deeplab_v2 import enlarge, rates
-from partwise.nn.dense import DenseParser, parsing_loss
+from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import CorrelationFlow, full_flow
+from partwise.nn.layers import small
+from partwise.nn.losses import parsing_loss
 from partwise.nn.vgg import VGG, ClassifierPyramid
 from partwise.ops.flow import warp
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from partwise import viz
+from partwise.arrays import Picture
 from partwise.batches import Parsing
 from partwise.labels import LabelSet
 from partwise.models.tcnet.model import TCNet
@@ -200,11 +201,11 @@ def plot_flows(now: Tensor, then: Tensor, flows: Mapping[str, Tensor], truth: Te
     return figure
 
 
-def _overlay(frame: viz.Picture, scores: Tensor, label_set: LabelSet) -> viz.Picture:
+def _overlay(frame: Picture, scores: Tensor, label_set: LabelSet) -> Picture:
     return viz.overlay(frame, Parsing(parts=scores[0].argmax(0).cpu()), label_set)
 
 
-def _picture(image: Tensor) -> viz.Picture:
+def _picture(image: Tensor) -> Picture:
     return (image.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from partwise.metrics.flow import EndPointError, Reconstruction
-from partwise.models.flow import FlowTask
+from partwise.models.flow_task import FlowTask
 from partwise.models.task import ParsingTask
 from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.pictures import plot_context, plot_fusion_weights

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from data_modules.synthetic.render import Occlusion, Renderer
-from data_modules.synthetic.scene import draw_scene
+from data_modules.synthetic.render.renderer import Occlusion, Renderer
+from data_modules.synthetic.render.scene import draw_scene
 from partwise.models.aten.model import ATEN, Coarse
 from partwise.nn.conv_gru import Mean
 from partwise.nn.parsing_rcnn import ParsingRCNN

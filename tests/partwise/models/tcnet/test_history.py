@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from partwise.checkpoints import KEY
+from partwise.checkpoints.loading import KEY
 from partwise.labels import FACTS
 from partwise.models.tcnet.history import flow_checkpoints
 

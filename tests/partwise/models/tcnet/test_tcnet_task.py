@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 
 from data_modules.facts import FACTSDataModule
-from data_modules.synthetic.facts import write_facts
+from data_modules.synthetic.layouts.facts import write_facts
 from partwise.labels import FACTS
 from partwise.metrics.facts import FACTSMetrics
 from partwise.models.tcnet.model import TCNet

@@ -1,0 +1,37 @@
+"""Label maps as samples hold them: renumbered objects, of the size of their picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from partwise.arrays import AnyArray, IntArray
+from partwise.batches import InstanceMap
+from partwise.errors import InputError
+
+
+def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
+    """Renumber a sparse id map (H, W) to 1..n in ascending order of the ids; `classes` names each id's class.
+
+    Maps of up to 255 objects are uint8, others int32: they are handed from process to process.
+    """
+    small = np.uint8 if len(classes) <= 255 else np.int32
+    table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=small)
+    for n, instance in enumerate(sorted(classes), 1):
+        table[instance] = n
+    return InstanceMap(
+        map=torch.from_numpy(table[ids]),
+        classes=torch.tensor([classes[i] for i in sorted(classes)], dtype=torch.int64),
+    )
+
+
+def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
+    """Raise InputError if labels (H, W) from `file` do not have their picture's size."""
+    if labels.shape != tuple(size):
+        raise InputError(
+            f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "
+            "labels and images must be of one size"
+        )

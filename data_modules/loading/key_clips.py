@@ -1,0 +1,83 @@
+"""Which key frames go with a target in training and evaluation (ATEN section 4); see also `partwise.ops.key_frames`."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import numpy as np
+
+from partwise.ops.key_frames import key_place
+
+
+def key_range(target: int, interval: int, centred: bool = True) -> range:
+    """Key frames that a target may have: where it lies in its segment is not known, so there are l."""
+    place = key_place(interval, centred)
+    return range(target - interval + 1 + place, target + place + 1)
+
+
+def key_choices(
+    target: int, interval: int, past: int, available: Container[int], centred: bool = True
+) -> dict[int, list[list[int]]]:
+    """For each key frame k that the target may have, the clips of p + 1 key frames that end in it.
+
+    Args:
+        target: the labelled frame t.
+        interval: l, frames from key to key.
+        past: p, key frames beside the current one.
+        available: the frames that exist.
+        centred: key frames lie in the middle of their segments; else they are the first ones.
+
+    Returns:
+        k -> [..., k - 2l, k - l, k] and [..., k + 2l, k + l, k], as far as all their frames exist; farthest first.
+        Key frames without any are left out.
+    """
+    choices = {}
+    for key in key_range(target, interval, centred):
+        signs = (-1, 1) if past else (-1,)
+        clips = [[key + sign * n * interval for n in range(past, -1, -1)] for sign in signs]
+        whole = [clip for clip in clips if all(frame in available for frame in clip)]
+        if whole:
+            choices[key] = whole
+    return choices
+
+
+def draw_keys(
+    rng: np.random.Generator,
+    target: int,
+    interval: int,
+    past: int,
+    available: Container[int],
+    *,
+    former_only: bool = False,
+    centred: bool = True,
+) -> list[int]:
+    """Draw the key frames of a training clip: the current one uniformly, then the side on which the others lie.
+
+    Args:
+        rng: source of the draw.
+        target: the labelled frame t.
+        interval: l, frames from key to key.
+        past: p, key frames beside the current one.
+        available: the frames that exist.
+        former_only: take earlier frames and, as at test, later ones only where those do not exist; otherwise either
+            side is as likely.
+        centred: see `key_choices`.
+
+    Returns:
+        p + 1 frames, farthest first and the current key last; none where no clip is whole.
+    """
+    choices = key_choices(target, interval, past, available, centred)
+    if not choices:
+        return []
+    clips = choices[list(choices)[rng.integers(len(choices))]]
+    return clips[0 if former_only else rng.integers(len(clips))]
+
+
+def keys_at(
+    target: int, offset: int, interval: int, past: int, available: Container[int], centred: bool = True
+) -> list[int]:
+    """As `draw_keys`, with the current key `offset` frames after the target, or the nearest that has a whole clip."""
+    choices = key_choices(target, interval, past, available, centred)
+    if not choices:
+        return []
+    return choices[min(choices, key=lambda key: abs(key - target - offset))][0]

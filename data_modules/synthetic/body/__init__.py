@@ -1,0 +1,1 @@
+"""The bodies that are rendered: bones, clothes and motion."""

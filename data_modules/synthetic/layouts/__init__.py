@@ -1,0 +1,1 @@
+"""Writers of rendered people in the layouts of real datasets."""

@@ -1,0 +1,103 @@
+"""The stand-in in OCHuman's native layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from data_modules.loading import pool
+from data_modules.synthetic.layouts import coco_json, fragments
+from data_modules.synthetic.layouts.shots import Shot, line_up, splits_of_all
+from data_modules.synthetic.render.renderer import Frame
+from partwise.arrays import Float32Array
+
+SPLITS = ("val", "test")
+
+#: Ranges of the largest box IoU with another person: all, moderate and hard.
+RANGES = ((0.0, 1.0), (0.5, 0.75), (0.75, 1.0))
+
+
+def write_ochuman(
+    root: Path,
+    *,
+    photos: Mapping[str, int],
+    size: Sequence[int] = (192, 256),
+    severity: float = 0.2,
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Write photos of rendered people who occlude each other, with RLE masks and keypoints.
+
+    images/%06d.jpg and ochuman_coco_format_SPLIT_range_LOW_HIGH.json for all people, the moderately and the heavily
+    occluded ones. As in the release, the latter two leave the other people out and number their pictures anew, areas
+    are those of the boxes, and keypoints that only the person itself hides count as visible.
+
+    Args:
+        root: folder to write into.
+        photos: number of them in the splits val and test.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1.
+        seed: equal seeds give equal files.
+        workers: processes at most; the result does not depend on it.
+    """
+    splits = splits_of_all(photos, SPLITS)
+    (root / "images").mkdir(parents=True)
+    shots = line_up(Shot.like(root, size, severity, "crowd"), splits, "{number:06d}", seed=seed, stream=22)
+    pool.run(_write_photo, shots, "rendering OCHuman's stand-in", workers)
+    rows = fragments.collect(root)
+    for split in SPLITS:
+        own = [row for row, name in zip(rows, splits, strict=True) if name == split]
+        for low, high in RANGES:
+            file = root / f"ochuman_coco_format_{split}_range_{low:.2f}_{high:.2f}.json"
+            coco_json.write_json(file, _within(own, low, high), [coco_json.PERSON])
+
+
+def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> list[dict[str, Any]]:
+    """Pictures, numbered anew, with only those people whose overlap is in [low, high), or [low, 1]."""
+    chosen: list[dict[str, Any]] = []
+    for picture in pictures:
+        people = [a for a, iou in zip(picture["annotations"], picture["overlaps"], strict=True)
+                  if low <= iou < high or iou == high == 1]  # fmt: skip
+        if people:
+            about = {key: picture[key] for key in ("file_name", "height", "width")}
+            chosen.append({**about, "id": len(chosen) + 1, "annotations": people})
+    return chosen
+
+
+def _write_photo(shot: Shot) -> None:
+    name = f"{shot.name}.jpg"
+    frame = shot.picture(shot.root / "images" / name)
+    people = []
+    for person, keypoints in enumerate(_as_released(frame), 1):
+        mask = frame.persons == person
+        if mask.any():
+            about = coco_json.annotation(mask, coco_json.compressed(mask), keypoints)
+            people.append({**about, "area": about["bbox"][2] * about["bbox"][3]})
+    about = {"file_name": name, "height": shot.size[0], "width": shot.size[1], "overlaps": _overlaps(people)}
+    fragments.leave(shot.root, int(shot.name), {**about, "annotations": people})
+
+
+def _as_released(frame: Frame) -> Float32Array:
+    """Keypoints (n, 17, 3) whose visibility is 1 only where something other than the person hides them."""
+    keypoints = frame.keypoints.copy()
+    height, width = frame.persons.shape
+    column = keypoints[..., 0].round().astype(int).clip(0, width - 1)
+    row = keypoints[..., 1].round().astype(int).clip(0, height - 1)
+    own = frame.persons[row, column] == np.arange(1, len(keypoints) + 1)[:, None]
+    keypoints[..., 2][own & (keypoints[..., 2] > 0)] = 2
+    return keypoints
+
+
+def _overlaps(people: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Largest box IoU of each person with another."""
+    if not people:
+        return []
+    boxes = torch.tensor([person["bbox"] for person in people], dtype=torch.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    overlaps: list[float] = box_iou(boxes, boxes).fill_diagonal_(0).amax(1).tolist()
+    return overlaps

@@ -1,0 +1,1 @@
+"""Pictures and their exact truth, rendered from a scene."""

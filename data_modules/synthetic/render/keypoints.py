@@ -1,0 +1,56 @@
+"""COCO keypoints of posed people and whether they can be seen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data_modules.synthetic.body.anatomy import Anatomy, Side
+from data_modules.synthetic.body.skeleton import COCO, JOINTS
+from partwise.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
+
+#: Body parts under which a joint lies; it is seen where one of them (of its side) is.
+_PARTS = {
+    "nose": (Anatomy.HEAD,), "eye": (Anatomy.HEAD,), "ear": (Anatomy.HEAD,),
+    "shoulder": (Anatomy.TORSO, Anatomy.UPPER_ARM), "elbow": (Anatomy.UPPER_ARM, Anatomy.LOWER_ARM),
+    "wrist": (Anatomy.LOWER_ARM, Anatomy.HAND), "hip": (Anatomy.TORSO, Anatomy.THIGH),
+    "knee": (Anatomy.THIGH, Anatomy.SHANK), "ankle": (Anatomy.SHANK, Anatomy.FOOT),
+}  # fmt: skip
+
+
+def visible(joints: Float64Array, persons: UInt8Array, anatomy: UInt8Array, side: UInt8Array) -> Float32Array:
+    """COCO's (n, 17, 3) x, y, visibility from joints (n, J, 3) and the maps (H, W) of what is seen where.
+
+    Visibility is 2 where the joint's own body part is seen, 1 where something hides it, 0 outside the frame.
+    """
+    height, width = persons.shape
+    found = joints[:, :COCO].astype(np.float32)
+    column, row = found[..., 0].round().astype(int), found[..., 1].round().astype(int)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    column, row = column.clip(0, width - 1), row.clip(0, height - 1)
+    parts, sides = _tables()
+    own = persons[row, column] == np.arange(1, len(joints) + 1)[:, None]
+    right_part = parts[np.arange(COCO), anatomy[row, column]]
+    seen_side = side[row, column]
+    right_side = (seen_side == Side.NONE) | (sides == Side.NONE) | (seen_side == sides)
+    found[..., 2] = np.where(own & right_part & right_side & _towards_camera(joints), 2, 1)
+    found[..., 2][~inside] = 0
+    return found
+
+
+def _towards_camera(joints: Float64Array) -> BoolArray:
+    """Points of the face (n, 17) are hidden by the head itself where they lie behind its middle."""
+    ears = (joints[:, JOINTS.index("left_ear"), 2] + joints[:, JOINTS.index("right_ear"), 2]) / 2
+    front = joints[:, :COCO, 2] <= ears[:, None] + 1e-6
+    front[:, JOINTS.index("left_shoulder") :] = True
+    return front
+
+
+def _tables() -> tuple[BoolArray, UInt8Array]:
+    """(17, anatomy) allowed body parts and (17,) sides."""
+    parts = np.zeros((COCO, len(Anatomy)), dtype=bool)
+    sides = np.zeros(COCO, dtype=np.uint8)
+    for i, name in enumerate(JOINTS[:COCO]):
+        side, _, joint = name.rpartition("_")
+        parts[i, list(_PARTS[joint])] = True
+        sides[i] = Side[side.upper()] if side else Side.NONE
+    return parts, sides

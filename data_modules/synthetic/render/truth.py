@@ -1,0 +1,29 @@
+"""The sidecar folder `truth/`: scenes, from which everything that no native layout carries is rendered again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from data_modules.synthetic.render.renderer import Renderer
+from data_modules.synthetic.render.scene import Scene
+from partwise.errors import InputError
+
+
+def save_truth(root: Path, video: str, scene: Scene) -> None:
+    """Write a video's scene to ROOT/truth/VIDEO.json."""
+    file = root / "truth" / f"{video}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(scene.to_dict()) + "\n", encoding="utf-8")
+
+
+def load_truth(root: Path, video: str) -> Renderer:
+    """The renderer of a video of a stand-in; its frames count from 0.
+
+    Raises:
+        InputError: the folder is no stand-in or has no such video.
+    """
+    file = root / "truth" / f"{video}.json"
+    if not file.is_file():
+        raise InputError(f"{file} is missing: flow and silhouettes are known for the stand-in's videos only")
+    return Renderer(Scene.from_dict(json.loads(file.read_text(encoding="utf-8"))))

@@ -1,0 +1,1 @@
+"""Checkpoints read safely, and the networks that they describe."""

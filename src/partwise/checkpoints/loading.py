@@ -1,0 +1,86 @@
+"""Checkpoints and the networks in them.
+
+A checkpoint may come from anywhere. What it says is checked before it is used; see also `checkpoints.networks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from partwise.checkpoints.networks import build
+from partwise.checkpoints.reading import fault, read
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+
+KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of this project onto the CPU and check what it says of itself.
+
+    Raises:
+        InputError: the file is missing, damaged, another program's, or says what cannot be.
+    """
+    checkpoint = read(Path(path))
+    if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
+        raise InputError(
+            f"{path} was not written by run.py (it does not say which network it holds); give one that was"
+        )
+    if wrong := fault(checkpoint[KEY], checkpoint["state_dict"]):
+        raise InputError(f"{path} is no checkpoint of run.py: {wrong}; do not use it")
+    return checkpoint
+
+
+def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
+    """The network a checkpoint describes, with its weights; see `networks.build`."""
+    prefix = "network."
+    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    return build(checkpoint[KEY]["network"], weights, path)
+
+
+def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
+    """Load trained parts of other networks: whatever part has the same name, or is that other network.
+
+    A frame model gives ATEN its feature and heads; a flow network goes where the network keeps one of its kind.
+
+    Args:
+        network: receives the weights.
+        paths: checkpoints, later ones over earlier ones.
+
+    Raises:
+        InputError: a checkpoint cannot be read, has no part of the network, or one of another size.
+    """
+    for path in paths:
+        checkpoint = load(path)
+        trained = build_network(checkpoint, path)
+        places = [part for part in network.modules() if type(part) is type(trained)]
+        own = dict(network.named_children())
+        pairs = [(part, trained) for part in places] or [
+            (own[name], part) for name, part in trained.named_children() if name in own
+        ]
+        if not pairs:
+            raise InputError(f"{path} holds a {type(trained).__name__}, no part of which fits {type(network).__name__}")
+        for part, source in pairs:
+            try:
+                part.load_state_dict(source.state_dict())
+            except RuntimeError as error:
+                raise InputError(
+                    f"{path}: its weights do not fit ({' '.join(str(error).split())[:160]}...); "
+                    "set model.network and image_size as that run had them"
+                ) from error
+
+
+def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:
+    """Raise InputError if a checkpoint is not of the experiment and the labels asked for."""
+    trained = checkpoint[KEY]["experiment"]
+    if experiment != trained:
+        raise InputError(
+            f"{path} was trained by experiment={trained}, not {experiment}; leave experiment= out or correct it"
+        )
+    labels = checkpoint[KEY]["label_set"]
+    if labels != label_set.state():
+        raise InputError(f"{path} parses {labels['name']}'s classes, the data have {label_set.name}'s; they do not fit")

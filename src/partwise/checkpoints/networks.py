@@ -1,0 +1,225 @@
+"""Networks from descriptions in checkpoints, which may come from anywhere: plain values and partwise's own modules.
+
+Hydra's `instantiate` calls whatever a `_target_` names, so it is not used here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import reprlib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from partwise.errors import InputError
+
+TARGET = "_target_"
+PATH = re.compile(r"partwise\.(nn|models)(\.[a-z][a-z0-9_]*)+\.[A-Z]\w*")  # of a network's class
+
+# Far beyond any network of the suite; they bound the time that a description can take.
+LARGEST = 16_384  # number
+LONGEST = 256  # list, string
+MOST = 256  # values in all, those of nested modules included
+DEEPEST = 8  # modules, lists and dictionaries within one another
+
+
+class _UnfitError(ValueError):
+    """What is wrong with a description, on one line."""
+
+
+def build(description: object, weights: Mapping[str, Any], where: str | Path) -> nn.Module:
+    """Build the network of a description and load its weights.
+
+    Args:
+        description: `_target_`, the path of the network's class, and the arguments; an argument may itself be such a
+            description. Everything else is a plain value.
+        weights: state dict of the network.
+        where: the file that both come from, named in messages.
+
+    Returns:
+        The network, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: the description names anything but a network of partwise, holds what is no plain value, or does not
+            fit the weights. Nothing has been imported but partwise, and nothing built at the size it asks for.
+    """
+    try:
+        check(description)
+        _check_tensors(weights)
+        with torch.device("meta"), _at_most(2 * len(weights) + 64):  # shapes without memory; some are built and dropped
+            planned = _construct(description)
+        if not isinstance(planned, nn.Module):
+            raise _UnfitError("it describes no network")
+        _check_shapes(planned, weights)
+        network: nn.Module = _construct(description)
+        network.load_state_dict(weights)
+    except _UnfitError as error:
+        raise InputError(f"{where} is refused: {error}") from error
+    except InputError as error:  # of a constructor, which does not know the file
+        raise InputError(f"{where}: {error}") from error
+    except Exception as error:  # there is no telling what a constructor raises on arguments that make no sense
+        text = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{where} describes a network that cannot be built ({type(error).__name__}: {text})"
+        ) from error
+    return network.eval()
+
+
+def check(description: object) -> None:
+    """Raise ValueError unless a description holds plain values and targets that are networks of partwise."""
+    if type(description) is not dict or TARGET not in description:
+        raise _UnfitError(f"its network is no dictionary with a {TARGET}")
+    waiting: list[tuple[object, int]] = [(description, 0)]
+    for seen, (value, depth) in enumerate(waiting):
+        if seen >= MOST or depth > DEEPEST:
+            raise _UnfitError(f"its network has more than {MOST} arguments, or is nested deeper than {DEEPEST}")
+        if type(value) is dict:
+            _check_keys(value)
+            waiting += [(v, depth + 1) for v in value.values()]
+        elif type(value) in (list, tuple) and len(value) <= LONGEST:  # type: ignore[arg-type]
+            waiting += [(v, depth + 1) for v in value]  # type: ignore[attr-defined]
+        else:
+            _check_value(value)
+
+
+def _check_keys(values: dict[Any, Any]) -> None:
+    for key in values:
+        if type(key) is not str or (key != TARGET and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", key)):
+            raise _UnfitError(f"its network has an argument {_short(key)}, which is no argument's name")
+    if TARGET in values:
+        network_class(values[TARGET])
+
+
+def _check_value(value: object) -> None:
+    if isinstance(value, (bool, NoneType)):
+        return
+    if type(value) is str and len(value) <= LONGEST and "${" not in value and value.isprintable():
+        return
+    if type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST:  # type: ignore[arg-type]
+        return
+    raise _UnfitError(f"its network has an argument {_short(value)}, which is no plain value or out of any range")
+
+
+def network_class(target: object) -> type[nn.Module]:
+    """The class that a target names by its own path.
+
+    Only modules of this package are imported, and a class counts only where it is defined: whatever partwise imports
+    cannot be reached through it.
+
+    Raises:
+        ValueError: the target is no network of partwise.
+    """
+    found = None
+    if isinstance(target, str) and PATH.fullmatch(target):
+        module, _, name = target.rpartition(".")
+        if Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py").is_file():
+            found = vars(importlib.import_module(module)).get(name)
+    if (
+        not isinstance(found, type)
+        or not issubclass(found, nn.Module)
+        or issubclass(found, pl.LightningModule)
+        or f"{found.__module__}.{found.__qualname__}" != target
+    ):
+        raise _UnfitError(f"it asks for {_short(target)}, which is no network of partwise; do not use it")
+    return found
+
+
+def _construct(value: Any) -> Any:
+    """Plain values as they are, descriptions as modules, without pre-trained weights."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_construct(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    arguments = {k: _construct(v) for k, v in value.items() if k != TARGET}
+    if TARGET not in value:
+        return arguments
+    network = network_class(value[TARGET])
+    hints = typing.get_type_hints(network.__init__)
+    for name, argument in arguments.items():
+        if name not in hints:
+            raise _UnfitError(f"{network.__name__} has no argument {name}; the checkpoint comes from another version")
+        if not _fits(argument, hints[name]):
+            raise _UnfitError(f"{network.__name__} takes no {name}={_short(argument)}")
+    if "pretrained" in arguments:
+        arguments["pretrained"] = False  # the weights follow
+    return network(**arguments)
+
+
+@contextmanager
+def _at_most(count: int) -> Iterator[None]:
+    """Stop a network's construction, which may loop, when it has more parameters than its weights can be for."""
+    seen = 0
+
+    def note(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > count:
+            raise _UnfitError("its weights do not fit its network, which has more parameters")
+
+    hook = register_module_parameter_registration_hook(note)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an argument's type; sizes and counts are not negative."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or origin in (Union, UnionType):
+        return hint is Any or any(_fits(value, option) for option in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is not None and issubclass(origin, Sequence):
+        return isinstance(value, (list, tuple)) and all(_fits(v, inner[0]) for v in value)
+    if origin is not None and issubclass(origin, Mapping):
+        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
+    if hint in (int, float):
+        numbers = (int,) if hint is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool) and (hint is float or value >= 0)
+    return isinstance(hint, type) and isinstance(value, hint)
+
+
+def _check_tensors(weights: Mapping[str, Any]) -> None:
+    """Refuse tensors that claim more memory than the file holds, or that are not finite."""
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor) or weight.layout != torch.strided or weight.device.type != "cpu":
+            raise _UnfitError(f"its {name} is no dense tensor")
+    # A stride of zero makes a tensor of any size from a single number.
+    held = {w.untyped_storage().data_ptr(): w.untyped_storage().nbytes() for w in weights.values()}
+    if sum(w.numel() * w.element_size() for w in weights.values()) > sum(held.values()):
+        raise _UnfitError("its weights are larger than what the file holds")
+    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise _UnfitError(f"its {broken[0]} is not finite: training has failed there; use an earlier checkpoint")
+
+
+def _check_shapes(planned: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    expected = {name: tuple(t.shape) for name, t in planned.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in weights.items()}
+    if expected != found:
+        name = next(n for n in {**expected, **found} if expected.get(n) != found.get(n))
+        raise _UnfitError(
+            f"its weights do not fit {type(planned).__name__}, which has {_shape(expected.get(name))} for "
+            f"{_short(name)} where the file has {_shape(found.get(name))}; it comes from another version or model"
+        )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "nothing" if shape is None else "x".join(map(str, shape)) or "one number"
+
+
+def _short(value: object) -> str:
+    """A value on one line, cut to what a message can hold; what is no plain value by its type alone."""
+    if not isinstance(value, (str, int, float, list, tuple, dict, NoneType)):
+        return f"of type {type(value).__name__}"
+    return " ".join(reprlib.repr(value).split())

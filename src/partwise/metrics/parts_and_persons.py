@@ -1,0 +1,106 @@
+"""The figures of the VIP benchmark (Zhou et al., ACM MM 2018): mIoU, AP^r of persons, AP^r of parts.
+
+They suit any label set whose annotations have persons and part instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from partwise.batches import Annotation, InstanceMap, Parsing
+from partwise.labels import LabelSet
+from partwise.metrics.instance import InstanceAP
+from partwise.metrics.parsing import IndexedParsingMetric
+from partwise.scores.vip import HUMAN_THRESHOLDS, PART_THRESHOLDS, InstanceFigures, instance_figures, nested
+
+
+class VIPMetrics(nn.Module):
+    """All figures of one split, in percent.
+
+    `compute` and `report` are collective: call them on every rank or on none. An image counts once however
+    many ranks see it.
+
+    Args:
+        label_set: the classes; parts are all but background.
+        instances: whether predictions have persons and part instances. Without, those figures are absent.
+    """
+
+    def __init__(self, label_set: LabelSet, instances: bool = True) -> None:
+        super().__init__()
+        self.label_set = label_set
+        self.parsing = IndexedParsingMetric(label_set.num_classes)
+        self.human = InstanceAP([1], HUMAN_THRESHOLDS) if instances else None
+        self.part = InstanceAP(range(1, label_set.num_classes), PART_THRESHOLDS) if instances else None
+
+    def update(
+        self,
+        index: Sequence[int],
+        preds: Sequence[Parsing],
+        target: Sequence[Annotation],
+        sample_ids: Sequence[str] = (),
+    ) -> None:
+        """Add images.
+
+        Args:
+            index: position of each image in its split.
+            preds: parsings at native size.
+            target: annotations at native size.
+            sample_ids: not needed.
+        """
+        self.parsing.update(index, [p["parts"] for p in preds], [t["parts"] for t in target])
+        if self.human is not None and self.part is not None:
+            pairs = list(zip(index, preds, target, strict=True))
+            self.human.update(
+                index,
+                [_objects(p.get("persons"), "persons", "parsing", i) for i, p, _ in pairs],
+                [_objects(t.get("persons"), "persons", "annotation", i) for i, _, t in pairs],
+            )
+            self.part.update(
+                index,
+                [_objects(p.get("part_instances"), "part_instances", "parsing", i) for i, p, _ in pairs],
+                [_objects(t.get("part_instances"), "part_instances", "annotation", i) for i, _, t in pairs],
+            )
+
+    def compute(self) -> dict[str, float]:
+        """Flat figures, keys without a split; NaN where undefined.
+
+        A key without the name of a matching is `one_to_one`'s: `human_ap_50`, `human_authors_ap_50`. Each class has
+        its own: `iou_hair`.
+        """
+        parsing = self.parsing.compute()
+        flat = {
+            "miou": float(parsing["miou"]),
+            "pixel_accuracy": float(parsing["pixel_accuracy"]),
+            "fg_accuracy": float(parsing["fg_accuracy"]),
+        }
+        for kind, matchings in self._instance_figures().items():
+            for matching, figures in matchings.items():
+                prefix = kind if matching == "one_to_one" else f"{kind}_{matching}"
+                flat |= {f"{prefix}_{name}": value for name, value in figures.items()}
+        per_class = zip(self.label_set.names, parsing["iou_per_class"].tolist(), strict=True)
+        return flat | {f"iou_{name}": value for name, value in per_class}
+
+    def report(self) -> dict[str, object]:
+        """Nested figures with the keys of the evaluation command; None where undefined."""
+        parsing = self.parsing.compute()
+        return nested(float(parsing["miou"]), parsing["iou_per_class"].tolist(), self._instance_figures())
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self.parsing.reset()
+        if self.human is not None and self.part is not None:
+            self.human.reset()
+            self.part.reset()
+
+    def _instance_figures(self) -> InstanceFigures:
+        if self.human is None or self.part is None:
+            return {}
+        return instance_figures(self.human.compute(), self.part.compute())
+
+
+def _objects(objects: InstanceMap | None, field: str, owner: str, index: int) -> InstanceMap:
+    if objects is None:
+        raise ValueError(f"image {index}: the {owner} has no {field!r}, which instance figures need")
+    return objects

@@ -1,0 +1,1 @@
+"""From a checkpoint and pictures or video to files of parsings."""

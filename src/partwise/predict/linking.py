@@ -1,0 +1,98 @@
+"""Which person of this frame is which of the last ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from partwise.arrays import BoolArray, IntArray
+
+
+@dataclass
+class _Track:
+    id: int
+    left: int
+    top: int
+    mask: BoolArray  # (h, w) within the box at (left, top)
+    area: int
+    lost: int = 0  # frames since it was last seen
+
+
+class PersonLinker:
+    """Gives persons ids that stay the same from frame to frame.
+
+    People are matched to those seen before by overlap, Hungarian over all pairs: first to the people of the last
+    frame, then to those lost for a while. An id is never given to anyone else. Memory is bounded by the people of the
+    last `memory` frames, not by the length of the video.
+
+    Args:
+        memory: frames for which a person who is not seen is remembered.
+        min_overlap: least mean of mask IoU and box IoU of the same person in two frames.
+    """
+
+    def __init__(self, memory: int = 15, min_overlap: float = 0.15) -> None:
+        self.memory, self.min_overlap = memory, min_overlap
+        self._tracks: list[_Track] = []
+        self._last_id = 0
+
+    def link(self, persons: IntArray, count: int) -> list[int]:
+        """Ids of the persons of the next frame.
+
+        Args:
+            persons: (H, W) map; person n is the pixels that equal n, 1..count.
+            count: number of persons; some may have no pixels.
+
+        Returns:
+            id of each, 1, 2, ...; 0 for a person without pixels.
+        """
+        for track in self._tracks:
+            track.lost += 1
+        seen = {n: cut for n in range(1, count + 1) if (cut := _cut(persons == n)) is not None}
+        waiting = list(seen)
+        # Last frame's people first: someone who left must not take over one who stayed.
+        for stage in ([t for t in self._tracks if t.lost == 1], [t for t in self._tracks if t.lost > 1]):
+            waiting = self._match(seen, waiting, stage)
+        for n in waiting:
+            self._last_id += 1
+            seen[n].id = self._last_id
+        found = {track.id for track in seen.values()}
+        lost = [t for t in self._tracks if t.id not in found and t.lost <= self.memory]
+        self._tracks = [*seen.values(), *lost]
+        return [seen[n].id if n in seen else 0 for n in range(1, count + 1)]
+
+    def _match(self, seen: dict[int, _Track], waiting: list[int], tracks: list[_Track]) -> list[int]:
+        """Give ids of `tracks` to the persons they overlap; returns those still waiting."""
+        overlap = np.array([[_overlap(seen[n], track) for track in tracks] for n in waiting])
+        if not overlap.size:
+            return waiting
+        overlap[overlap < self.min_overlap] = 0  # else a pair of strangers could tip the balance
+        matched = set()
+        for row, column in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
+            if overlap[row, column] > 0:
+                seen[waiting[row]].id = tracks[column].id
+                matched.add(waiting[row])
+        return [n for n in waiting if n not in matched]
+
+
+def _cut(mask: BoolArray) -> _Track | None:
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    if not width:
+        return None
+    cropped = mask[top : top + height, left : left + width].copy()  # a view would keep the whole frame
+    return _Track(0, left, top, cropped, int(cropped.sum()))
+
+
+def _overlap(a: _Track, b: _Track) -> float:
+    """Mean of mask IoU and box IoU: masks tell neighbours apart, boxes bear with moving limbs."""
+    left, top = max(a.left, b.left), max(a.top, b.top)
+    right = min(a.left + a.mask.shape[1], b.left + b.mask.shape[1])
+    bottom = min(a.top + a.mask.shape[0], b.top + b.mask.shape[0])
+    if right <= left or bottom <= top:
+        return 0.0
+    window_a, window_b = (t.mask[top - t.top : bottom - t.top, left - t.left : right - t.left] for t in (a, b))
+    shared = int(np.count_nonzero(window_a & window_b))
+    box = (right - left) * (bottom - top)
+    return float(shared / (a.area + b.area - shared) + box / (a.mask.size + b.mask.size - box)) / 2

@@ -1,0 +1,78 @@
+"""A parser from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from partwise.checkpoints.loading import KEY, build_network, check_fit, load
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+from partwise.models.contract import FollowsPersons, Network
+from partwise.ops.resize import canvas_size
+from partwise.predict.detectors import Detector, boxes_of_file, boxes_of_parser, torchvision_detector
+from partwise.predict.frames import FrameParser
+from partwise.predict.tracklets import TrackletParser
+from partwise.predict.views import SlidingWindows, with_views
+
+
+def load_parser(
+    path: str | Path,
+    device: torch.device,
+    experiment: str | None = None,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    size: int | Sequence[int] | None = None,
+    smoothing: float = 0.0,
+    bfloat16: bool = False,
+    channels_last: bool = False,
+    detector: str | None = None,
+    scale_search: bool = False,
+) -> FrameParser | TrackletParser:
+    """The parser in a checkpoint.
+
+    Args:
+        path: of the checkpoint.
+        device: where to run.
+        experiment: the one that the user named; a checkpoint of another is refused.
+        scales: see `MultiScale`, as for `flip`.
+        flip: also parse the mirror image.
+        size: of a larger input, which a dense parser parses in windows of the trained size.
+        smoothing: see `FlowSmoother`.
+        bfloat16: see `FrameParser`.
+        channels_last: memory layout of the network.
+        detector: finds the persons whose tracklets are parsed: "torchvision", a checkpoint, or a JSON file of boxes;
+            None takes every frame for a crop of one person. Of TCNet only.
+        scale_search: see `TrackletParser`.
+
+    Raises:
+        InputError: the checkpoint, or the detector, does not fit.
+    """
+    checkpoint = load(path)
+    about = checkpoint[KEY]
+    label_set = LabelSet.from_state(about["label_set"])
+    check_fit(checkpoint, experiment or about["experiment"], label_set, path)
+    network = build_network(checkpoint, path)
+    if not isinstance(network, Network):
+        raise InputError(f"{path} holds a {type(network).__name__}, which parses nothing; give a parser's checkpoint")
+    network = with_views(network, label_set, scales, flip)
+    canvas, stretch = about["image_size"], about.get("stretch", False)
+    if size is not None:
+        network, canvas = SlidingWindows(network, canvas_size(canvas)), size
+    if channels_last:
+        network.to(memory_format=torch.channels_last)
+    if detector is not None:
+        if not isinstance(network, FollowsPersons):
+            raise InputError(f"detector={detector}: {type(network).__name__} parses whole frames; leave it out")
+        find = _detector(detector, device)
+        return TrackletParser(network, label_set, canvas, device, find, scale_search, bfloat16)
+    return FrameParser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16, stretch=stretch)
+
+
+def _detector(name: str, device: torch.device) -> Detector:
+    if name == "torchvision":
+        return torchvision_detector(device)
+    return boxes_of_file(name) if name.endswith(".json") else boxes_of_parser(load_parser(name, device))

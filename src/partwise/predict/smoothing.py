@@ -1,0 +1,91 @@
+"""Temporal smoothing of a single-frame parser on video: the past frame's probabilities follow the optical flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from partwise.arrays import Picture
+from partwise.batches import Parsing
+from partwise.errors import InputError
+from partwise.nn.dense import ImageParser, at_once, most_probable
+from partwise.ops.flow import consistency_mask, warp
+from partwise.ops.resize import Letterbox
+
+
+class FlowSmoother:
+    """Mixes each frame's probabilities with the flow-aligned mix of the frames before it.
+
+    Only where forward and backward flow agree: what comes into sight is judged by its own frame alone. The flow is
+    OpenCV's DIS (Kroeger et al., ECCV 2016).
+
+    Args:
+        weight: of the past, 0 (none) to below 1.
+    """
+
+    def __init__(self, weight: float) -> None:
+        if not 0 <= weight < 1:
+            raise InputError(
+                f"testing.smoothing={weight} must be in 0..1, 1 excluded; 0.5 halves the flicker, 0 is off"
+            )
+        self.weight = weight
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._past: tuple[np.ndarray, Tensor] | None = None
+
+    def __call__(self, frame: Picture, probs: Tensor) -> Tensor:
+        """Smooth one frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB on the canvas.
+            probs: (C, H, W) probabilities of it.
+
+        Returns:
+            (C, H, W), still probabilities.
+        """
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        if self._past is not None and self._past[0].shape == grey.shape:
+            before, past = self._past
+            forward, backward = (self._estimate(*pair).to(probs.device) for pair in ((grey, before), (before, grey)))
+            share = self.weight * consistency_mask(forward, backward).float()
+            probs = ((1 - share) * probs + share * warp(past[None], forward, "border"))[0]
+        self._past = (grey, probs)
+        return probs
+
+    def _estimate(self, target: np.ndarray, source: np.ndarray) -> Tensor:
+        flow = self._flow.calc(target, source, np.zeros((*target.shape, 2), np.float32))
+        return torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1)[None]
+
+
+class Smoothed(ImageParser):
+    """A dense parser of images whose probabilities are smoothed over the frames of a video.
+
+    Args:
+        network: the parser.
+        weight: of the past, see `FlowSmoother`.
+
+    Raises:
+        InputError: the network is another kind of parser.
+    """
+
+    def __init__(self, network: nn.Module, weight: float) -> None:
+        super().__init__()
+        if not isinstance(network, ImageParser):
+            raise InputError(f"{type(network).__name__} is no dense parser: leave testing.smoothing at 0")
+        self.network, self.weight = network, weight
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Score images (B, 3, H, W) in [0, 1], each by itself: (B, K, H, W)."""
+        return self.network.logits(images)
+
+    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+        """Parse a video; see `partwise.models.contract`."""
+        smoother = FlowSmoother(self.weight)
+        for images in at_once(frames):
+            probs = self.logits(images).float().softmax(1)
+            pictures = (255 * images).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            smooth = [smoother(picture, p) for picture, p in zip(pictures, probs, strict=True)]
+            yield from most_probable(torch.stack(smooth), [letterbox] * len(smooth))

@@ -1,0 +1,108 @@
+"""The task and the Trainers of a composed config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from torch import nn
+
+from partwise.checkpoints.loading import start_from
+from partwise.errors import InputError
+from partwise.labels import LabelSet
+from partwise.run.averaging import ExponentialAverage
+from partwise.run.checkpointing import AtomicCheckpointIO, Provenance, RandomState
+from partwise.run.configs import plain
+from partwise.run.devices import bfloat16, trainer_options
+from partwise.run.folder import Run
+from partwise.run.loggers import make_loggers
+
+
+def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = None) -> Any:
+    """The task with the weights that the seed gives; the generators are then at the seed's start again.
+
+    Args:
+        cfg: of the run.
+        label_set: of the data.
+        network: to score, in place of the config's.
+    """
+    if cfg.num_classes != label_set.num_classes:
+        raise InputError(f"num_classes={cfg.num_classes}, but the data have {label_set.num_classes}; set the latter")
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    # As a partial, because OmegaConf would take the label set apart.
+    if network is not None:
+        about = {name: value for name, value in plain(cfg)["model"].items() if name != "network"}
+        return instantiate(about, _partial_=True)(network=network, label_set=label_set)
+    task = instantiate(cfg.model, _partial_=True)(label_set=label_set)
+    start_from(task.network, cfg.init)
+    if cfg.channels_last:
+        task.network.to(memory_format=torch.channels_last)
+    if cfg.compile:
+        for block in task.network.children():  # the losses around them are short; heads compile their own parts
+            block.compile()
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    return task
+
+
+def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
+    """The Trainer of a run, with its checkpoints, loggers and progress bar."""
+    config = plain(cfg)
+    tags = [
+        f"experiment={cfg.name}",
+        f"profile={cfg.profile}",
+        f"data={'synthetic' if data.synthetic else 'real'}",
+    ]
+    callbacks = [
+        *([ExponentialAverage(cfg.ema)] if cfg.ema else []),
+        Provenance(
+            experiment=cfg.name, network=config["model"]["network"], label_set=data.label_set,
+            image_size=config["image_size"], synthetic=data.synthetic, stretch=config["model"].get("stretch", False),
+        ),
+        RandomState(),
+        RichProgressBar(),
+        ModelCheckpoint(  # the best validation score; whole, for callbacks do not see what is saved of weights alone
+            run.last.parent, "best", monitor=cfg.monitor, mode=cfg.monitor_mode,
+            auto_insert_metric_name=False, enable_version_counter=False,
+        ),
+        ModelCheckpoint(  # where a killed run goes on
+            run.last.parent, "last", every_n_train_steps=cfg.checkpoint_every, enable_version_counter=False
+        ),
+    ]  # fmt: skip
+    trainer: pl.Trainer = instantiate(
+        cfg.trainer,
+        **trainer_options(cfg.trainer),
+        default_root_dir=str(run.folder),
+        callbacks=callbacks,
+        logger=make_loggers(run, cfg.logger, config, tags),
+        plugins=[AtomicCheckpointIO()],
+        enable_model_summary=False,
+    )
+    return trainer
+
+
+def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
+    """A Trainer that only scores: no logger, no checkpoints."""
+    scorer: pl.Trainer = instantiate(
+        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder), callbacks=[RichProgressBar()],
+        logger=False, enable_checkpointing=False, enable_model_summary=False,
+    )  # fmt: skip
+    return scorer
+
+
+def parsing_options(cfg: DictConfig) -> dict[str, Any]:
+    """Where and how task=predict parses; see `load_parser`."""
+    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return {
+        "device": torch.device("cuda" if on_gpu else "cpu"),
+        "bfloat16": bfloat16(cfg),
+        "channels_last": cfg.channels_last,
+        "size": cfg.testing.size,
+        "detector": cfg.detector,
+        "scale_search": cfg.scale_search,
+        "smoothing": cfg.testing.smoothing,
+        **cfg.testing.views,
+    }

@@ -1,0 +1,159 @@
+"""Between the shell and Hydra: free-form values, the list of experiments, and errors of one line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from partwise.errors import InputError
+
+#: Keys whose values are paths and may hold any characters.
+FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
+TASKS = ("train", "test", "predict")
+PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
+FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
+
+
+def quoted(value: str) -> str:
+    """A value as Hydra's grammar reads it back unchanged, `~` expanded."""
+    value = os.path.expanduser(value)
+    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # a path, not an interpolation
+    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    value = re.sub(r"(\\+)$", r"\1\1", value)
+    return f"'{value}'"
+
+
+def experiments(*roots: Path) -> dict[str, str]:
+    """Names of the experiments below Hydra roots, each with its first comment line."""
+    found = {}
+    for file in sorted(file for root in roots for file in (root / "experiment").glob("*.yaml")):
+        if file.stem != FROM_CHECKPOINT:
+            comments = [row[1:].strip() for row in file.read_text().splitlines() if row.startswith("# ")]
+            found[file.stem] = next((c for c in comments if not c.startswith("@package")), "")
+    return found
+
+
+def prepare(argv: list[str], root: Path) -> list[str]:
+    """Arguments for Hydra from those of the shell.
+
+    Raises:
+        InputError: an experiment that does not exist.
+    """
+    if os.environ.get(PREPARED):  # a process that the Trainer started with our own arguments
+        return argv
+    os.environ[PREPARED] = "1"
+    options = dict(arg.split("=", 1) for arg in argv if "=" in arg and not arg.startswith("-"))
+    name = options.get("experiment")
+    known = experiments(root, *own_roots(argv))
+    if name is not None and name not in known and "," not in name:
+        close = difflib.get_close_matches(name, known, n=3) or list(known)
+        raise InputError(
+            f"experiment={name} does not exist in {root.name}/experiment/; did you mean {' or '.join(close)}?"
+        )
+    if {"-m", "--multirun"} & set(argv) and (
+        options.get("trainer") == "ddp" or options.get("trainer.devices", "1") != "1"
+    ):
+        raise InputError(
+            "multirun with several devices starts the whole sweep again on every rank (a defect of Hydra with DDP):"
+            " sweep on one device, or start one process for each cell"
+        )
+    argv = [quoted_override(arg) for arg in argv]
+    if name is None and options.get("task") == "predict":
+        argv.append(f"experiment={FROM_CHECKPOINT}")
+    if name is None and options.get("task") == "test" and "ckpt" in options:
+        argv.append(f"experiment={_experiment_of(options['ckpt'], known)}")
+    return argv
+
+
+def _experiment_of(checkpoint: str, known: Collection[str]) -> str:
+    """The experiment that a checkpoint says it is of, if there is one: Hydra would take a path, or another override."""
+    from partwise.checkpoints.loading import KEY, load
+
+    name: str = load(os.path.expanduser(checkpoint))[KEY]["experiment"]
+    if name not in known:
+        raise InputError(
+            f"{checkpoint} says it was trained by experiment={name}, which does not exist here; "
+            "name the one to score it with, experiment=NAME"
+        )
+    return name
+
+
+def own_roots(argv: list[str]) -> list[Path]:
+    """Folders of further YAML files, given as `--config-dir DIR` or `--config-dir=DIR`."""
+    flags = ("--config-dir", "-cd")
+    after = [value for flag, value in pairwise(argv) if flag in flags]
+    joined = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config-dir=")]
+    return [Path(folder) for folder in (*after, *joined)]
+
+
+def task(name: str) -> str:
+    """The name itself, if there is such a task."""
+    if name not in TASKS:
+        raise InputError(f"task={name} does not exist; it is one of {', '.join(TASKS)}")
+    return name
+
+
+def quoted_override(arg: str) -> str:
+    """An override whose value, if it is a path, Hydra reads back unchanged."""
+    key, equals, value = arg.partition("=")
+    free = key.lstrip("+") in FREE or key.startswith("roots.")
+    return f"{key}={quoted(value)}" if equals and free and value not in ("", "null") else arg
+
+
+def run(main: Callable[[], None], root: Path) -> None:
+    """Answer at once what needs no run, else start Hydra."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors over instead of printing them over many lines
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # libraries' own files of weights run no code either
+    with one_line_errors():
+        arguments = prepare(sys.argv[1:], root)
+        if not arguments:
+            print(listing(root))
+            return
+        sys.argv = [sys.argv[0], *arguments]
+        main()
+
+
+def listing(root: Path) -> str:
+    """What `python run.py` prints."""
+    known = experiments(root)
+    width = max(map(len, known))
+    rows = [f"  {name:<{width}}  {about}" for name, about in known.items()]
+    return "\n".join(["python run.py experiment=NAME   (--help for more)\n", *rows])
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn a user's mistake into one line and status 1; a defect keeps its traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nstopped; the same command with resume=auto goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for a user's mistake, None for a defect."""
+    seen: BaseException | None = error
+    while seen is not None:  # Hydra and loader processes wrap what was raised
+        if isinstance(seen, InputError):
+            return str(seen).rsplit("InputError: ", 1)[-1].strip()
+        seen = seen.__cause__ or seen.__context__
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
+        return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
+    # By name too: commands without Hydra do not wait for its import.
+    if any(kind.__name__ in ("HydraException", "OmegaConfBaseException") for kind in type(error).__mro__):
+        return text.split(" Config search path")[0].removeprefix("In 'config': ")
+    return None

@@ -1,0 +1,50 @@
+"""What depends on whether a run has an accelerator, such as a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from partwise.errors import InputError
+
+
+def runs_on_cpu(accelerator: str, available: bool | None = None) -> bool:
+    """Whether a Trainer runs on the CPU.
+
+    Args:
+        accelerator: what it was asked for, "auto" for the best there is.
+        available: whether there is any other; None asks torch.
+    """
+    return accelerator == "cpu" or not (torch.accelerator.is_available() if available is None else available)
+
+
+def trainer_options(trainer: Mapping[str, Any], available: bool | None = None) -> dict[str, Any]:
+    """What a Trainer's config leaves to the device: deterministic algorithms, unless it says true, false or "warn".
+
+    On a CPU they cost nothing. On a GPU RoIAlign and bilinear upsampling have nothing but slow substitutes.
+
+    Args:
+        trainer: the config.
+        available: see `runs_on_cpu`.
+
+    Raises:
+        InputError: it asks for what the device cannot do.
+    """
+    on_cpu = runs_on_cpu(trainer["accelerator"], available)
+    if on_cpu and trainer.get("sync_batchnorm"):
+        raise InputError("trainer.sync_batchnorm=true needs GPUs, torch has it nowhere else; leave it false on a CPU")
+    wanted = trainer.get("deterministic")
+    return {"deterministic": ("warn" if on_cpu else False) if wanted is None else wanted}
+
+
+def bfloat16(cfg: DictConfig) -> bool:
+    """Whether a run computes in bfloat16."""
+    return "bf16" in str(cfg.trainer.precision)
+
+
+def emulates_bfloat16(cfg: DictConfig) -> bool:
+    """Whether bfloat16 is asked of a CPU that can only emulate it."""
+    return bfloat16(cfg) and runs_on_cpu(cfg.trainer.accelerator) and not torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -1,0 +1,104 @@
+"""A run's folder `outputs/EXPERIMENT/ID/`: its name, what it records, how it is found again."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_utilities.core.rank_zero import rank_zero_only
+from rich.console import Console
+
+from partwise.errors import InputError
+from partwise.io.atomic import write_json
+
+RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
+
+
+console = Console(width=None if sys.stdout.isatty() else 120)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and prints."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder `outputs/EXPERIMENT/ID/`."""
+
+    folder: Path
+    resumed: bool
+
+    @property
+    def id(self) -> str:
+        """Name of the folder, unique among the experiment's runs."""
+        return self.folder.name
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a resumed run continues from, and in the end the trained network."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """`last` if it should be continued from."""
+        return self.last if self.resumed and self.last.is_file() else None
+
+    @rank_zero_only
+    def record(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        file = self.folder / "run.json"
+        known = json.loads(file.read_text()) if file.is_file() else {}
+        write_json(file, {**known, **facts})
+
+    @rank_zero_only
+    def say(self, text: Any) -> None:
+        """Print, and keep in log.txt. Text is taken as it is: paths may hold brackets."""
+        console.print(text, markup=False, highlight=False, soft_wrap=isinstance(text, str))
+        with (self.folder / "log.txt").open("a") as log:
+            Console(file=log, width=120).print(text, markup=False, highlight=False, soft_wrap=isinstance(text, str))
+
+
+def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) -> Run:
+    """Make a run's folder, or find the one to continue.
+
+    Args:
+        outputs: where run folders lie.
+        experiment: name of the experiment.
+        resume: None for a new run, "auto" for the newest unfinished one (a new one if there is none), or an id.
+        traits: goes into a new run's name, for example "demo-synthetic".
+    """
+    base = outputs / experiment
+    shared = os.environ.get(RUN_ID)
+    if shared and os.environ.get("LOCAL_RANK", "0") != "0":  # started by the run's first process, which made it
+        return Run(base / shared, resume is not None)
+    folder = _unfinished(base, resume) if resume else None
+    resumed = folder is not None
+    if folder is None:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = base / f"{stamp}-{traits}"
+        while folder.exists():  # two runs within a second
+            folder = folder.with_name(folder.name + "-2")
+        (folder / "checkpoints").mkdir(parents=True)
+    os.environ[RUN_ID] = folder.name
+    return Run(folder, resumed)
+
+
+def _unfinished(base: Path, resume: str) -> Path | None:
+    if resume != "auto":
+        if not (base / resume).is_dir():
+            found = ", ".join(sorted(p.name for p in base.glob("*/"))[-5:]) or "none"
+            raise InputError(f"resume={resume}: no such run in {base}; the latest are {found}")
+        return base / resume
+    for folder in sorted(base.glob("*/"), reverse=True):
+        record = folder / "run.json"
+        known = json.loads(record.read_text()) if record.is_file() else {}
+        if (known.get("status"), known.get("task")) == ("running", "train"):
+            return folder
+    console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
+    return None

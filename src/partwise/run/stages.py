@@ -1,0 +1,219 @@
+"""Training in stages: what an experiment starts from is trained by other experiments, which are run where missing.
+
+An experiment names its stages and starts from them by name:
+
+    stages:
+      frame: {experiment: parsing_rcnn_vip}
+      flow:  {experiment: flownet_s_chairs, overrides: [trainer.max_epochs=100]}
+    init: [frame, flow]
+
+A stage may have stages of its own, so together they are a graph without cycles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock
+from hydra import compose
+from omegaconf import DictConfig
+
+from partwise.errors import InputError
+from partwise.run.cli import PREPARED, own_roots, quoted
+from partwise.run.configs import plain
+from partwise.run.folder import RUN_ID
+
+#: Overrides that a stage shares with the run it is for; it has other data and another model.
+SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
+          "trainer.precision=", "data.num_workers=")  # fmt: skip
+#: What decides the weights that a run ends with; folders, machines and loggers do not.
+DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
+DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
+                    "accumulate_grad_batches")  # fmt: skip
+PLACES = ("root", "test_root", "num_workers")  # of data
+OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
+DEEPEST = 8  # stages of stages; the papers have two
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training that another one starts from.
+
+    Attributes:
+        name: by which `init` names it.
+        arguments: for `run.py`, without folders.
+        roots: for `run.py`, the folders of its data.
+        config: composed of both.
+        synthetic: whether it trains on a stand-in.
+        depth: 1 for a stage of the run itself, 2 for a stage of that, and so on.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    roots: tuple[str, ...]
+    config: DictConfig
+    synthetic: bool
+    depth: int
+
+    @property
+    def experiment(self) -> str:
+        """Name of its experiment."""
+        return str(self.config.name)
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Its own stages, see `stages_of`."""
+        return stages_of(self.config, self.synthetic, self.arguments, self.depth)
+
+    @cached_property
+    def identity(self) -> str:
+        """See `identity`."""
+        return _digest(self.config, self.synthetic, self.stages)
+
+
+def identity(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> str:
+    """Digest what decides the weights that a training ends with, the stages that it starts from included.
+
+    Args:
+        cfg: composed config of the run.
+        synthetic: whether it trains on a stand-in, whose parameters count only then.
+        overrides: of the run, which its stages share in part.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    return _digest(cfg, synthetic, stages_of(cfg, synthetic, overrides))
+
+
+def _digest(cfg: DictConfig, synthetic: bool, stages: Mapping[str, Stage]) -> str:
+    content = plain(cfg)
+    kept = {key: content[key] for key in DECISIVE}
+    kept["trainer"] = {key: content["trainer"][key] for key in DECISIVE_TRAINER}
+    left_out = PLACES if synthetic else (*PLACES, "synthetic")
+    kept["data"] = {key: value for key, value in content["data"].items() if key not in left_out}
+    kept["synthetic"] = synthetic
+    kept["init"] = [stages[entry].identity if entry in stages else _path(entry) for entry in content["init"]]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth: int = 0) -> dict[str, Stage]:
+    """The stages that `init` names, by name; see `identity` for the arguments.
+
+    Args:
+        cfg: composed config of the run.
+        synthetic: whether it trains on a stand-in.
+        overrides: of the run.
+        depth: of the run among the stages; 0 for the one that was asked for.
+
+    Raises:
+        InputError: a stage says something else than its experiment and overrides, or starts from itself.
+    """
+    shared = [override for override in overrides if override.startswith(SHARED)]
+    return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in cfg.init}
+
+
+def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], depth: int) -> Stage:
+    if depth > DEEPEST:
+        raise InputError(f"stages.{name}: {cfg.name} has stages of stages, {DEEPEST} deep: one starts from itself")
+    about = plain(cfg.stages)[name]
+    if not isinstance(about, dict) or not {"experiment"} <= about.keys() <= {"experiment", "overrides"}:
+        raise InputError(f"stages.{name}={about}: give {{experiment: NAME, overrides: [KEY=VALUE, ...]}}")
+    arguments = (f"experiment={about['experiment']}", *about.get("overrides", []), *shared)
+    roots = {f"roots.{dataset}": folder for dataset, folder in cfg.roots.items() if folder is not None}
+    config = compose("config", overrides=[*arguments, *(f"{key}={quoted(folder)}" for key, folder in roots.items())])
+    if config.data.root is None and config.data._target_ == cfg.data._target_ and cfg.data.root is not None:
+        config.data.root = roots["data.root"] = cfg.data.root  # the same dataset
+    given = tuple(f"{key}={folder}" for key, folder in roots.items())
+    return Stage(name, arguments, given, config, synthetic and config.data.root is None, depth)
+
+
+def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[str]:
+    """Train missing stages and return the checkpoints that `init` names.
+
+    Runs that share `stages_in` take turns: what one of them trains, the next finds.
+
+    Args:
+        cfg: composed config of the run that the stages are for.
+        synthetic: whether it trains on a stand-in; its stages then do too, unless they have a root.
+        overrides: of that run.
+
+    Returns:
+        One path for each entry of `init`: the last checkpoint of a stage, or the path itself.
+
+    Raises:
+        InputError: a stage is missing and has no data or cannot be run from here, or failed.
+    """
+    outputs = Path(cfg.stages_in)
+    stages = stages_of(cfg, synthetic, overrides)
+    for stage in stages.values():
+        _check_data(stage, outputs)
+    return [str(_checkpoint(stages[entry], outputs)) if entry in stages else str(entry) for entry in cfg.init]
+
+
+def find(outputs: Path, experiment: str, identity: str, status: str = "finished") -> Path | None:
+    """The folder of the newest training of an experiment with an identity and a status, if there is one."""
+    wanted = {"task": "train", "identity": identity, "status": status}
+    for file in sorted((outputs / experiment).glob("*/run.json"), reverse=True):
+        if wanted.items() <= json.loads(file.read_text()).items():
+            return file.parent
+    return None
+
+
+def _check_data(stage: Stage, outputs: Path) -> None:
+    """Refuse a missing stage without data, its own stages included, before anything is trained."""
+    if find(outputs, stage.experiment, stage.identity):
+        return
+    if not stage.synthetic and stage.config.data.root is None:
+        root = plain(stage.config, resolve=False)["data"]["root"].strip("${}")
+        raise InputError(
+            f"stage {stage.name} (experiment={stage.experiment}) is not trained yet and has no data: give {root}=DIR, "
+            f"or a checkpoint in place of {stage.name} in init=[...]"
+        )
+    for earlier in stage.stages.values():
+        _check_data(earlier, outputs)
+
+
+def _checkpoint(stage: Stage, outputs: Path) -> Path:
+    """The last checkpoint of a stage, which is trained unless a finished run is found."""
+    base = outputs / stage.experiment
+    base.mkdir(parents=True, exist_ok=True)
+    with FileLock(base / f".{stage.identity}.lock"):
+        folder = find(outputs, stage.experiment, stage.identity)
+        if folder is None:
+            _train(stage, outputs)
+            folder = find(outputs, stage.experiment, stage.identity)
+    if folder is None:
+        raise InputError(f"stage {stage.name} ended without a finished run in {base}; see the newest log.txt there")
+    print(f"stage {stage.name}: {folder}", flush=True)
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def _train(stage: Stage, outputs: Path) -> None:
+    """Train a stage in a process of its own, from where it was interrupted."""
+    command = [
+        sys.argv[0],
+        *(f"--config-dir={folder}" for folder in own_roots(sys.argv)),
+        *stage.arguments,
+        *stage.roots,
+    ]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise InputError(f"stage {stage.name} is not trained yet: run `python {shlex.join(command)}` first")
+    print(f"stage {stage.name}: python {shlex.join(command)}", flush=True)
+    begun = find(outputs, stage.experiment, stage.identity, "running")
+    places = [f"outputs={outputs}", f"resume={begun.name if begun else 'null'}"]
+    environment = {key: value for key, value in os.environ.items() if key not in OF_THIS_RUN}
+    if subprocess.run([sys.executable, *command, *places], env=environment).returncode:
+        raise InputError(f"stage {stage.name} failed: `python {shlex.join(command)}`; see {outputs / stage.experiment}")
+
+
+def _path(entry: str) -> str:
+    return str(Path(entry).absolute())

@@ -1,0 +1,58 @@
+"""The start of a run: its folder is opened, its config recorded, and a banner introduces it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from partwise.errors import InputError
+from partwise.io.atomic import write_text
+from partwise.run.banner import banner, changes_of_profile, overrides
+from partwise.run.configs import differences, plain
+from partwise.run.devices import emulates_bfloat16
+from partwise.run.environment import provenance
+from partwise.run.folder import Run, is_first, open_run
+from partwise.run.process import keep_freed_memory, quiet
+
+
+def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
+    """Open the run's folder, write its config and facts, and introduce it.
+
+    Args:
+        cfg: of the run.
+        synthetic: whether its data are.
+        identity: of a training, by which others that start from it find it; see `partwise.run.stages`.
+    """
+    origin = "synthetic" if synthetic else "real"
+    training = cfg.task == "train"
+    traits = f"{cfg.profile}-{origin}" if training else f"{origin}-{cfg.task}"
+    run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
+    keep_freed_memory()
+    quiet()
+    if is_first():
+        if run.resumed:
+            _refuse_other_config(run, cfg)
+        else:
+            write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
+                       identity=identity, overrides=overrides(), **provenance())  # fmt: skip
+        run.record(status="running", pid=os.getpid())
+        run.say(
+            banner(
+                run, cfg.name, cfg.profile if training else None, origin, changes_of_profile(), emulates_bfloat16(cfg)
+            )
+        )
+    return run
+
+
+def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
+    """A run goes on with the model and data that it began with; epochs, devices and loggers may change."""
+    # It was written resolved; resolving what it holds now would read the environment of whoever goes on.
+    saved = plain(OmegaConf.load(run.folder / "config.yaml"), resolve=False)  # type: ignore[arg-type]
+    fixed = ("model", "image_size", "seed", "profile", "data.")
+    free = ("data.root", "data.num_workers", "model.schedule.epochs")  # a moved folder, another machine, more epochs
+    changed = [d for d in differences(saved, plain(cfg)) if d.startswith(fixed) and not d.startswith(free)]
+    if changed:
+        raise InputError(f"run {run.id} cannot go on with {'; '.join(changed)}: repeat its own overrides")

@@ -1,0 +1,1 @@
+"""Scores of benchmarks, in NumPy alone: what metrics compute over processes and evaluation reads from files."""

@@ -1,0 +1,64 @@
+"""Which predicted objects of one image find a true one: overlaps of disjoint objects and two matchings.
+
+NumPy, because the arrays are tiny: what is large, the label maps, is reduced to counts in `joint_histogram`.
+n predicted objects, m true ones, T thresholds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from partwise.arrays import BoolArray, Float64Array, Int64Array
+
+if TYPE_CHECKING:
+    pass
+
+
+def overlaps(counts: Int64Array) -> Float64Array:
+    """(n, m) IoUs from the (n + 1, m + 1) joint histogram; 0 where an object has no pixels."""
+    shared = counts[1:, 1:]
+    union = counts.sum(1)[1:, None] + counts.sum(0)[None, 1:] - shared
+    ious: Float64Array = shared / np.maximum(union, 1)
+    return ious
+
+
+def match_authors(ious: Float64Array, thresholds: Float64Array) -> BoolArray:
+    """True positives without one-to-one matching, as the released VIP evaluator has them.
+
+    Args:
+        ious: (n, m) IoUs, 0 between objects of different classes.
+        thresholds: (T,) in [0, 1).
+
+    Returns:
+        (n, T): the best object has IoU > t. Any number of detections may share an object.
+    """
+    true: BoolArray = ious.max(1, initial=0.0)[:, None] > thresholds
+    return true
+
+
+def match_one_to_one(ious: Float64Array, scores: Float64Array, thresholds: Float64Array) -> BoolArray:
+    """True positives where each object is found once (Hariharan et al., ECCV 2014).
+
+    Args:
+        ious: (n, m) IoUs, 0 between objects of different classes.
+        scores: (n,) ties go to the lower row.
+        thresholds: (T,) in [0, 1).
+
+    Returns:
+        (n, T): by descending score, each detection takes the best still free object with IoU > t.
+    """
+    hits = match_authors(ious, thresholds)
+    within_reach = ious > thresholds.min()
+    contested = (within_reach & (within_reach.sum(0) > 1)).any(1)  # the others have their objects to themselves
+    free = np.ones((ious.shape[1], len(thresholds)), dtype=np.bool_)
+    columns = np.arange(len(thresholds))
+    order = np.argsort(-scores, kind="stable")
+    for row in order[contested[order]]:
+        candidates = np.where(free, ious[row, :, None], 0.0)  # (m, T)
+        best = candidates.argmax(0)
+        hit = candidates[best, columns] > thresholds
+        hits[row] = hit
+        free[best[hit], columns[hit]] = False
+    return hits

@@ -1,0 +1,68 @@
+"""The figures of the VIP benchmark from what its images add to them, in NumPy alone; `vip` gathers them over ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from partwise.arrays import Int64Array
+from partwise.scores.average_precision import APFigures, ImageRows, Matching, dataset_figures
+
+HUMAN_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))
+_SINGLE = {"ap_50": 0.5, "ap_60": 0.6, "ap_70": 0.7}
+
+InstanceFigures = dict[str, dict[str, dict[str, float]]]  # "human" | "part" -> matching -> figure
+
+
+class ImageCounts(NamedTuple):
+    """What one image adds to the figures."""
+
+    confusion: Int64Array  # (C, C) pixels, rows = ground truth
+    human: ImageRows  # of class 1, at `HUMAN_THRESHOLDS`
+    part: ImageRows  # of classes 1..C - 1, at `PART_THRESHOLDS`
+
+
+def vip_report(images: Sequence[ImageCounts]) -> dict[str, object]:
+    """`VIPMetrics.report` of images counted elsewhere, at least one; their order ranks equal scores."""
+    confusion = np.sum([image.confusion for image in images], axis=0)
+    hits, seen = confusion.diagonal(), confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
+    ious = np.divide(100 * hits, seen, where=seen > 0, out=np.full(len(seen), np.nan))
+    miou = ious[seen > 0].mean() if seen.any() else math.nan
+    human = dataset_figures([image.human for image in images])
+    part = dataset_figures([image.part for image in images])
+    return nested(float(miou), ious.tolist(), instance_figures(human, part))
+
+
+def nested(miou: float, iou_per_class: Sequence[float], instances: InstanceFigures) -> dict[str, object]:
+    """Figures with the keys of the evaluation command; None where undefined."""
+    kinds: dict[str, object] = {
+        kind: {m: {name: _defined(value) for name, value in figures.items()} for m, figures in matchings.items()}
+        for kind, matchings in instances.items()
+    }
+    return {"miou": _defined(miou), "iou_per_class": [_defined(value) for value in iou_per_class], **kinds}
+
+
+def instance_figures(human: Mapping[Matching, APFigures], part: Mapping[Matching, APFigures]) -> InstanceFigures:
+    """By kind and matching: the mean over all thresholds, and the single ones that are published."""
+    return {"human": _named(human, HUMAN_THRESHOLDS, "ap"), "part": _named(part, PART_THRESHOLDS, "ap_vol")}
+
+
+def _named(
+    matchings: Mapping[Matching, APFigures], thresholds: Sequence[float], mean: str
+) -> dict[str, dict[str, float]]:
+    named = {}
+    for matching, figures in matchings.items():
+        by_threshold = dict(zip(thresholds, figures["ap"], strict=True))
+        named[str(matching)] = {
+            mean: sum(figures["ap"]) / len(figures["ap"]),
+            **{name: by_threshold[threshold] for name, threshold in _SINGLE.items()},
+        }
+    return named
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

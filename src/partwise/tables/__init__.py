@@ -1,0 +1,1 @@
+"""Tables beside runs: the papers' own, and those of ablation sweeps."""

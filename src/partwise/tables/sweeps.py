@@ -1,0 +1,208 @@
+"""Grids of runs: read from the file that `wandb sweep` takes, run here cell by cell, collected in one table.
+
+One process a cell, each in a folder of its own: a cell that is killed goes on where it stopped, a finished one is
+never run again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from yaml import YAMLError
+
+from partwise.errors import InputError
+from partwise.io.atomic import write_text
+from partwise.tables.published import FRACTION_KEYS
+
+#: Parameters whose values repeat a setting: a table gives the mean over them.
+REPEATS = ("seed", "data.around.offset")
+
+Cell = dict[str, Any]  # value of each parameter
+Row = dict[str, Any]  # figures of a run
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid.
+
+    Attributes:
+        name: of the file, without suffix.
+        metric: key of metrics.json that the table shows first.
+        fixed: parameters that all cells share.
+        grid: parameters and their values.
+    """
+
+    name: str
+    metric: str
+    fixed: Mapping[str, Any]
+    grid: Mapping[str, Sequence[Any]]
+
+    def cells(self) -> list[Cell]:
+        """Every combination, the last parameter varying fastest."""
+        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
+def read_sweep(file: str | Path) -> Sweep:
+    """Read a grid in Weights & Biases' format.
+
+    Raises:
+        InputError: the file is missing, no YAML, or no grid.
+    """
+    file = Path(file)
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(file))
+        if content["method"] != "grid":
+            raise InputError(f"{file}: method is {content['method']!r}; only grid can be run here")
+        parameters = content["parameters"]
+        return Sweep(
+            name=file.stem,
+            metric=content["metric"]["name"],
+            fixed={key: p["value"] for key, p in parameters.items() if "value" in p},
+            grid={
+                key: [override(v) if isinstance(v, list) else v for v in p["values"]]  # cells are compared
+                for key, p in parameters.items()
+                if "values" in p
+            },
+        )
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); name a file of experiments/sweeps") from error
+    except (YAMLError, OmegaConfBaseException, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file} is no grid of Weights & Biases ({error}); it needs method, metric.name and parameters"
+        ) from error
+
+
+def cell_name(cell: Cell) -> str:
+    """A folder's name: key=value of every parameter that varies."""
+    text = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
+    return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in text) or "only"
+
+
+def run_sweep(
+    sweep: Sweep, outputs: Path, overrides: Sequence[str] = (), jobs: int = 1, attempts: int = 2
+) -> list[str]:
+    """Run the cells that are not finished yet.
+
+    Args:
+        sweep: the grid.
+        outputs: folder of the cells.
+        overrides: further `key=value` for every cell.
+        jobs: cells that run beside each other and share the cores.
+        attempts: how often a cell is started before it counts as failed; it goes on from its last checkpoint.
+
+    Returns:
+        Names of the cells that failed.
+    """
+    waiting = [cell for cell in sweep.cells() if finished(outputs / cell_name(cell)) is None]
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    failed: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress, ThreadPoolExecutor(jobs) as pool:
+        total = len(sweep.cells())
+        bar = progress.add_task(sweep.name, total=total, completed=total - len(waiting))
+
+        def run(cell: Cell) -> None:
+            folder = outputs / cell_name(cell)
+            if not any(_start(sweep, cell, folder, overrides, threads) for _ in range(attempts)):
+                failed.append(cell_name(cell))
+                progress.console.print(f"failed: {folder.name}; see {folder / 'log.txt'}", markup=False)
+            progress.advance(bar)
+
+        list(pool.map(run, waiting))
+    return failed
+
+
+def _start(sweep: Sweep, cell: Cell, folder: Path, overrides: Sequence[str], threads: str) -> bool:
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {**sweep.fixed, **cell}
+    arguments = [f"{key}={override(value)}" for key, value in values.items()]
+    places = [f"outputs={folder}", f"stages_in={folder.parent / 'stages'}"]  # what cells have in common is made once
+    command = [sys.executable, "run.py", *arguments, *overrides, *places, "resume=auto"]
+    with (folder / "log.txt").open("a") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
+    return done.returncode == 0 and finished(folder) is not None
+
+
+def override(value: Any) -> str:
+    """A value as Hydra's command line takes it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return f"[{','.join(map(override, value))}]"
+    return json.dumps(value).replace(" ", "")
+
+
+def finished(folder: Path) -> Row | None:
+    """Figures of the finished run in a cell's folder and its data, "real" or "synthetic", if there is one."""
+    for file in sorted(folder.glob("*/*/run.json"), reverse=True):
+        record = json.loads(file.read_text())
+        if record.get("status") == "finished":
+            return {"data": record["data"], **json.loads((file.parent / "metrics.json").read_text())}
+    return None
+
+
+def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
+    """Finished cells and their figures."""
+    for cell in sweep.cells():
+        figures = finished(outputs / cell_name(cell))
+        if figures is not None:
+            yield cell, figures
+
+
+def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
+    """One row a finished cell: its parameters, then its figures on the test split."""
+    rows = [
+        {**cell, **{k: v for k, v in figures.items() if k.startswith(("data", "test/"))}}
+        for cell, figures in collect(sweep, outputs)
+    ]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    write_text(file, text.getvalue())
+
+
+def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: str) -> Table:
+    """Mean ± standard deviation over the repetitions of every setting."""
+    keys = [key for key in sweep.grid if key not in REPEATS]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for cell, figures in collect(sweep, outputs):
+        groups.setdefault(tuple(cell[key] for key in keys), []).append(figures)
+    table = Table(*keys, "data", *metrics, "runs", title=title, title_justify="left")
+    for values, runs in groups.items():
+        shown = [_spread([run.get(metric) for run in runs], digits(metric)) for metric in metrics]
+        origins = "/".join(sorted({run["data"] for run in runs}))
+        table.add_row(*(escape(str(value)) for value in values), origins, *shown, str(len(runs)))
+    return table
+
+
+def digits(metric: str) -> int:
+    """Decimals that a figure is shown with: fractions need more than percent."""
+    return 3 if FRACTION_KEYS.fullmatch(metric) else 1
+
+
+def _spread(values: Sequence[float | None], decimals: int) -> str:
+    known = [v for v in values if v is not None and not math.isnan(v)]
+    if not known:
+        return "–"
+    mean = f"{statistics.fmean(known):.{decimals}f}"
+    return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.{decimals}f}"

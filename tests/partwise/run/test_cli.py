@@ -1,0 +1,85 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from partwise.errors import InputError
+from partwise.run import cli
+
+ROOT = Path(__file__).parents[3]
+EXPERIMENTS = ROOT / "experiments"
+
+
+AWKWARD = ["a=b", "with space", "[x]", "{y}", "a,b", "it's", 'say "hi"', "~/here", "${home}", "back\\slash", "end\\",
+           "\\'", "#5", "a:b", "100%", "é", "null", "true", "*.png", "$x", "\\${x}"]  # fmt: skip
+
+
+def read_back(argument):
+    """The value as Hydra parses it and OmegaConf resolves it."""
+    override = OverridesParser.create().parse_override(argument)
+    return OmegaConf.create({override.key_or_group: override.value()}).input
+
+
+@pytest.mark.parametrize("value", AWKWARD)
+def test_paths_of_any_characters_survive_hydra(value):
+    assert read_back(f"input={cli.quoted(value)}") == os.path.expanduser(value)
+
+
+@given(st.text(alphabet="ab\\'\"${}[]=, ~#:%*()", min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_paths_of_random_awkward_characters_survive_hydra(value):
+    assert read_back(f"input={cli.quoted(value)}") == os.path.expanduser(value)
+
+
+def test_unknown_experiment_suggests_a_known_one(monkeypatch):
+    monkeypatch.setenv("PARTWISE_PREPARED", "")  # and is unset again after the test
+    with pytest.raises(InputError, match="parsing_rcnn_vip"):
+        cli.prepare(["experiment=parsing_rcn_vip"], EXPERIMENTS)
+
+
+def run_py(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.mark.process
+def test_bare_command_lists_the_experiments():
+    shown = run_py()
+    assert shown.returncode == 0
+    for name, about in cli.experiments(EXPERIMENTS).items():
+        assert name in shown.stdout
+        assert about
+        assert about in shown.stdout
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["experiment=nonsense"], ["nonsense", "parsing_rcnn_vip"]),
+        (["experiment=parsing_rcnn_vip", "data.root=/no/such/folder"], ["/no/such/folder", "data.root"]),
+        (["experiment=parsing_rcnn_vip", "task=fly"], ["fly", "predict"]),
+        (["experiment=parsing_rcnn_vip", "trainer.epochs=3"], ["epochs"]),
+        (["experiment=parsing_rcnn_vip", "trainer=tpu"], ["tpu"]),
+        (["task=predict", "ckpt=/no/such.ckpt", "input=x.jpg"], ["/no/such.ckpt"]),
+        (["task=predict"], ["ckpt=PATH"]),
+        (["experiment=parsing_rcnn_vip", "task=test"], ["ckpt=PATH"]),
+        (["-m", "experiment=parsing_rcnn_vip", "seed=0,1", "trainer.devices=2"], ["multirun", "every rank"]),
+        (["experiment=parsing_rcnn_vip", "resume=20200101-000000"], ["20200101-000000"]),
+    ],
+    ids=lambda v: v[-1] if isinstance(v, list) else None,
+)
+def test_mistakes_get_one_line_and_status_1(arguments, words, tmp_path):
+    shown = run_py(*arguments, f"outputs={tmp_path}")
+    assert shown.returncode == 1, shown.stderr
+    assert "Traceback" not in shown.stderr
+    (line,) = [row for row in shown.stderr.splitlines() if row.startswith("error: ")]
+    for word in words:
+        assert word in line

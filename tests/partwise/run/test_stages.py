@@ -1,0 +1,224 @@
+"""What an experiment starts from: which trainings, found where they were finished, run where they are missing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from data_modules.synthetic.layouts.flying_chairs import write_flying_chairs
+from partwise.errors import InputError
+from partwise.run import stages
+from partwise.run.cli import quoted
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def hydra():
+    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
+        yield
+
+
+def composed(*overrides):
+    return compose("config", overrides=list(overrides))
+
+
+def stages_of(*overrides, synthetic=True):
+    return stages.stages_of(composed(*overrides), synthetic, overrides)
+
+
+def identity(*overrides, synthetic=True):
+    return stages.identity(composed(*overrides), synthetic, overrides)
+
+
+# Which trainings
+
+
+@pytest.mark.parametrize("data", ["vip", "davis"])
+@pytest.mark.parametrize("method", ["aten", "dff", "fgfa"])
+def test_the_papers_recipe_starts_from_a_frame_model_and_a_flow_network(method, data):
+    found = stages_of(f"experiment={method}_{data}", "profile=paper")
+    assert {name: stage.experiment for name, stage in found.items()} == {
+        "frame": f"parsing_rcnn_{data}",
+        "flow": "flownet_s_chairs",
+    }
+    assert all(stage.config.profile == "paper" for stage in found.values())
+
+
+@pytest.mark.parametrize("data", ["indoor", "outdoor", "ilids", "daily"])
+@pytest.mark.parametrize(
+    ("variant", "flow"),
+    [(v, "tcnet_flow_chairs") for v in ("l", "s", "l_c", "s_c", "l_s", "l_s_c", "l_s_c_f")]
+    + [("full", "tcnet_flow_refined")],
+)
+def test_only_the_last_row_of_tcnets_tables_has_refined_flow(data, variant, flow):
+    found = stages_of(f"experiment=tcnet_{data}", f"ablation=tcnet/{variant}", "profile=paper")
+    assert [stage.experiment for stage in found.values()] == [flow]
+    if variant == "full":
+        assert found["flow"].config.data._target_ == composed(f"experiment=tcnet_{data}").data._target_
+        (chairs,) = stages.stages_of(found["flow"].config, True, found["flow"].arguments).values()
+        assert chairs.experiment == "tcnet_flow_chairs"
+
+
+def test_a_demo_of_aten_trains_from_nothing():
+    assert stages_of("experiment=aten_vip") == {}
+
+
+def test_a_path_stands_where_a_name_does():
+    found = stages_of("experiment=aten_vip", "profile=paper", "init=[FRAME.ckpt,flow]")
+    assert list(found) == ["flow"]
+
+
+def test_a_stage_shares_profile_seed_and_machine_and_nothing_else():
+    given = ["profile=paper", "seed=3", "trainer.devices=2", "model.optimizer.lr=1", "data.batch_size=7"]
+    flow = stages_of("experiment=aten_vip", *given)["flow"]
+    assert flow.arguments == ("experiment=flownet_s_chairs", *given[:3])
+
+
+def test_a_stage_is_refused_unless_it_names_an_experiment():
+    with pytest.raises(InputError, match=r"stages\.frame=.*give \{experiment: NAME"):
+        stages_of("experiment=aten_vip", "profile=paper", "stages.frame=parsing_rcnn_vip")
+
+
+def test_a_stage_that_starts_from_itself_is_refused(tmp_path):
+    here = f"hydra.searchpath=[file://{tmp_path}]"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "ring.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [override /model: flownet_s, override /data: flying_chairs]\n"
+        f"name: ring\nmonitor: val/epe\nstages: {{again: {{experiment: ring, overrides: ['{here}']}}}}\ninit: [again]\n"
+    )
+    with pytest.raises(InputError, match="ring has stages of stages, 8 deep: one starts from itself"):
+        identity("experiment=ring", here)
+
+
+@pytest.mark.process
+def test_a_stage_of_the_users_own_folder_is_trained_from_there(tmp_path, monkeypatch):
+    program = tmp_path / "run.py"
+    program.write_text(
+        "import pathlib, sys\npathlib.Path(__file__).with_name('given').write_text('|'.join(sys.argv[1:]))"
+    )
+    monkeypatch.setattr("sys.argv", [str(program), "--config-dir", str(tmp_path / "configs"), "experiment=aten_vip"])
+    stage = stages_of("experiment=aten_vip", "profile=paper")["flow"]
+    stages._train(stage, tmp_path)
+    folder, *given = (tmp_path / "given").read_text().split("|")
+    assert folder == f"--config-dir={tmp_path / 'configs'}"
+    assert given[:2] == ["experiment=flownet_s_chairs", "profile=paper"]
+
+
+# Which of them are the same
+
+
+def test_where_a_run_trains_does_not_make_it_another():
+    usual = identity("experiment=aten_vip", "profile=paper", synthetic=False)
+    for moved in ("data.root=/elsewhere", "data.num_workers=7", "logger=wandb", "outputs=/else", "trainer.devices=4",
+                  "roots.flying_chairs=/chairs", "resume=auto", "trainer=ddp", "data.synthetic.seed=5"):  # fmt: skip
+        assert identity("experiment=aten_vip", "profile=paper", moved, synthetic=False) == usual, moved
+
+
+def test_what_decides_the_weights_makes_it_another():
+    settings = ["seed=1", "model.optimizer.lr=0.5", "data.flip=0", "trainer.max_epochs=3", "image_size=256",
+                "ablation=aten/l5", "init=[]", "init=[frame]", "stages.frame.overrides=['trainer.max_epochs=9']",
+                "profile=demo", "trainer.precision=bf16-mixed", "ema=0.9"]  # fmt: skip
+    several = [identity("experiment=aten_vip", "profile=paper", setting) for setting in settings]
+    usual = identity("experiment=aten_vip", "profile=paper")
+    assert len({usual, *several, identity("experiment=aten_vip", "profile=paper", synthetic=False)}) == 14
+
+
+# Data
+
+
+def test_missing_data_of_a_stage_are_named_before_anything_is_trained(tmp_path):
+    given = ["experiment=aten_vip", "profile=paper", "data.root=/data/VIP", f"outputs={tmp_path}"]
+    with pytest.raises(InputError, match=r"stage flow \(experiment=flownet_s_chairs\).*roots\.flying_chairs=DIR"):
+        stages.finish(composed(*given), False, given)
+
+
+def test_missing_data_of_a_stages_own_stage_are_named(tmp_path):
+    given = ["experiment=tcnet_outdoor", "profile=paper", "data.root=/data/Outdoor", f"outputs={tmp_path}"]
+    with pytest.raises(InputError, match=r"stage chairs \(experiment=tcnet_flow_chairs\).*roots\.flying_chairs=DIR"):
+        stages.finish(composed(*given), False, given)
+
+
+def test_a_stage_on_the_same_dataset_reads_the_same_folder():
+    found = stages_of("experiment=aten_vip", "profile=paper", "data.root=/a folder", synthetic=False)
+    assert found["frame"].roots == ("data.root=/a folder",)
+    assert found["frame"].config.data.root == "/a folder"
+    assert found["flow"].config.data.root is None
+
+
+def test_roots_of_other_datasets_reach_every_stage():
+    root = quoted("/chairs, ${HOME} = here")
+    (flow,) = stages_of("experiment=tcnet_daily", f"roots.flying_chairs={root}", synthetic=False).values()
+    (chairs,) = stages.stages_of(flow.config, False, flow.arguments).values()
+    assert chairs.config.data.root == "/chairs, ${HOME} = here"
+    assert "roots.flying_chairs=/chairs, ${HOME} = here" in chairs.roots
+
+
+# A chain, through run.py
+
+TINY = ["model.network.backbone_multiplier=0.125", "model.network.width=8", "model.network.box_width=8",
+        "image_size=64", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "data.batch_size=2"]  # fmt: skip
+FLOW = ["model.network.width=0.0625", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "checkpoint_every=1",
+        "data.batch_size=1", "image_size=[64,64]", "model.optimizer.lr=1e-4"]  # fmt: skip
+
+
+def of_stage(name, overrides):
+    quotes = ",".join(f"'{override}'" for override in overrides)
+    return f"stages.{name}.overrides=[{quotes}]"
+
+
+CHAIN = ["experiment=aten_vip", "init=[frame,flow]", *TINY, "model.network.flow_width=0.0625",
+         "model.network.encoding_range=1", "model.network.key_interval=1",
+         of_stage("frame", TINY), of_stage("flow", FLOW), "trainer.accelerator=cpu", "data.num_workers=0"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chairs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("chairs")
+    write_flying_chairs(root, pairs={"train": 12, "val": 2}, size=(96, 96), workers=1)
+    return root
+
+
+def start(chairs, vip, outputs):
+    places = [f"outputs={outputs}", f"data.root={vip}", f"roots.flying_chairs={chairs}"]
+    command = [sys.executable, "run.py", *CHAIN, *places]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            start_new_session=True)  # fmt: skip
+
+
+def statuses(outputs):
+    return {file.parts[-3]: json.loads(file.read_text())["status"] for file in outputs.glob("*/*/run.json")}
+
+
+@pytest.mark.process
+def test_a_chain_on_real_data_that_is_killed_in_its_second_stage_goes_on(chairs, vip_stand_in, tmp_path):
+    outputs = tmp_path / "outputs"
+    first = start(chairs, vip_stand_in, outputs)
+    deadline = time.monotonic() + 300
+    while not list(outputs.glob("flownet_s_chairs/*/checkpoints/last.ckpt")):
+        assert first.poll() is None, first.communicate()[0][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert statuses(outputs) == {"parsing_rcnn_vip": "finished", "flownet_s_chairs": "running"}
+
+    second = start(chairs, vip_stand_in, outputs)
+    assert second.wait(300) == 0, second.communicate()[0][-3000:]
+    assert statuses(outputs) == dict.fromkeys(("parsing_rcnn_vip", "flownet_s_chairs", "aten_vip"), "finished")
+    assert len(list(outputs.glob("*/*/run.json"))) == 3  # each trained once
+
+    moved = shutil.copytree(vip_stand_in, tmp_path / "moved")
+    given = [*CHAIN, "data.num_workers=1", "logger=wandb", f"data.root={moved}", f"outputs={outputs}"]
+    found = stages.finish(composed(*given), False, given)  # without the chairs' folder
+    assert [Path(path).parts[-4] for path in found] == ["parsing_rcnn_vip", "flownet_s_chairs"]
+    record = json.loads(next(outputs.glob("aten_vip/*/run.json")).read_text())
+    assert record["identity"] == stages.identity(composed(*given), False, given)
