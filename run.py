@@ -44,7 +44,6 @@ def train(cfg: DictConfig) -> None:
 def test(cfg: DictConfig) -> None:
     """Score a checkpoint on the test split."""
     from partwise.checkpoints.loading import KEY, build_network, check_fit, load
-
     from partwise.predict.views import with_views
     from partwise.run import report
     from partwise.run.build import make_scorer, make_task

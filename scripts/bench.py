@@ -1,7 +1,7 @@
 """Measure the project beside what its users would otherwise run, in one run on the same files.
 
 python scripts/bench.py data     samples a second of one loader process, and where the time goes
-python scripts/bench.py vip      figures of VIP from files, beside the released scripts' way
+python scripts/bench.py vip      metrics of VIP from files, beside the released scripts' way
 python scripts/bench.py davis    J and F from files, beside vos-benchmark and the official steps
 python scripts/bench.py coco     COCO AP from files, beside pycocotools and faster-coco-eval
 python scripts/bench.py aten     seconds a frame of ATEN and its baselines at the paper's size, by stage

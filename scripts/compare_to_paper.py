@@ -1,11 +1,11 @@
-"""Set finished runs beside the figures that the five papers print: reproduced, different, or not run.
+"""Set finished runs beside the metrics that the five papers print: reproduced, different, or not run.
 
     python scripts/compare_to_paper.py outputs/aten_vip
     python scripts/compare_to_paper.py outputs/sweeps/aten_davis_components --paper aten --table 3 --csv out.csv
 
-A folder is a run's own or holds runs at any depth. Figures of several seeds are averaged. A run counts only on real
+A folder is a run's own or holds runs at any depth. Metrics of several seeds are averaged. A run counts only on real
 data with profile=paper; others are shown, marked and never judged. Differences are in points of percent, ours minus
-the paper's. The papers' figures lie in experiments/published, whose README explains them.
+the paper's. The papers' metrics lie in experiments/published, whose README explains them.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from rich.console import Console
 from partwise.run import cli
 from partwise.tables import published
 
-FIGURES = Path(__file__).resolve().parents[1] / "experiments" / "published"
+PUBLISHED = Path(__file__).resolve().parents[1] / "experiments" / "published"
 
 
 def main() -> None:
-    """Read figures and runs, compare, print, write the CSV."""
+    """Read metrics and runs, compare, print, write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="RUN_OR_SWEEP_FOLDER", help="where runs lie")
     parser.add_argument("--paper", help="only this one: aten, instance_crf, pose_transfer, self_supervised or tcnet")
     parser.add_argument("--table", help="only this table, by its number in the paper")
     parser.add_argument("--tolerance", type=float, default=1.0, help="points that count as reproduced (default 1)")
-    parser.add_argument("--csv", type=Path, help="file for all chosen figures, with and without a run")
-    parser.add_argument("--all", action="store_true", help="print figures without a run too")
+    parser.add_argument("--csv", type=Path, help="file for all chosen metrics, with and without a run")
+    parser.add_argument("--all", action="store_true", help="print metrics without a run too")
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
     with cli.one_line_errors():
-        records = published.read_published(FIGURES)
+        records = published.read_published(PUBLISHED)
         chosen = published.select(records, options.paper, options.table)
         runs = published.find_runs(options.folders)
         comparisons = published.compare(chosen, runs, options.tolerance)
@@ -47,7 +47,7 @@ def main() -> None:
         for name in published.unplaced(records, runs):
             console.print(f"in no paper's table: {name}", markup=False)
         if options.csv is not None:
-            console.print(f"figures  {options.csv}", markup=False, soft_wrap=True)
+            console.print(f"metrics  {options.csv}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures from files, equal to the official evaluators'; no model needed.
+"""Metrics from files, equal to the official evaluators'; no model needed.
 
 python scripts/evaluate.py facts       --gt LABELS  --pred LABELS            TCNet: 13 classes, accuracies and F-1
 python scripts/evaluate.py vip         --gt VIP     --pred RESULTS           mIoU, AP^r of persons and of parts
@@ -8,7 +8,7 @@ python scripts/evaluate.py coco        --gt GT.json --pred RESULTS.json      COC
 python scripts/evaluate.py ochuman     --gt DIR     --pred RESULTS.json      AP, and AP by occlusion
 
 coco averages over all categories of GT.json that have objects; --category NAME restricts it. ochuman takes the full
-json of a split for --gt where DIR holds both splits. --json FILE keeps all figures; undefined ones are null.
+json of a split for --gt where DIR holds both splits. --json FILE keeps all metrics; undefined ones are null.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("protocol", choices=PROTOCOLS)
     parser.add_argument("--gt", type=Path, required=True, help="ground truth, in the dataset's own layout")
     parser.add_argument("--pred", type=Path, required=True, help="results")
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--json", type=Path, help="file for all metrics")
     parser.add_argument("--workers", type=int, help="processes; default: one a core")
     parser.add_argument("--iou-type", choices=("segm", "keypoints"), help="coco and ochuman: what is matched")
     parser.add_argument("--backend", choices=("pycocotools", "faster-coco-eval"), help="coco and ochuman: what matches")
@@ -49,9 +49,9 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rows(figures: Mapping[str, Any], classes: Sequence[str], prefix: str = "") -> Iterator[tuple[str, float | None]]:
-    """Nested figures as dotted names and values; the items of lists are those of the classes."""
-    for name, value in figures.items():
+def rows(metrics: Mapping[str, Any], classes: Sequence[str], prefix: str = "") -> Iterator[tuple[str, float | None]]:
+    """Nested metrics as dotted names and values; the items of lists are those of the classes."""
+    for name, value in metrics.items():
         nested = dict(zip(classes, value, strict=True)) if isinstance(value, list) else value
         if isinstance(nested, Mapping):
             yield from rows(nested, classes, f"{prefix}{name}.")
@@ -59,17 +59,17 @@ def rows(figures: Mapping[str, Any], classes: Sequence[str], prefix: str = "") -
             yield f"{prefix}{name}", nested
 
 
-def table(protocol: str, figures: Mapping[str, Any], classes: Sequence[str]) -> Table:
-    """Figures as people read them."""
-    drawn = Table("figure", "value", title=protocol)
+def table(protocol: str, metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """Metrics as people read them."""
+    drawn = Table("metric", "value", title=protocol)
     drawn.columns[1].justify = "right"
-    for name, value in rows(figures, classes):
+    for name, value in rows(metrics, classes):
         drawn.add_row(name, "undefined" if value is None else f"{value:.4f}")
     return drawn
 
 
 def main() -> None:
-    """Evaluate, print, and keep the figures."""
+    """Evaluate, print, and keep the metrics."""
     options = parse()
     with cli.one_line_errors():
         # Only what the protocol needs is imported: some need no torch, whose import takes seconds.
@@ -79,11 +79,11 @@ def main() -> None:
             if options.protocol not in OPTIONS[name]:
                 flag = "--category" if name == "categories" else f"--{name.replace('_', '-')}"
                 raise InputError(f"{options.protocol} does not take {flag}; leave it out")
-        figures = protocol.evaluate(options.gt, options.pred, workers=options.workers, **given)
+        metrics = protocol.evaluate(options.gt, options.pred, workers=options.workers, **given)
         if options.json is not None:
-            write_json(options.json, figures)
+            write_json(options.json, metrics)
     label_set = getattr(protocol, "LABEL_SET", None)
-    Console().print(table(options.protocol, figures, label_set.names if label_set else ()))
+    Console().print(table(options.protocol, metrics, label_set.names if label_set else ()))
 
 
 if __name__ == "__main__":

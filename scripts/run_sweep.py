@@ -16,7 +16,7 @@ from rich.console import Console
 from partwise.run import cli
 from partwise.tables import published, sweeps
 
-FIGURES = Path(__file__).resolve().parents[1] / "experiments" / "published"
+PUBLISHED = Path(__file__).resolve().parents[1] / "experiments" / "published"
 
 
 def main() -> None:
@@ -35,9 +35,9 @@ def main() -> None:
         sweeps.write_csv(sweep, outputs, outputs / "results.csv")
         metrics = [sweep.metric, *arguments.metrics]
         Console().print(sweeps.summary_table(sweep, outputs, metrics, f"{sweep.name}, mean ± sd over repetitions"))
-        Console().print(f"figures  {outputs / 'results.csv'}", markup=False)
+        Console().print(f"metrics  {outputs / 'results.csv'}", markup=False)
         if len(failed) < len(sweep.cells()) and sweep.fixed.get("task", "train") == "train":
-            beside = published.compare(published.read_published(FIGURES), published.find_runs([outputs]))
+            beside = published.compare(published.read_published(PUBLISHED), published.find_runs([outputs]))
             if shown := [c for c in beside if c.data]:
                 Console().print(published.comparison_table(shown))
         if failed:

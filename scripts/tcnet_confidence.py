@@ -29,7 +29,7 @@ from partwise.metrics.parsing import confusion_matrix
 from partwise.models.tcnet.model import Confidence, confidence
 from partwise.ops.flow import warp
 from partwise.run import cli
-from partwise.scores.facts import facts_figures
+from partwise.scores.facts import facts_scores
 
 ALONE, PLAIN = "the frame alone", "no confidence"
 FORMS: tuple[Confidence, ...] = ("unit", "bytes", "squared")  # of Eq. 4, see TCNet
@@ -85,9 +85,9 @@ def study(network: Any, size: list[int], severity: float, step: int, tracklets: 
             confusions[name] = confusions.get(name, torch.zeros_like(counts)) + counts
         motion += flow.norm(dim=2).mean((2, 3)).sum(0)
         clips += len(frames)
-    figures = {name: float(facts_figures(counts.numpy())["avg_f1"]) for name, counts in confusions.items()}
+    values = {name: float(facts_scores(counts.numpy())["avg_f1"]) for name, counts in confusions.items()}
     long, short = (motion / clips).tolist()
-    return {"severity": severity, "step": step, "pixels over l": long, "over s": short, **figures}
+    return {"severity": severity, "step": step, "pixels over l": long, "over s": short, **values}
 
 
 def batches(size: list[int], severity: float, step: int, tracklets: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

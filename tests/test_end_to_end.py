@@ -95,8 +95,8 @@ def test_a_run_leaves_what_it_promises(trained):
     assert record["data"] == "real"  # a given root is never called synthetic
     assert {"seed", "git", "versions", "host", "profile"} <= record.keys()
     assert list(folder.glob("wandb/offline-run-*/*.wandb"))  # without an account
-    figures = json.loads((folder / "metrics.json").read_text())
-    assert {"test/miou", "test_untrained/miou", "test_majority/miou", "test/part_authors_ap_vol"} <= figures.keys()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"test/miou", "test_untrained/miou", "test_majority/miou", "test/part_authors_ap_vol"} <= metrics.keys()
     for words in ("profile=demo", "majority class", "the same, as it started", "overlay.jpg", "overlay.mp4"):
         assert words in shown
 
@@ -158,9 +158,9 @@ def test_a_dense_parser_with_averaged_weights_resumes_scores_and_parses(photos, 
     ckpt = f"ckpt={folder / 'checkpoints/last.ckpt'}"
     views = "testing.views={scales:[0.75,1.0],flip:true}"
     run_py("task=test", ckpt, f"data.test_root={photos}", views, f"outputs={tmp_path / 'test'}", "data.num_workers=0")
-    figures = json.loads((only_run(tmp_path / "test") / "metrics.json").read_text())
-    assert {"test/miou", "test/fg_accuracy", "test/iou_hair"} <= figures.keys()
-    assert "test/human_ap_50" not in figures
+    metrics = json.loads((only_run(tmp_path / "test") / "metrics.json").read_text())
+    assert {"test/miou", "test/fg_accuracy", "test/iou_hair"} <= metrics.keys()
+    assert "test/human_ap_50" not in metrics
     video = tmp_path / "walk.mp4"
     with VideoWriter(video, fps=5, size=(96, 128)) as writer:
         for n in range(3):

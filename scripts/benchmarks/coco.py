@@ -1,7 +1,7 @@
 """COCO mask AP on synthetic ellipses: each backend alone, as its users call it, and our evaluation of the same files.
 
-A backend alone is COCO(gt), loadRes(pred), evaluate, accumulate and summarize, all twelve figures. What our evaluation
-adds is told beside the backend called with the figures we want (without small objects and 1 or 10 detections):
+A backend alone is COCO(gt), loadRes(pred), evaluate, accumulate and summarize, all twelve metrics. What our evaluation
+adds is told beside the backend called with the metrics we want (without small objects and 1 or 10 detections):
 reading, checking, renaming.
 """
 
@@ -72,7 +72,7 @@ def write(folder: Path, images: int, objects: int, detections: int) -> tuple[Pat
 
 
 def alone(backend: str, gt: Path, pred: Path, *, ours_only: bool) -> float:
-    """AP by the backend's own calls; `ours_only` asks for the figures that we do and leaves the summary out."""
+    """AP by the backend's own calls; `ours_only` asks for the metrics that we do and leaves the summary out."""
     coco: Any = COCO
     evaluator_class: Any = COCOeval
     if backend == "faster-coco-eval":
@@ -102,7 +102,7 @@ def run(images: int = 200, objects: int = 10, detections: int = 100, rounds: int
             if backend != "pycocotools" and find_spec("faster_coco_eval") is None:
                 continue
             works[f"{backend}, its own loop"] = partial(alone, backend, *files, ours_only=False)
-            works[f"{backend}, figures we want"] = partial(alone, backend, *files, ours_only=True)
+            works[f"{backend}, metrics we want"] = partial(alone, backend, *files, ours_only=True)
             works[f"partwise, {backend}"] = partial(ours, backend, *files)
         taken = dict.fromkeys(works, float("inf"))
         found = {}
@@ -116,7 +116,7 @@ def run(images: int = 200, objects: int = 10, detections: int = 100, rounds: int
     table = Table("", "s", "times as fast as pycocotools", "AP", "more than its backend", title=about)
     for title, seconds in taken.items():
         backend = title.removeprefix("partwise, ")
-        wanted = taken.get(f"{backend}, figures we want")
+        wanted = taken.get(f"{backend}, metrics we want")
         more = "" if title == backend or wanted is None else f"{100 * (seconds / wanted - 1):+.1f} %"
         table.add_row(title, f"{seconds:.3f}", f"{first / seconds:.2f}", f"{found[title]:.6f}", more)
     return [table]

@@ -95,15 +95,15 @@ def official(gt: Path, pred: Path) -> tuple[float, float]:
     radius = math.ceil(0.008 * math.hypot(*_SIZE))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     disk = (x**2 + y**2 <= radius**2).astype(np.uint8)
-    figures = []
+    metrics = []
     for folder in sorted((gt / "Annotations/480p").iterdir()):
         names = [file.name for file in sorted(folder.iterdir())][1:-1]
         truth, called = (_stack([root / name for name in names]) for root in (folder, pred / folder.name))
         union = (truth | called).sum((1, 2))
         j = np.where(union == 0, 1, (truth & called).sum((1, 2)) / np.maximum(union, 1))
         f = [_official_f(*pair, disk) for pair in zip(called, truth, strict=True)]
-        figures.append((np.mean(j), np.mean(f)))
-    j_mean, f_mean = np.mean(figures, 0)
+        metrics.append((np.mean(j), np.mean(f)))
+    j_mean, f_mean = np.mean(metrics, 0)
     return float(j_mean), float(f_mean)
 
 
@@ -167,13 +167,13 @@ def run(frames: int = 409, rounds: int = 3) -> list[Table]:
         root = Path(folder)
         write(root, frames)
         costs = compare(root, rounds)
-        figures: dict[str, float] = json.loads((root / "ours.json").read_text())
+        metrics: dict[str, float] = json.loads((root / "ours.json").read_text())
         j, f = official(root, root / "pred")
     with TemporaryDirectory() as folder:
         write(Path(folder), 4 * frames)
         command = [sys.executable, _EVALUATE, "davis2016", "--gt", folder, "--pred", Path(folder) / "pred"]
         longer = measure(command).memory
-    about = f"{frames} frames; J {figures['J_mean']:.9f}, F {figures['F_mean']:.9f}; official steps {j:.9f}, {f:.9f}"
+    about = f"{frames} frames; J {metrics['J_mean']:.9f}, F {metrics['F_mean']:.9f}; official steps {j:.9f}, {f:.9f}"
     return [cost_table(costs, f"{about}; {longer:.0f} MB at {4 * frames} frames")]
 
 

@@ -1,7 +1,7 @@
 """AP^r of parts and persons, and mIoU, from files: `partwise.evaluation.vip` beside the way of the released scripts.
 
 The released CIHP and VIP evaluators decode every image once for each class and hold one boolean mask an instance; this
-is that way written out. The authors' figures must be equal.
+is that way written out. The authors' metrics must be equal.
 """
 
 from __future__ import annotations
@@ -167,12 +167,12 @@ def run(images: int = 50) -> list[Table]:
         _, decode = timed(lambda: [read(file) for file in root.rglob("*.png")])
     check(ours, parts, human, miou)
     one = (first + again) / 2
-    about = f"{images} images {SIZE[1]}x{SIZE[0]}, {PERSONS} persons x {len(CLASSES)} parts; figures equal to 1e-6"
+    about = f"{images} images {SIZE[1]}x{SIZE[0]}, {PERSONS} persons x {len(CLASSES)} parts; metrics equal to 1e-6"
     table = Table("", "wall s", "CPU s", "ours, times faster by wall", "by CPU", title=about)
     for name, seconds in (
         ("released way, parts", part_s),
         ("released way, parts, persons, mIoU", part_s + human_s + miou_s),
-        ("partwise, all figures, one process", one),
+        ("partwise, all metrics, one process", one),
         ("decoding every map once", decode),
     ):
         table.add_row(name, *(f"{s:.2f}" for s in seconds), *(f"{s:.1f}" for s in seconds / one))
@@ -180,8 +180,8 @@ def run(images: int = 50) -> list[Table]:
 
 
 def check(ours: dict[str, Any], parts: dict[str, float], human: dict[str, float], miou: float) -> None:
-    """Stop unless the figures are equal."""
-    for kind, figures in (("part", parts), ("human", human)):
-        for name, value in figures.items():
+    """Stop unless the metrics are equal."""
+    for kind, metrics in (("part", parts), ("human", human)):
+        for name, value in metrics.items():
             assert abs(ours[kind]["authors"][name] - value) < 1e-6, name
     assert abs(ours["miou"] - miou) < 1e-6

@@ -1,4 +1,4 @@
-"""Scenes in COCO's files, and their figures by pycocotools and by plain loops."""
+"""Scenes in COCO's files, and their metrics by pycocotools and by plain loops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from partwise.scores.coco import FIGURES
+from partwise.scores.coco import METRICS
 
 needs_faster = pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="faster-coco-eval is not installed")
 BACKENDS = ["pycocotools", pytest.param("faster-coco-eval", marks=needs_faster)]
@@ -129,7 +129,7 @@ def directly(
     evaluator.summarize()
     at = (0, 1, 2, 4, 5, 8) if iou_type == "segm" else (0, 1, 2, 3, 4, 5)
     stats = [float(evaluator.stats[n]) for n in at]
-    return {name: None if value == -1 else value for name, value in zip(FIGURES, stats, strict=True)}
+    return {name: None if value == -1 else value for name, value in zip(METRICS, stats, strict=True)}
 
 
 def with_categories(scene: Scene) -> dict[str, Any]:
@@ -219,11 +219,11 @@ def reference(scene: Scene, iou_type: str = "segm") -> dict[str, float | None]:
             ap[name, t] = float(np.mean([max(p, default=0.0) for p in reached])) if total else math.nan
             recall[name, t] = max(hits, default=0) / total if total else math.nan
     mean = {name: float(np.mean([ap[name, t] for t in range(10)])) for name in ranges}
-    figures = {
+    metrics = {
         "AP": mean["all"], "AP50": ap["all", 0], "AP75": ap["all", 5], "APM": mean["medium"], "APL": mean["large"],
         "AR": float(np.mean([recall["all", t] for t in range(10)])),
     }  # fmt: skip
-    return {name: None if math.isnan(value) else value for name, value in figures.items()}
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
 def area_of(scene: Scene, result: dict[str, Any], keypoints: bool) -> float:
@@ -233,9 +233,9 @@ def area_of(scene: Scene, result: dict[str, Any], keypoints: bool) -> float:
     return float(np.ptp(points[:, 0]) * np.ptp(points[:, 1]))
 
 
-def same(figures: dict[str, float | None], expected: dict[str, float | None]) -> bool:
-    assert list(figures) == list(expected) == list(FIGURES)
+def same(metrics: dict[str, float | None], expected: dict[str, float | None]) -> bool:
+    assert list(metrics) == list(expected) == list(METRICS)
     return all(
         (value is None) == (expected[name] is None) and (value is None or abs(value - expected[name]) < 1e-12)
-        for name, value in figures.items()
+        for name, value in metrics.items()
     )

@@ -41,7 +41,7 @@ def image(index):
 
 
 def score(metrics, summed, batches):
-    """Add batches; the figures in a form that compares exactly."""
+    """Add batches; the metrics in a form that compares exactly."""
     for batch in batches:
         preds, target = zip(*map(image, batch), strict=True)
         metrics.update(batch, preds, target)
@@ -52,7 +52,7 @@ def score(metrics, summed, batches):
 
 
 def scores(own, other):
-    """The figures of a rank's batches, those after one more image, and those of the other's after a reset."""
+    """The metrics of a rank's batches, those after one more image, and those of the other's after a reset."""
     metrics, summed = VIPMetrics(PASCAL_PERSON_PART), ParsingMetric(PASCAL_PERSON_PART.num_classes)
     results = [score(metrics, summed, own), score(metrics, summed, [[20 + dist.get_rank()]])]
     metrics.reset()

@@ -1,4 +1,4 @@
-"""Random people as label maps, and the figures of VIP from one boolean mask an object.
+"""Random people as label maps, and the metrics of VIP from one boolean mask an object.
 
 Written from the definitions; a module of its own because two protocols are tested against it.
 """
@@ -99,18 +99,18 @@ def mean(values: list[float | None]) -> float | None:
 
 
 def matchings(images: list[Any], labels: range, thresholds: list[float], name: str) -> dict[str, dict[str, Any]]:
-    figures: dict[str, dict[str, Any]] = {}
+    metrics: dict[str, dict[str, Any]] = {}
     for matching in ("authors", "one_to_one"):
         by_threshold = {}
         for t in thresholds:
             aps = [class_ap(images, label, t, matching == "one_to_one") for label in labels]
             by_threshold[t] = mean([ap for ap in aps if ap is not None] if matching == "one_to_one" else aps)
         singles = {f"ap_{round(100 * t)}": by_threshold[t] for t in (0.5, 0.6, 0.7)}
-        figures[matching] = {name: mean(list(by_threshold.values())), **singles}
-    return figures
+        metrics[matching] = {name: mean(list(by_threshold.values())), **singles}
+    return metrics
 
 
-def figures(pictures: list[Picture], num_classes: int) -> dict[str, Any]:
+def metrics(pictures: list[Picture], num_classes: int) -> dict[str, Any]:
     ious: list[float | None] = []
     for c in range(num_classes):
         shared = either = 0

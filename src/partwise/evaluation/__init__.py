@@ -1,1 +1,1 @@
-"""From files to figures: one module a protocol, equal to its benchmark's own evaluator; no model."""
+"""From files to metrics: one module a protocol, equal to its benchmark's own evaluator; no model."""

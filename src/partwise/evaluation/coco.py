@@ -1,7 +1,7 @@
 """COCO's AP, by masks or by keypoints: a results json against an annotation json.
 
 Read here, and checked, are the files: pycocotools stops at a bad one somewhere inside, or reads past its end. Four of
-its traits are kept because figures depend on them: the area of a result is that of its `bbox` if the first result has
+its traits are kept because metrics depend on them: the area of a result is that of its `bbox` if the first result has
 one, else of its mask or keypoints; equal scores go by image id; a result of a category that is not listed does not
 count, and an annotation with the id 0 is never found, of which warnings tell.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from partwise.errors import InputError
 from partwise.evaluation.coco_files import Truth, read_results, read_truth
 from partwise.evaluation.files import defined, each
-from partwise.scores.coco import Backend, Block, IouType, check_options, figures
+from partwise.scores.coco import Backend, Block, IouType, check_options, coco_metrics
 from partwise.scores.coco_rle import Row
 
 
@@ -31,7 +31,7 @@ def evaluate(
     """Compute COCO's AP, AP50, AP75, APM, APL and AR, fractions; None where undefined.
 
     AR is that of 100 detections an image and category for masks, of 20 for keypoints. A category without objects has no
-    figures and is left out of the means, with its detections.
+    metrics and is left out of the means, with its detections.
 
     Args:
         gt: COCO's json of images, annotations and categories.
@@ -56,7 +56,7 @@ def evaluate(
 def measured(
     truth: Truth, detections: Sequence[Row], workers: int | None, iou_type: IouType, backend: Backend
 ) -> dict[str, float | None]:
-    """The figures of a file's detections, under a progress bar; None where undefined."""
+    """The metrics of a file's detections, under a progress bar; None where undefined."""
     number = {image: n for n, image in enumerate(sorted(truth.images))}
     block = Block(
         list(number.values()),
@@ -64,4 +64,4 @@ def measured(
         [{**row, "image_id": number[row["image_id"]]} for row in detections],
     )
     over = partial(each, workers=workers, title="images")
-    return {name: defined(value) for name, value in figures(block, iou_type, backend, over).items()}
+    return {name: defined(value) for name, value in coco_metrics(block, iou_type, backend, over).items()}

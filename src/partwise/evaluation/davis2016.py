@@ -13,7 +13,7 @@ from partwise.errors import InputError
 from partwise.evaluation.files import check_size, each
 from partwise.io.images import read_labels
 from partwise.labels import IGNORE
-from partwise.scores.davis import frame_scores, in_order, mean_figures, scored, sequence_figures
+from partwise.scores.davis import frame_scores, in_order, mean_scores, scored, sequence_scores
 
 #: Lists of the split that the protocol scores: of the 2016 release, of the 2017 release.
 _LISTS = ("ImageSets/480p/val.txt", "ImageSets/2016/val.txt")
@@ -62,8 +62,8 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, A
     for (seq, _), scores in zip(names, results, strict=True):
         if scores is not None:
             by_sequence[seq].append(scores)
-    per_sequence = {seq: sequence_figures(np.array(scores)) for seq, scores in by_sequence.items()}
-    return {**mean_figures(per_sequence.values()), "per_sequence": per_sequence}
+    per_sequence = {seq: sequence_scores(np.array(scores)) for seq, scores in by_sequence.items()}
+    return {**mean_scores(per_sequence.values()), "per_sequence": per_sequence}
 
 
 def _scores(frame: Frame) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ from partwise.evaluation.files import defined, each, label_files, paired
 from partwise.evaluation.runs_of_pixels import confusion, joint_runs
 from partwise.evaluation.vip import read_part_maps
 from partwise.labels import FACTS as LABEL_SET
-from partwise.scores.facts import facts_figures
+from partwise.scores.facts import facts_scores
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, A
     """
     images = paired(label_files(gt, "ground truth"), label_files(pred, "predictions"), pred)
     counts = each(_count, images, workers=workers, title="images")
-    figures = facts_figures(np.sum(list(counts), axis=0))
+    metrics = facts_scores(np.sum(list(counts), axis=0))
     return {
-        **{name: defined(value) for name, value in figures.items() if isinstance(value, float)},
-        "f1_per_class": [defined(value) for value in figures["f1_per_class"]],
+        **{name: defined(value) for name, value in metrics.items() if isinstance(value, float)},
+        "f1_per_class": [defined(value) for value in metrics["f1_per_class"]],
     }
 
 

@@ -131,7 +131,7 @@ def each(
 
 
 def defined(value: float) -> float | None:
-    """An undefined figure, NaN, as JSON has it."""
+    """An undefined metric, NaN, as JSON has it."""
     return None if math.isnan(value) else float(value)
 
 

@@ -17,7 +17,7 @@ from partwise.evaluation.coco_files import Truth, read_results, read_truth
 from partwise.scores.coco import Backend, IouType, check_options
 from partwise.scores.coco_rle import Row
 
-#: The file of a split by figure.
+#: The file of a split by metric.
 _RANGES = {"AP": "0.00_1.00", "AP_M": "0.50_0.75", "AP_H": "0.75_1.00"}
 
 #: What the dataset has, and all that is evaluated.
@@ -60,7 +60,7 @@ def evaluate(
 
 
 def _files(gt: Path) -> dict[str, Path]:
-    """The three jsons of a split by figure."""
+    """The three jsons of a split by metric."""
     if gt.is_dir():
         first = _only_split(gt)
     else:

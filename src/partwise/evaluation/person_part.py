@@ -1,4 +1,4 @@
-"""Pascal-Person-Part: parts, persons and part instances of photos; the figures of VIP with seven classes."""
+"""Pascal-Person-Part: parts, persons and part instances of photos; the metrics of VIP with seven classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Photo(NamedTuple):
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, object]:
-    """Figures in percent: IoU of parts, AP^r of persons and of part instances; None where undefined.
+    """Metrics in percent: IoU of parts, AP^r of persons and of part instances; None where undefined.
 
     A true part instance is what one person shows of one class. Parts of nobody are in none.
 

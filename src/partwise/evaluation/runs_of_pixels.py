@@ -109,7 +109,7 @@ def confusion(parts: tuple[IntArray, IntArray], runs: Int64Array, label_set: Lab
 def count(
     parts: Int64Array, human: tuple[Objects, Detections], part: tuple[Objects, Detections], runs: Int64Array
 ) -> ImageCounts:
-    """What an image adds to the figures.
+    """What an image adds to the metrics.
 
     Args:
         parts: (C, C) confusion.

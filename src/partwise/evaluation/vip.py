@@ -45,7 +45,7 @@ class Frame(NamedTuple):
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, object]:
-    """Figures in percent: IoU of parts, AP^r of persons and of part instances; None where undefined.
+    """Metrics in percent: IoU of parts, AP^r of persons and of part instances; None where undefined.
 
     Args:
         gt: `Category_ids/`, `Human_ids/` and `Instance_ids/` with PNGs of the same names, there or in `Annotations/`;

@@ -1,1 +1,1 @@
-"""Figures of merit, each equal to its benchmark's own evaluator."""
+"""Metrics, each equal to its benchmark's own evaluator."""

@@ -14,7 +14,7 @@ from partwise.arrays import BoolArray, Float64Array
 from partwise.batches import Annotation, InstanceMap, Parsing
 from partwise.labels import IGNORE
 from partwise.metrics.shards import ShardMetric, first_visits
-from partwise.scores.coco import Block, figures
+from partwise.scores.coco import Block, coco_metrics
 from partwise.scores.coco_rle import Row
 
 _DETECTION, _OBJECT, _CROWD = range(3)
@@ -24,7 +24,7 @@ class COCOMetrics(ShardMetric):
     """AP, AP50, AP75, APM, APL and AR of the persons' masks in one split, fractions.
 
     Masks are those of the maps: disjoint, their areas pixels. COCO's own annotations overlap and have areas of their
-    own, so that the evaluation of files gives slightly other figures. True persons without pixels are none; predicted
+    own, so that the evaluation of files gives slightly other metrics. True persons without pixels are none; predicted
     ones are false positives. What the annotation ignores is one crowd: detections mostly within it do not count.
 
     Keeps compressed masks, some hundred bytes each. An image counts once however many ranks see it; equal scores go
@@ -51,15 +51,15 @@ class COCOMetrics(ShardMetric):
         """
         for i, pred, truth in zip(index, preds, target, strict=True):
             if "persons" not in pred or "persons" not in truth:
-                raise ValueError(f"image {i}: parsing and annotation need 'persons' for COCO's figures")
+                raise ValueError(f"image {i}: parsing and annotation need 'persons' for COCO's metrics")
             try:
                 self._add(i, pred["persons"], truth["persons"], truth["parts"])
             except ValueError as error:
                 raise ValueError(f"image {i}: {error}") from error
 
     def compute(self) -> dict[str, float]:
-        """The figures so far, NaN where undefined; collective over ranks."""
-        return figures(self._block())
+        """The metrics so far, NaN where undefined; collective over ranks."""
+        return coco_metrics(self._block())
 
     def _add(self, index: int, pred: InstanceMap, truth: InstanceMap, parts: Tensor) -> None:
         if not pred["map"].shape == truth["map"].shape == parts.shape:

@@ -1,4 +1,4 @@
-"""The figures of DAVIS by its 2016 protocol: mean, recall and decay of J and of F."""
+"""The metrics of DAVIS by its 2016 protocol: mean, recall and decay of J and of F."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from partwise.batches import Annotation, Parsing
 from partwise.labels import IGNORE, LabelSet
 from partwise.metrics.shards import ShardMetric
-from partwise.scores.davis import frame_scores, in_order, mean_figures, scored, sequence_figures
+from partwise.scores.davis import frame_scores, in_order, mean_scores, scored, sequence_scores
 
 #: Bytes kept of a frame's name; a file system allows 255 for its folder and for itself.
 _NAME = 512
 
 
 class DAVISMetrics(ShardMetric):
-    """All figures of one split, fractions; a frame counts once however many ranks or updates see it.
+    """All metrics of one split, fractions; a frame counts once however many ranks or updates see it.
 
     First and last frame of a sequence, by name, are not scored. Keeps half a kilobyte a frame.
 
@@ -59,15 +59,15 @@ class DAVISMetrics(ShardMetric):
             self.append("scores", np.array([scores]).view(np.int64))
 
     def compute(self) -> dict[str, float]:
-        """Flat figures, keys without a split; NaN where no sequence has a scored frame. Collective over ranks."""
+        """Flat metrics, keys without a split; NaN where no sequence has a scored frame. Collective over ranks."""
         names = [row.tobytes().rstrip(b"\0").decode() for row in self.gathered("names")]
         by_sequence: dict[str, dict[str, Any]] = {}
         for name, scores in zip(names, self.gathered("scores").view(np.float64), strict=True):
             sequence, _, frame = name.rpartition("/")
             by_sequence.setdefault(sequence, {}).setdefault(frame, scores)
         frames = scored({sequence: in_order(seen) for sequence, seen in by_sequence.items()})
-        return mean_figures(
-            sequence_figures(np.reshape([by_sequence[sequence][frame] for frame in counted], (-1, 2)))
+        return mean_scores(
+            sequence_scores(np.reshape([by_sequence[sequence][frame] for frame in counted], (-1, 2)))
             for sequence, counted in sorted(frames.items())
         )
 

@@ -1,4 +1,4 @@
-"""The figures of TCNet's tables: PaperDoll's accuracies, precision, recall and F-1."""
+"""The metrics of TCNet's tables: PaperDoll's accuracies, precision, recall and F-1."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 from partwise.batches import Annotation, Parsing
 from partwise.labels import LabelSet
 from partwise.metrics.parsing import IndexedConfusion
-from partwise.scores.facts import facts_figures
+from partwise.scores.facts import facts_scores
 
 
 class FACTSMetrics(nn.Module):
-    """All figures of one split, in percent; an image counts once however many ranks see it.
+    """All metrics of one split, in percent; an image counts once however many ranks see it.
 
     Args:
         label_set: the classes.
@@ -35,10 +35,10 @@ class FACTSMetrics(nn.Module):
         self.confusion.update(index, [p["parts"] for p in preds], [t["parts"] for t in target])
 
     def compute(self) -> dict[str, float]:
-        """Flat figures, keys without a split; each class has its own: `f1_hair`. Collective over ranks."""
-        figures = facts_figures(self.confusion.compute().numpy())
-        flat = {name: value for name, value in figures.items() if isinstance(value, float)}
-        per_class = zip(self.label_set.names, figures["f1_per_class"], strict=True)
+        """Flat metrics, keys without a split; each class has its own: `f1_hair`. Collective over ranks."""
+        values = facts_scores(self.confusion.compute().numpy())
+        flat = {name: value for name, value in values.items() if isinstance(value, float)}
+        per_class = zip(self.label_set.names, values["f1_per_class"], strict=True)
         return flat | {f"f1_{name}": value for name, value in per_class}
 
     def reset(self) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from partwise.arrays import Float64Array, Int64Array, IntpArray
 from partwise.batches import InstanceMap
 from partwise.metrics.shards import ShardMetric, first_visits
-from partwise.scores.average_precision import MATCHINGS, APFigures, Matching, ap_figures, image_rows
+from partwise.scores.average_precision import MATCHINGS, APScores, Matching, ap_scores, image_rows
 
 
 class InstanceAP(ShardMetric):
@@ -63,13 +63,13 @@ class InstanceAP(ShardMetric):
             except ValueError as error:
                 raise ValueError(f"image {i}: {error}") from error
 
-    def compute(self) -> dict[Matching, APFigures]:
-        """The figures so far; collective over ranks."""
+    def compute(self) -> dict[Matching, APScores]:
+        """The metrics so far; collective over ranks."""
         images, hits = self.gathered("images"), self.gathered("hits")
         first = first_visits(images[:, 0])
         order = rank_detections(images, first, self.gathered("scores").view(np.float64))
         objects = self.gathered("objects")[first].sum(0)
-        return ap_figures(objects, self.gathered("columns")[order], hits[order])
+        return ap_scores(objects, self.gathered("columns")[order], hits[order])
 
     def _add(self, index: int, pred: InstanceMap, truth: InstanceMap) -> None:
         pred_classes, true_classes, scores = _rows(pred), _rows(truth), _scores(pred)

@@ -1,7 +1,7 @@
 """Pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
 
-Averaging per image gives other figures; the benchmarks sum first. `confusion[t, p]` counts the pixels of true
-class t that are called p. Figures are percent, float64 on the CPU, NaN where undefined.
+Averaging per image gives other metrics; the benchmarks sum first. `confusion[t, p]` counts the pixels of true
+class t that are called p. Metrics are percent, float64 on the CPU, NaN where undefined.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from partwise.labels import IGNORE
 from partwise.metrics.shards import ShardMetric, first_visits
 
 
-class ParsingFigures(TypedDict):
+class ParsingScores(TypedDict):
     """Percent; NaN where undefined."""
 
     miou: Tensor  # () mean over the classes in ground truth or predictions, background included
@@ -78,10 +78,10 @@ def fg_accuracy(confusion: Tensor) -> Tensor:
     return 100 * counts.diagonal()[1:].sum() / counts[1:].sum()
 
 
-def parsing_figures(confusion: Tensor) -> ParsingFigures:
-    """All figures of a (C, C) confusion matrix."""
+def parsing_scores(confusion: Tensor) -> ParsingScores:
+    """All metrics of a (C, C) confusion matrix."""
     per_class = iou(confusion)
-    return ParsingFigures(
+    return ParsingScores(
         miou=per_class.nanmean(),
         pixel_accuracy=pixel_accuracy(confusion),
         fg_accuracy=fg_accuracy(confusion),
@@ -90,7 +90,7 @@ def parsing_figures(confusion: Tensor) -> ParsingFigures:
 
 
 class ParsingMetric(Metric):
-    """`parsing_figures` of all pixels seen, summed over updates and ranks.
+    """`parsing_scores` of all pixels seen, summed over updates and ranks.
 
     An image seen twice counts twice: use `IndexedParsingMetric` behind a sampler that repeats images.
 
@@ -115,9 +115,9 @@ class ParsingMetric(Metric):
         """Add the pixels of (...) int64 maps; `target` may hold 255 for ignored."""
         self.confusion += confusion_matrix(preds, target, self.num_classes).to(self.device)
 
-    def compute(self) -> ParsingFigures:
-        """The figures so far; collective over ranks."""
-        return parsing_figures(self.confusion)
+    def compute(self) -> ParsingScores:
+        """The metrics so far; collective over ranks."""
+        return parsing_scores(self.confusion)
 
 
 class IndexedConfusion(ShardMetric):
@@ -159,11 +159,11 @@ class IndexedConfusion(ShardMetric):
 
 
 class IndexedParsingMetric(IndexedConfusion):
-    """`parsing_figures` of all images seen, each counted once; see `IndexedConfusion`."""
+    """`parsing_scores` of all images seen, each counted once; see `IndexedConfusion`."""
 
-    def compute(self) -> ParsingFigures:
-        """The figures so far; collective over ranks."""
-        return parsing_figures(super().compute())
+    def compute(self) -> ParsingScores:
+        """The metrics so far; collective over ranks."""
+        return parsing_scores(super().compute())
 
 
 def _precise(confusion: Tensor) -> Tensor:

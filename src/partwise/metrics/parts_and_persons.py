@@ -1,4 +1,4 @@
-"""The figures of the VIP benchmark (Zhou et al., ACM MM 2018): mIoU, AP^r of persons, AP^r of parts.
+"""The metrics of the VIP benchmark (Zhou et al., ACM MM 2018): mIoU, AP^r of persons, AP^r of parts.
 
 They suit any label set whose annotations have persons and part instances.
 """
@@ -13,18 +13,18 @@ from partwise.batches import Annotation, InstanceMap, Parsing
 from partwise.labels import LabelSet
 from partwise.metrics.instance import InstanceAP
 from partwise.metrics.parsing import IndexedParsingMetric
-from partwise.scores.vip import HUMAN_THRESHOLDS, PART_THRESHOLDS, InstanceFigures, instance_figures, nested
+from partwise.scores.vip import HUMAN_THRESHOLDS, PART_THRESHOLDS, InstanceScores, instance_scores, nested
 
 
 class VIPMetrics(nn.Module):
-    """All figures of one split, in percent.
+    """All metrics of one split, in percent.
 
     `compute` and `report` are collective: call them on every rank or on none. An image counts once however
     many ranks see it.
 
     Args:
         label_set: the classes; parts are all but background.
-        instances: whether predictions have persons and part instances. Without, those figures are absent.
+        instances: whether predictions have persons and part instances. Without, those metrics are absent.
     """
 
     def __init__(self, label_set: LabelSet, instances: bool = True) -> None:
@@ -64,7 +64,7 @@ class VIPMetrics(nn.Module):
             )
 
     def compute(self) -> dict[str, float]:
-        """Flat figures, keys without a split; NaN where undefined.
+        """Flat metrics, keys without a split; NaN where undefined.
 
         A key without the name of a matching is `one_to_one`'s: `human_ap_50`, `human_authors_ap_50`. Each class has
         its own: `iou_hair`.
@@ -75,17 +75,17 @@ class VIPMetrics(nn.Module):
             "pixel_accuracy": float(parsing["pixel_accuracy"]),
             "fg_accuracy": float(parsing["fg_accuracy"]),
         }
-        for kind, matchings in self._instance_figures().items():
-            for matching, figures in matchings.items():
+        for kind, matchings in self._instance_scores().items():
+            for matching, values in matchings.items():
                 prefix = kind if matching == "one_to_one" else f"{kind}_{matching}"
-                flat |= {f"{prefix}_{name}": value for name, value in figures.items()}
+                flat |= {f"{prefix}_{name}": value for name, value in values.items()}
         per_class = zip(self.label_set.names, parsing["iou_per_class"].tolist(), strict=True)
         return flat | {f"iou_{name}": value for name, value in per_class}
 
     def report(self) -> dict[str, object]:
-        """Nested figures with the keys of the evaluation command; None where undefined."""
+        """Nested metrics with the keys of the evaluation command; None where undefined."""
         parsing = self.parsing.compute()
-        return nested(float(parsing["miou"]), parsing["iou_per_class"].tolist(), self._instance_figures())
+        return nested(float(parsing["miou"]), parsing["iou_per_class"].tolist(), self._instance_scores())
 
     def reset(self) -> None:
         """Forget all images."""
@@ -94,13 +94,13 @@ class VIPMetrics(nn.Module):
             self.human.reset()
             self.part.reset()
 
-    def _instance_figures(self) -> InstanceFigures:
+    def _instance_scores(self) -> InstanceScores:
         if self.human is None or self.part is None:
             return {}
-        return instance_figures(self.human.compute(), self.part.compute())
+        return instance_scores(self.human.compute(), self.part.compute())
 
 
 def _objects(objects: InstanceMap | None, field: str, owner: str, index: int) -> InstanceMap:
     if objects is None:
-        raise ValueError(f"image {index}: the {owner} has no {field!r}, which instance figures need")
+        raise ValueError(f"image {index}: the {owner} has no {field!r}, which instance metrics need")
     return objects

@@ -26,7 +26,7 @@ class FlowTask(ParsingTask):
         rates: see `ParsingTask`; a small one for the trunk keeps what it was trained for before.
     """
 
-    figures: ClassVar[type[nn.Module]] = EndPointError
+    metrics: ClassVar[type[nn.Module]] = EndPointError
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class FlowTask(ParsingTask):
         schedule: Callable[[float], float] | None = None,
         rates: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(network, label_set, self.figures, optimizer, schedule, rates=rates)
+        super().__init__(network, label_set, self.metrics, optimizer, schedule, rates=rates)
 
     def pairs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Frames (N, 2, 3, H, W) of a batch and the flow (N, 2, H, W) from first to second, where it is known."""
@@ -58,7 +58,7 @@ class FlowTask(ParsingTask):
 class Still(FlowEstimator):
     """A flow network that answers zero."""
 
-    name = "still"  # of its row among a run's figures
+    name = "still"  # of its row among a run's metrics
     align_corners: ClassVar[bool] = False
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:

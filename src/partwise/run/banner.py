@@ -36,7 +36,7 @@ def banner(run: Run, name: str, profile: str | None, data: str, changes: list[st
         text.append(" norm trains too. Otherwise the paper's method. It changes " + ", ".join(changes))
     if data == "synthetic":
         text.append("\nsynthetic data", "yellow")
-        text.append(": rendered figures, no photographs; set data.root for the real dataset")
+        text.append(": rendered people, no photographs; set data.root for the real dataset")
     if emulated:
         text.append("\nslow", "yellow")
         text.append(": this CPU only emulates bfloat16, at a tenth of the speed or less; set trainer.precision=32-true")

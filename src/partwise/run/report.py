@@ -1,4 +1,4 @@
-"""The end of a run: figures beside what they should beat, pictures, and where everything lies."""
+"""The end of a run: metrics beside what they should beat, pictures, and where everything lies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TITLES = {
     "majority": "majority class",
     "still": "no motion",
 }
-#: Columns of the table, where the task has them; every figure is in metrics.json.
+#: Columns of the table, where the task has them; every metric is in metrics.json.
 COLUMNS = {
     "miou": "mIoU",
     "pixel_accuracy": "pixel acc.",
@@ -73,11 +73,11 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
         files = make_pictures(run, data, task)
         source = "synthetic" if data.synthetic else "real"
         run.say(metrics_table(rows, f"test split, {source} data"))
-        for prefix, figure in PER_CLASS.items():
+        for prefix, metric in PER_CLASS.items():
             if any(key.startswith(prefix) for key in rows["trained"]):
-                title = f"{figure} of each class, {source} data, in percent"
+                title = f"{metric} of each class, {source} data, in percent"
                 run.say(class_table(rows["trained"], prefix, data.label_set, title))
-        for about, file in {**files, "checkpoint": run.last, "figures": run.folder / "metrics.json"}.items():
+        for about, file in {**files, "checkpoint": run.last, "metrics": run.folder / "metrics.json"}.items():
             if file.exists():
                 run.say(f"{about:<16} {file}")
         run.record(status="finished")
@@ -85,10 +85,10 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
 
 
 def score(scorer: pl.Trainer, data: Any, task: ParsingTask) -> dict[str, float | None]:
-    """Figures of the test split; None where one is undefined."""
+    """Metrics of the test split; None where one is undefined."""
     scorer.test(task, data, verbose=False)
-    figures = {k.removeprefix("test/"): float(v) for k, v in scorer.callback_metrics.items()}
-    return {k: None if math.isnan(v) else v for k, v in figures.items()}
+    metrics = {k.removeprefix("test/"): float(v) for k, v in scorer.callback_metrics.items()}
+    return {k: None if math.isnan(v) else v for k, v in metrics.items()}
 
 
 def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) -> Table:
@@ -100,8 +100,8 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
     for key in shown:
         table.add_column(COLUMNS[key], justify="right")
     for name, row in rows.items():
-        figures = [_shown(key, row[key]) for key in shown]
-        table.add_row(TITLES.get(name, name), *figures, style="bold" if name == "trained" else "")
+        metrics = [_shown(key, row[key]) for key in shown]
+        table.add_row(TITLES.get(name, name), *metrics, style="bold" if name == "trained" else "")
     return table
 
 
@@ -112,10 +112,10 @@ def _shown(key: str, value: float | None) -> str:
 
 
 def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSet, title: str) -> Table:
-    """A figure of every class, under keys that begin with `prefix`, side by side in a few columns."""
+    """A metric of every class, under keys that begin with `prefix`, side by side in a few columns."""
     table = Table(title=title, title_justify="left", show_header=False)
-    figures = {name: row[f"{prefix}{name}"] for name in label_set.names}
-    cells = [(name, "–" if value is None else f"{value:.1f}") for name, value in figures.items()]
+    metrics = {name: row[f"{prefix}{name}"] for name in label_set.names}
+    cells = [(name, "–" if value is None else f"{value:.1f}") for name, value in metrics.items()]
     height = math.ceil(len(cells) / CLASS_COLUMNS)
     for line in range(height):
         table.add_row(*(text for cell in cells[line::height] for text in cell))

@@ -14,7 +14,7 @@ Matching = Literal["authors", "one_to_one"]
 MATCHINGS: tuple[Matching, ...] = ("authors", "one_to_one")
 
 
-class APFigures(TypedDict):
+class APScores(TypedDict):
     """Percent; NaN where undefined. Plain lists, because torchmetrics squeezes tensors of one element."""
 
     ap: list[float]  # per threshold, mean over classes
@@ -59,16 +59,16 @@ def image_rows(
     return ImageRows(objects, evaluated[kept].argmax(1), scores[kept], hits[kept])
 
 
-def dataset_figures(images: Sequence[ImageRows]) -> dict[Matching, APFigures]:
-    """The figures of at least one image; equal scores rank in their order, then in that of their rows."""
+def dataset_scores(images: Sequence[ImageRows]) -> dict[Matching, APScores]:
+    """The metrics of at least one image; equal scores rank in their order, then in that of their rows."""
     order = np.argsort(-np.concatenate([rows.scores for rows in images]), kind="stable")
     objects = np.sum([rows.objects for rows in images], axis=0)
     columns = np.concatenate([rows.columns for rows in images])[order]
-    return ap_figures(objects, columns, np.concatenate([rows.hits for rows in images])[order])
+    return ap_scores(objects, columns, np.concatenate([rows.hits for rows in images])[order])
 
 
-def ap_figures(objects: Int64Array, columns: Int64Array, hits: BoolArray) -> dict[Matching, APFigures]:
-    """The figures of a dataset's detections.
+def ap_scores(objects: Int64Array, columns: Int64Array, hits: BoolArray) -> dict[Matching, APScores]:
+    """The metrics of a dataset's detections.
 
     Args:
         objects: (C,) true objects of each class.
@@ -80,15 +80,15 @@ def ap_figures(objects: Int64Array, columns: Int64Array, hits: BoolArray) -> dic
     )  # (classes, matchings, thresholds)
     idle = (objects == 0) & (np.bincount(columns, minlength=len(objects)) == 0)
     return {
-        "authors": _figures(aps[:, 0], np.where(idle[:, None], 0.0, aps[:, 0])),
-        "one_to_one": _figures(aps[:, 1], aps[objects > 0, 1]),
+        "authors": _class_means(aps[:, 0], np.where(idle[:, None], 0.0, aps[:, 0])),
+        "one_to_one": _class_means(aps[:, 1], aps[objects > 0, 1]),
     }
 
 
-def _figures(per_class: Float64Array, averaged: Float64Array) -> APFigures:
+def _class_means(per_class: Float64Array, averaged: Float64Array) -> APScores:
     """`averaged` (classes that count, T); no such class leaves the mean undefined."""
     mean = averaged.mean(0) if len(averaged) else np.full(per_class.shape[1], np.nan)
-    return APFigures(ap=mean.tolist(), ap_per_class=per_class.tolist())
+    return APScores(ap=mean.tolist(), ap_per_class=per_class.tolist())
 
 
 def average_precision(hits: BoolArray, objects: int) -> Float64Array:

@@ -1,7 +1,7 @@
 """COCO's AP, by masks or by keypoints, of rows in memory.
 
-The figures are pycocotools', means over the categories that have objects: it matches and averages, or faster-coco-eval
-does to the same numbers. Left out is what no figure needs: small objects on their own, and fewer detections an image.
+The metrics are pycocotools', means over the categories that have objects: it matches and averages, or faster-coco-eval
+does to the same numbers. Left out is what no metric needs: small objects on their own, and fewer detections an image.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from partwise.errors import InputError
 from partwise.scores.coco_rle import Row
 
 Backend = Literal["pycocotools", "faster-coco-eval"]
-FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
 
-#: Areas that figures are for: all, medium, large.
+#: Areas that metrics are for: all, medium, large.
 _AREAS = 3
 
 #: Pairs of a detection and an object that pycocotools matches in about 0.1 s.
@@ -76,20 +76,20 @@ def check_options(iou_type: IouType, backend: Backend) -> None:
     _classes(backend)
 
 
-def figures(
+def coco_metrics(
     block: Block, iou_type: IouType = "segm", backend: Backend = "pycocotools", over: _Over = map
 ) -> dict[str, float]:
-    """COCO's figures, fractions; NaN where undefined.
+    """COCO's metrics, fractions; NaN where undefined.
 
     Args:
-        block: all images. The figures are means over the categories of its objects, crowds aside.
+        block: all images. The metrics are means over the categories of its objects, crowds aside.
         iou_type: whether masks are compared or keypoints.
         backend: what matches and averages.
         over: how pycocotools goes over parts of the block; results in order.
     """
     categories = sorted({row["category_id"] for row in block.objects if not row["iscrowd"]})
     if not categories:
-        return dict.fromkeys(FIGURES, math.nan)
+        return dict.fromkeys(METRICS, math.nan)
     if backend == "pycocotools":
         matches = list(over(partial(_match, iou_type=iou_type, categories=categories), block.split()))
         evaluator = _evaluator(backend, Block(block.images), iou_type, categories)
@@ -150,7 +150,7 @@ def _classes(backend: Backend) -> tuple[Any, Any]:
 
 
 def _evaluator(backend: Backend, block: Block, iou_type: IouType, categories: Sequence[int]) -> Any:
-    """The backend's evaluator, set to the figures wanted."""
+    """The backend's evaluator, set to the metrics wanted."""
     coco, coco_eval = _classes(backend)
     sides = []
     for rows in (block.objects, block.detections):

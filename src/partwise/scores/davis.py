@@ -1,6 +1,6 @@
-"""Region similarity J and boundary accuracy F of masks in video, with the figures DAVIS draws from them.
+"""Region similarity J and boundary accuracy F of masks in video, with the metrics DAVIS draws from them.
 
-Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016. All figures
+Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016. All metrics
 are fractions. Masks are (H, W) uint8, 0 = background, 1 = foreground. No torch: a command that only scores files
 starts at once.
 """
@@ -132,23 +132,23 @@ def decay(values: Float64Array) -> float:
     return float(np.mean(values[: ends[1] + 1]) - np.mean(values[ends[-2] :]))
 
 
-def sequence_figures(scores: Float64Array) -> dict[str, float]:
+def sequence_scores(scores: Float64Array) -> dict[str, float]:
     """J_mean, J_recall, J_decay, F_mean, F_recall and F_decay of one sequence, fractions.
 
     Args:
-        scores: (n, 2) J and F of its scored frames in order; n = 0 leaves all figures undefined, NaN.
+        scores: (n, 2) J and F of its scored frames in order; n = 0 leaves all metrics undefined, NaN.
     """
     return {
-        f"{letter}_{name}": figure(values) if len(values) else math.nan
+        f"{letter}_{name}": metric(values) if len(values) else math.nan
         for letter, values in zip("JF", scores.T, strict=True)
-        for name, figure in (("mean", mean), ("recall", recall), ("decay", decay))
+        for name, metric in (("mean", mean), ("recall", recall), ("decay", decay))
     }
 
 
-def mean_figures(sequences: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Every figure's mean over the sequences in which it is defined; NaN where there is none."""
-    sequences = list(sequences) or [sequence_figures(np.empty((0, 2)))]
-    values = {name: np.array([figures[name] for figures in sequences]) for name in sequences[0]}
+def mean_scores(sequences: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Every metric's mean over the sequences in which it is defined; NaN where there is none."""
+    sequences = list(sequences) or [sequence_scores(np.empty((0, 2)))]
+    values = {name: np.array([metrics[name] for metrics in sequences]) for name in sequences[0]}
     return {name: mean(column[~np.isnan(column)]) for name, column in values.items()}
 
 

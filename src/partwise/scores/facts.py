@@ -1,4 +1,4 @@
-"""The figures of TCNet's tables from a confusion matrix, in NumPy alone; `facts` gathers it over ranks."""
+"""The metrics of TCNet's tables from a confusion matrix, in NumPy alone; `facts` gathers it over ranks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from partwise.arrays import Float64Array, Int64Array
 
 
-class FACTSFigures(TypedDict):
+class FACTSScores(TypedDict):
     """Percent; NaN where undefined."""
 
     accuracy: float
@@ -21,8 +21,8 @@ class FACTSFigures(TypedDict):
     f1_per_class: list[float]
 
 
-def facts_figures(confusion: Int64Array) -> FACTSFigures:
-    """PaperDoll's figures of the confusion matrix of a whole dataset (Yamaguchi et al., ICCV 2013).
+def facts_scores(confusion: Int64Array) -> FACTSScores:
+    """PaperDoll's metrics of the confusion matrix of a whole dataset (Yamaguchi et al., ICCV 2013).
 
     P_c = N_cc / column sum, R_c = N_cc / row sum, F1_c = 2 N_cc / (row sum + column sum). A class seen in ground truth
     or predictions only has F1 0, one seen in neither is skipped.
@@ -32,7 +32,7 @@ def facts_figures(confusion: Int64Array) -> FACTSFigures:
     """
     hits, true, called = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     f1 = _percent(2 * hits, true + called)
-    return FACTSFigures(
+    return FACTSScores(
         accuracy=_mean(_percent(hits.sum()[None], true.sum()[None])),
         fg_accuracy=_mean(_percent(hits[1:].sum()[None], true[1:].sum()[None])),
         avg_precision=_mean(_percent(hits, called)),

@@ -1,4 +1,4 @@
-"""The figures of the VIP benchmark from what its images add to them, in NumPy alone; `vip` gathers them over ranks."""
+"""The metrics of the VIP benchmark from what its images add to them, in NumPy alone; `vip` gathers them over ranks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from partwise.arrays import Int64Array
-from partwise.scores.average_precision import APFigures, ImageRows, Matching, dataset_figures
+from partwise.scores.average_precision import APScores, ImageRows, Matching, dataset_scores
 
 HUMAN_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))
 _SINGLE = {"ap_50": 0.5, "ap_60": 0.6, "ap_70": 0.7}
 
-InstanceFigures = dict[str, dict[str, dict[str, float]]]  # "human" | "part" -> matching -> figure
+InstanceScores = dict[str, dict[str, dict[str, float]]]  # "human" | "part" -> matching -> metric
 
 
 class ImageCounts(NamedTuple):
-    """What one image adds to the figures."""
+    """What one image adds to the metrics."""
 
     confusion: Int64Array  # (C, C) pixels, rows = ground truth
     human: ImageRows  # of class 1, at `HUMAN_THRESHOLDS`
@@ -32,33 +32,33 @@ def vip_report(images: Sequence[ImageCounts]) -> dict[str, object]:
     hits, seen = confusion.diagonal(), confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
     ious = np.divide(100 * hits, seen, where=seen > 0, out=np.full(len(seen), np.nan))
     miou = ious[seen > 0].mean() if seen.any() else math.nan
-    human = dataset_figures([image.human for image in images])
-    part = dataset_figures([image.part for image in images])
-    return nested(float(miou), ious.tolist(), instance_figures(human, part))
+    human = dataset_scores([image.human for image in images])
+    part = dataset_scores([image.part for image in images])
+    return nested(float(miou), ious.tolist(), instance_scores(human, part))
 
 
-def nested(miou: float, iou_per_class: Sequence[float], instances: InstanceFigures) -> dict[str, object]:
-    """Figures with the keys of the evaluation command; None where undefined."""
+def nested(miou: float, iou_per_class: Sequence[float], instances: InstanceScores) -> dict[str, object]:
+    """Metrics with the keys of the evaluation command; None where undefined."""
     kinds: dict[str, object] = {
-        kind: {m: {name: _defined(value) for name, value in figures.items()} for m, figures in matchings.items()}
+        kind: {m: {name: _defined(value) for name, value in metrics.items()} for m, metrics in matchings.items()}
         for kind, matchings in instances.items()
     }
     return {"miou": _defined(miou), "iou_per_class": [_defined(value) for value in iou_per_class], **kinds}
 
 
-def instance_figures(human: Mapping[Matching, APFigures], part: Mapping[Matching, APFigures]) -> InstanceFigures:
+def instance_scores(human: Mapping[Matching, APScores], part: Mapping[Matching, APScores]) -> InstanceScores:
     """By kind and matching: the mean over all thresholds, and the single ones that are published."""
     return {"human": _named(human, HUMAN_THRESHOLDS, "ap"), "part": _named(part, PART_THRESHOLDS, "ap_vol")}
 
 
 def _named(
-    matchings: Mapping[Matching, APFigures], thresholds: Sequence[float], mean: str
+    matchings: Mapping[Matching, APScores], thresholds: Sequence[float], mean: str
 ) -> dict[str, dict[str, float]]:
     named = {}
-    for matching, figures in matchings.items():
-        by_threshold = dict(zip(thresholds, figures["ap"], strict=True))
+    for matching, metrics in matchings.items():
+        by_threshold = dict(zip(thresholds, metrics["ap"], strict=True))
         named[str(matching)] = {
-            mean: sum(figures["ap"]) / len(figures["ap"]),
+            mean: sum(metrics["ap"]) / len(metrics["ap"]),
             **{name: by_threshold[threshold] for name, threshold in _SINGLE.items()},
         }
     return named

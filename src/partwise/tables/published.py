@@ -30,7 +30,7 @@ COLUMNS = ("table", "row", "metric", "value", "run", "key", "note")
 RUN = re.compile(r"(?P<experiment>\w+)(@(?P<data>\w+))?(?P<ablations>(\+\w+)*)")
 KEY = re.compile(r"(val|test)/[A-Za-z0-9_-]+")
 FRACTION_PAPERS = ("self_supervised",)  # the others print percent
-#: Figures logged as fractions; all others are logged in percent.
+#: Metrics logged as fractions; all others are logged in percent.
 FRACTION_KEYS = re.compile(r"\w+/([JF]_(mean|recall|decay)|A[PR](50|75|M|L|_M|_H)?)")
 #: Ablations that name what the experiment does anyway.
 RECIPE = frozenset({"full", "l3", "p2", "l_s_c_uf"})
@@ -43,7 +43,7 @@ SYNTHETIC = "synthetic, not comparable"
 VERDICTS = REPRODUCED, DIFFERENT, NOT_RUN = ("reproduced", "different", "not run")
 
 
-class PublishedFigure(NamedTuple):
+class PublishedMetric(NamedTuple):
     """A cell of a paper's table; `run`, `key` and `note` are empty where there is none."""
 
     paper: str
@@ -57,17 +57,17 @@ class PublishedFigure(NamedTuple):
 
     @property
     def value(self) -> float | None:
-        """The figure, in the paper's own unit."""
+        """The metric, in the paper's own unit."""
         return float(self.printed) if self.printed else None
 
     @property
     def scale(self) -> float:
-        """What makes percent of the printed figure."""
+        """What makes percent of the printed metric."""
         return 100.0 if self.paper in FRACTION_PAPERS else 1.0
 
     @property
     def decimals(self) -> int:
-        """Digits that figures beside this one are shown with."""
+        """Digits that metrics beside this one are shown with."""
         return 3 if self.paper in FRACTION_PAPERS else 2
 
 
@@ -84,7 +84,7 @@ class TrainedRun:
         synthetic: whether its data are rendered.
         seed: of its generators.
         started: ISO time.
-        figures: metrics.json.
+        metrics: metrics.json.
     """
 
     experiment: str
@@ -95,11 +95,11 @@ class TrainedRun:
     synthetic: bool
     seed: int
     started: str
-    figures: Mapping[str, float | None]
+    metrics: Mapping[str, float | None]
 
     @property
     def comparable(self) -> bool:
-        """Whether its figures may be judged beside a paper's."""
+        """Whether its metrics may be judged beside a paper's."""
         return not self.synthetic and self.profile == "paper" and self.changes is not None
 
     @property
@@ -127,9 +127,9 @@ class TrainedRun:
 
 
 class Comparison(NamedTuple):
-    """A published figure beside the mean of the runs that reproduce it."""
+    """A published metric beside the mean of the runs that reproduce it."""
 
-    record: PublishedFigure
+    record: PublishedMetric
     ours: float | None  # in the paper's unit
     deviation: float | None  # standard deviation over seeds
     runs: int
@@ -138,19 +138,19 @@ class Comparison(NamedTuple):
     data: str  # empty without a run
 
 
-def read_published(folder: str | Path) -> list[PublishedFigure]:
-    """Every figure of the papers, in the papers' order.
+def read_published(folder: str | Path) -> list[PublishedMetric]:
+    """Every metric of the papers, in the papers' order.
 
     Raises:
         InputError: no CSVs, or a row that is not well-formed.
     """
     files = sorted(Path(folder).glob("*.csv"))
     if not files:
-        raise InputError(f"{folder} holds no CSVs of published figures; it should be experiments/published")
+        raise InputError(f"{folder} holds no CSVs of published metrics; it should be experiments/published")
     return [record for file in files for record in _read(file)]
 
 
-def _read(file: Path) -> Iterator[PublishedFigure]:
+def _read(file: Path) -> Iterator[PublishedMetric]:
     try:
         rows = csv.reader(io.StringIO(file.read_bytes().decode()), strict=True)
         header = next(rows, [])
@@ -159,12 +159,12 @@ def _read(file: Path) -> Iterator[PublishedFigure]:
         for row in rows:
             if len(row) != len(COLUMNS):
                 raise InputError(f"{file}, line {rows.line_num}: {len(row)} cells instead of {len(COLUMNS)}")
-            yield _checked(PublishedFigure(file.stem, *row), f"{file}, line {rows.line_num}")
+            yield _checked(PublishedMetric(file.stem, *row), f"{file}, line {rows.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file} cannot be read as CSV ({error})") from error
 
 
-def _checked(record: PublishedFigure, where: str) -> PublishedFigure:
+def _checked(record: PublishedMetric, where: str) -> PublishedMetric:
     if not (record.table and record.row and record.metric):
         raise InputError(f"{where}: table, row and metric must be given")
     if not re.fullmatch(r"(-?\d+(\.\d+)?)?", record.printed):
@@ -176,8 +176,8 @@ def _checked(record: PublishedFigure, where: str) -> PublishedFigure:
     return record
 
 
-def select(records: Sequence[PublishedFigure], paper: str | None, table: str | None) -> list[PublishedFigure]:
-    """The figures of one paper, of one table, or both.
+def select(records: Sequence[PublishedMetric], paper: str | None, table: str | None) -> list[PublishedMetric]:
+    """The metrics of one paper, of one table, or both.
 
     Raises:
         InputError: there is no such paper or table.
@@ -224,7 +224,7 @@ def _run(folder: Path, record: Mapping[str, Any]) -> TrainedRun:
             synthetic=record["data"] != "real",
             seed=int(record["seed"]),
             started=record["started"],
-            figures={key: None if v is None else float(v) for key, v in _json(folder / "metrics.json").items()},
+            metrics={key: None if v is None else float(v) for key, v in _json(folder / "metrics.json").items()},
         )
     except (OSError, YAMLError, OmegaConfBaseException, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder} is no folder of a run ({type(error).__name__}: {error})") from error
@@ -255,22 +255,22 @@ def _bare(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def compare(records: Sequence[PublishedFigure], runs: Sequence[TrainedRun], tolerance: float = 1.0) -> list[Comparison]:
-    """Every figure beside its runs: at least one line a figure, one for each set of overrides.
+def compare(records: Sequence[PublishedMetric], runs: Sequence[TrainedRun], tolerance: float = 1.0) -> list[Comparison]:
+    """Every metric beside its runs: at least one line a metric, one for each set of overrides.
 
     Runs that cannot be judged are shown only where no other is.
 
     Args:
-        records: published figures.
+        records: published metrics.
         runs: finished runs.
-        tolerance: points of percent that a reproduced figure may differ by.
+        tolerance: points of percent that a reproduced metric may differ by.
     """
     if not tolerance >= 0:
         raise InputError(f"tolerance {tolerance} must be 0 or more points of percent")
     return [comparison for record in records for comparison in _beside(record, runs, tolerance)]
 
 
-def _beside(record: PublishedFigure, runs: Sequence[TrainedRun], tolerance: float) -> Iterator[Comparison]:
+def _beside(record: PublishedMetric, runs: Sequence[TrainedRun], tolerance: float) -> Iterator[Comparison]:
     fitting = [run for run in runs if record.key and run.fits(record.run)]
     judged = [run for run in fitting if run.comparable] or fitting
     for about in dict.fromkeys(run.about for run in judged):
@@ -279,10 +279,10 @@ def _beside(record: PublishedFigure, runs: Sequence[TrainedRun], tolerance: floa
         yield Comparison(record, None, None, 0, None, NOT_RUN if record.printed else "", "")
 
 
-def _compare_group(record: PublishedFigure, runs: Sequence[TrainedRun], tolerance: float) -> Comparison:
+def _compare_group(record: PublishedMetric, runs: Sequence[TrainedRun], tolerance: float) -> Comparison:
     about, comparable = runs[0].about, runs[0].comparable
     newest = {run.seed: run for run in sorted(runs, key=lambda run: run.started)}.values()  # a seed counts once
-    logged = [value for run in newest if (value := run.figures.get(record.key)) is not None]
+    logged = [value for run in newest if (value := run.metrics.get(record.key)) is not None]
     if not logged:
         return Comparison(record, None, None, 0, None, NOT_RUN, f"{about}, no {record.key} in metrics.json")
     unit = (100.0 if FRACTION_KEYS.fullmatch(record.key) else 1.0) / record.scale
@@ -295,15 +295,15 @@ def _compare_group(record: PublishedFigure, runs: Sequence[TrainedRun], toleranc
     return Comparison(record, ours, deviation, len(values), difference, verdict, about)
 
 
-def unplaced(records: Sequence[PublishedFigure], runs: Sequence[TrainedRun]) -> list[str]:
-    """Names of the runs that no published figure asks for."""
+def unplaced(records: Sequence[PublishedMetric], runs: Sequence[TrainedRun]) -> list[str]:
+    """Names of the runs that no published metric asks for."""
     named = {record.run for record in records if record.run}
     return sorted({run.name for run in runs if not any(map(run.fits, named))})
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """The comparisons for a terminal."""
-    table = Table("paper", "table", "row", "metric", title="published figures and ours", title_justify="left")
+    table = Table("paper", "table", "row", "metric", title="published metrics and ours", title_justify="left")
     for name in ("published", "ours", "difference, points"):
         table.add_column(name, justify="right")
     table.add_column("verdict")

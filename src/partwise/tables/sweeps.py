@@ -36,7 +36,7 @@ from partwise.tables.published import FRACTION_KEYS
 REPEATS = ("seed", "data.around.offset")
 
 Cell = dict[str, Any]  # value of each parameter
-Row = dict[str, Any]  # figures of a run
+Row = dict[str, Any]  # metrics of a run
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def override(value: Any) -> str:
 
 
 def finished(folder: Path) -> Row | None:
-    """Figures of the finished run in a cell's folder and its data, "real" or "synthetic", if there is one."""
+    """Metrics of the finished run in a cell's folder and its data, "real" or "synthetic", if there is one."""
     for file in sorted(folder.glob("*/*/run.json"), reverse=True):
         record = json.loads(file.read_text())
         if record.get("status") == "finished":
@@ -160,18 +160,18 @@ def finished(folder: Path) -> Row | None:
 
 
 def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
-    """Finished cells and their figures."""
+    """Finished cells and their metrics."""
     for cell in sweep.cells():
-        figures = finished(outputs / cell_name(cell))
-        if figures is not None:
-            yield cell, figures
+        values = finished(outputs / cell_name(cell))
+        if values is not None:
+            yield cell, values
 
 
 def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
-    """One row a finished cell: its parameters, then its figures on the test split."""
+    """One row a finished cell: its parameters, then its metrics on the test split."""
     rows = [
-        {**cell, **{k: v for k, v in figures.items() if k.startswith(("data", "test/"))}}
-        for cell, figures in collect(sweep, outputs)
+        {**cell, **{k: v for k, v in values.items() if k.startswith(("data", "test/"))}}
+        for cell, values in collect(sweep, outputs)
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
@@ -185,18 +185,18 @@ def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: st
     """Mean ± standard deviation over the repetitions of every setting."""
     keys = [key for key in sweep.grid if key not in REPEATS]
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for cell, figures in collect(sweep, outputs):
-        groups.setdefault(tuple(cell[key] for key in keys), []).append(figures)
+    for cell, values in collect(sweep, outputs):
+        groups.setdefault(tuple(cell[key] for key in keys), []).append(values)
     table = Table(*keys, "data", *metrics, "runs", title=title, title_justify="left")
-    for values, runs in groups.items():
+    for setting, runs in groups.items():
         shown = [_spread([run.get(metric) for run in runs], digits(metric)) for metric in metrics]
         origins = "/".join(sorted({run["data"] for run in runs}))
-        table.add_row(*(escape(str(value)) for value in values), origins, *shown, str(len(runs)))
+        table.add_row(*(escape(str(value)) for value in setting), origins, *shown, str(len(runs)))
     return table
 
 
 def digits(metric: str) -> int:
-    """Decimals that a figure is shown with: fractions need more than percent."""
+    """Decimals that a metric is shown with: fractions need more than percent."""
     return 3 if FRACTION_KEYS.fullmatch(metric) else 1
 
 

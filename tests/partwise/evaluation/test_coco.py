@@ -1,4 +1,4 @@
-"""COCO's figures against pycocotools run on the files themselves and against a plain reference."""
+"""COCO's metrics against pycocotools run on the files themselves and against a plain reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pycocotools.coco import COCO
 
 from partwise.errors import InputError
 from partwise.evaluation.coco import evaluate
-from partwise.scores.coco import FIGURES
+from partwise.scores.coco import METRICS
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -40,11 +40,11 @@ def test_nasty_scenes_equal_pycocotools_and_the_reference(
 ) -> None:
     scene = nasty(seed, iou_type == "keypoints")
     files = scene.write(tmp_path)
-    figures = evaluate(*files, workers=1, iou_type=iou_type, backend=backend)
-    assert 0 < figures["AP"] < 1
-    assert same(figures, directly(*files, iou_type))
+    metrics = evaluate(*files, workers=1, iou_type=iou_type, backend=backend)
+    assert 0 < metrics["AP"] < 1
+    assert same(metrics, directly(*files, iou_type))
     plain = reference(scene, iou_type)
-    assert all(figures[name] == pytest.approx(plain[name], abs=1e-9) for name in FIGURES)
+    assert all(metrics[name] == pytest.approx(plain[name], abs=1e-9) for name in METRICS)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -53,9 +53,9 @@ def test_nothing_right(tmp_path: Path, backend: str) -> None:
     scene.truth(0, rectangle(0, 0, 40, 40))
     scene.result(1, rectangle(0, 0, 40, 40), 0.5)
     files = scene.write(tmp_path)
-    figures = evaluate(*files, backend=backend)
-    assert figures == {"AP": 0, "AP50": 0, "AP75": 0, "APM": 0, "APL": None, "AR": 0}
-    assert same(figures, directly(*files))
+    metrics = evaluate(*files, backend=backend)
+    assert metrics == {"AP": 0, "AP50": 0, "AP75": 0, "APM": 0, "APL": None, "AR": 0}
+    assert same(metrics, directly(*files))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -64,7 +64,7 @@ def test_nothing_but_crowds_is_undefined(tmp_path: Path, backend: str) -> None:
     scene.truth(0, rectangle(0, 0, 90, 90), iscrowd=1)
     scene.result(0, rectangle(0, 0, 40, 40), 0.5)
     files = scene.write(tmp_path)
-    assert evaluate(*files, backend=backend) == dict.fromkeys(FIGURES) == directly(*files)
+    assert evaluate(*files, backend=backend) == dict.fromkeys(METRICS) == directly(*files)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -78,9 +78,9 @@ def test_all_categories_count(tmp_path: Path, seed: int, iou_type: str, backend:
     found = []
     for names, ids in ([], None), (["person"], [2]), (["horse", "kite", "dog"], [5, 40, 77]):
         with pytest.warns(UserWarning, match=r"pred.json: \d+ of \d+ results have categories that .* does not list"):
-            figures = evaluate(gt, pred, workers=1, iou_type=iou_type, backend=backend, categories=names)
-        assert same(figures, directly(gt, pred, iou_type, ids))
-        found.append(figures["AP"])
+            metrics = evaluate(gt, pred, workers=1, iou_type=iou_type, backend=backend, categories=names)
+        assert same(metrics, directly(gt, pred, iou_type, ids))
+        found.append(metrics["AP"])
     assert len(set(found)) == 3
 
 
@@ -126,9 +126,9 @@ def test_results_of_other_categories_alone(tmp_path: Path) -> None:
     gt, pred = scene.write(tmp_path)
     gt.write_text(json.dumps(scene.content() | {"categories": [{"id": 7, "name": "dog"}, PERSON]}))
     pred.write_text(json.dumps([{**row, "category_id": 7} for row in scene.results]))
-    figures = evaluate(gt, pred)
-    assert figures["AP"] == figures["AR"] == 0
-    assert same(figures, directly(gt, pred))
+    metrics = evaluate(gt, pred)
+    assert metrics["AP"] == metrics["AR"] == 0
+    assert same(metrics, directly(gt, pred))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -140,10 +140,10 @@ def test_boxes_of_results_set_their_areas(tmp_path: Path, iou_type: str, backend
     for row in scene.results:
         row["bbox"] = [0, 0, 50.5, 50]
     files = scene.write(tmp_path)
-    figures = evaluate(*files, iou_type=iou_type, backend=backend)
-    assert same(figures, directly(*files, iou_type))
-    assert (figures["AP"], figures["APL"]) == (without["AP"], pytest.approx(figures["APL"]))
-    assert figures != without
+    metrics = evaluate(*files, iou_type=iou_type, backend=backend)
+    assert same(metrics, directly(*files, iou_type))
+    assert (metrics["AP"], metrics["APL"]) == (without["AP"], pytest.approx(metrics["APL"]))
+    assert metrics != without
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -172,12 +172,12 @@ def test_masks_of_any_kind(tmp_path: Path) -> None:
             x, y, u, v = (int(e) for e in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
             row["segmentation"] = [[x, y, u, y, u, v, x, v]]
     files = scene.write(tmp_path)
-    figures = evaluate(*files)
-    assert same(figures, directly(*files))
+    metrics = evaluate(*files)
+    assert same(metrics, directly(*files))
     for row in scene.results:
         del row["bbox"]
     files = scene.write(tmp_path)
-    assert same(evaluate(*files), figures)
+    assert same(evaluate(*files), metrics)
 
 
 @pytest.mark.parametrize("rename", [str, lambda i: f"{i:04d}.jpg", lambda i: 10**10 + i])
@@ -199,12 +199,12 @@ def test_annotation_0_is_never_found_and_a_warning_says_so(tmp_path: Path, backe
         scene.result(0, scene.masks[id(row)], 0.5)
     files = scene.write(tmp_path)
     with pytest.warns(UserWarning, match=r"gt.json: pycocotools never finds annotation 0"):
-        figures = evaluate(*files, backend=backend)
-    assert figures["AP"] < 1
-    assert same(figures, directly(*files))
+        metrics = evaluate(*files, backend=backend)
+    assert metrics["AP"] < 1
+    assert same(metrics, directly(*files))
 
 
-def test_several_processes_give_the_figures_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_give_the_metrics_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = nasty(1).write(tmp_path)
     alone = evaluate(*files, workers=1)
     monkeypatch.setattr("partwise.scores.coco._BLOCK", 1)
@@ -241,9 +241,9 @@ def test_it_starts_without_torch() -> None:
 def test_real_annotations(tmp_path: Path, real: Path, name: str, iou_type: str, backend: str) -> None:
     gt, pred = real / "coco" / "annotations" / f"{name}.json", tmp_path / "pred.json"
     pred.write_text(json.dumps(distorted(gt, iou_type)))
-    figures = evaluate(gt, pred, iou_type=iou_type, backend=backend)
-    assert 0 < figures["AP"] < 1
-    assert same(figures, directly(gt, pred, iou_type))
+    metrics = evaluate(gt, pred, iou_type=iou_type, backend=backend)
+    assert 0 < metrics["AP"] < 1
+    assert same(metrics, directly(gt, pred, iou_type))
 
 
 @pytest.mark.real

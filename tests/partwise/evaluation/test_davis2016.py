@@ -20,7 +20,7 @@ from partwise.evaluation.davis2016 import evaluate
 from partwise.io.images import write_labels
 from partwise.labels import voc_colors
 
-FIGURES = ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay"]
+METRICS = ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay"]
 ROOT = Path(__file__).parents[3]
 
 
@@ -87,40 +87,40 @@ def official_frame(truth: np.ndarray, pred: np.ndarray) -> tuple[float, float]:
 
 
 def reference(gt: Path, pred: Path) -> dict[str, dict[str, float]]:
-    """Every sequence's figures, and those of all under the name of none."""
+    """Every sequence's metrics, and those of all under the name of none."""
     sequences = {}
     for folder in sorted((gt / "Annotations/480p").iterdir()):
         files = sorted(folder.iterdir())[1:-1]
         masks = [
             (np.asarray(Image.open(f)) > 0, np.asarray(Image.open(pred / folder.name / f.name)) > 0) for f in files
         ]
-        figures = {}
+        metrics = {}
         for name, values in zip("JF", np.array([official_frame(*pair) for pair in masks]).T, strict=True):
             ids = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
             bins = [values[a : b + 1] for a, b in pairwise(ids)]
-            figures[f"{name}_mean"] = values.mean()
-            figures[f"{name}_recall"] = np.mean(values > 0.5)
-            figures[f"{name}_decay"] = bins[0].mean() - bins[3].mean()
-        sequences[folder.name] = figures
-    means = {name: float(np.mean([figures[name] for figures in sequences.values()])) for name in FIGURES}
+            metrics[f"{name}_mean"] = values.mean()
+            metrics[f"{name}_recall"] = np.mean(values > 0.5)
+            metrics[f"{name}_decay"] = bins[0].mean() - bins[3].mean()
+        sequences[folder.name] = metrics
+    means = {name: float(np.mean([metrics[name] for metrics in sequences.values()])) for name in METRICS}
     return {**sequences, "": means}
 
 
 def check(gt: Path, pred: Path, **options: int) -> dict[str, float]:
-    """Compare with the reference; the figures over all sequences."""
-    figures, expected = evaluate(gt, pred, **options), reference(gt, pred)
-    assert list(figures) == [*FIGURES, "per_sequence"]
-    assert set(figures["per_sequence"]) == set(expected) - {""}
-    for seq, found in {**figures["per_sequence"], "": figures}.items():
-        assert {name: found[name] for name in FIGURES} == pytest.approx(expected[seq], abs=1e-9), seq
-    return figures
+    """Compare with the reference; the metrics over all sequences."""
+    metrics, expected = evaluate(gt, pred, **options), reference(gt, pred)
+    assert list(metrics) == [*METRICS, "per_sequence"]
+    assert set(metrics["per_sequence"]) == set(expected) - {""}
+    for seq, found in {**metrics["per_sequence"], "": metrics}.items():
+        assert {name: found[name] for name in METRICS} == pytest.approx(expected[seq], abs=1e-9), seq
+    return metrics
 
 
 @pytest.mark.parametrize("workers", [1, 2, None])
 def test_equals_the_official_steps(folders: tuple[Path, Path], workers: int | None) -> None:
-    figures = check(*folders, workers=workers)
-    assert 0.2 < figures["J_mean"] < 0.8  # neither trivial nor all wrong
-    assert figures["J_decay"] != 0
+    metrics = check(*folders, workers=workers)
+    assert 0.2 < metrics["J_mean"] < 0.8  # neither trivial nor all wrong
+    assert metrics["J_decay"] != 0
 
 
 def test_empty_masks(folders: tuple[Path, Path]) -> None:
@@ -326,6 +326,6 @@ def test_real_masks(real: Path, tmp_path: Path) -> None:
             write(tmp_path / "pred" / folder.name / file.name, distorted(mask, t) * 255)
             rows.append(f"/JPEGImages/480p/{folder.name}/{file.stem}.jpg /Annotations/480p/{folder.name}/{file.name}")
     write_list(gt, "480p", rows)
-    figures = check(gt, tmp_path / "pred")
-    assert 0.3 < figures["J_mean"] < 0.9
-    assert len(figures["per_sequence"]) == 12
+    metrics = check(gt, tmp_path / "pred")
+    assert 0.3 < metrics["J_mean"] < 0.9
+    assert len(metrics["per_sequence"]) == 12

@@ -58,11 +58,11 @@ def reference(gt: Path, pred: Path) -> dict[str, float]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_equals_the_formulas(folders: tuple[Path, Path], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("partwise.evaluation.files._WORTH_A_PROCESS", 2)
-    figures = evaluate(*folders, workers=workers)
+    metrics = evaluate(*folders, workers=workers)
     for name, value in reference(*folders).items():
-        assert figures[name] == pytest.approx(value, abs=1e-9)
-    assert figures["f1_per_class"][3] == figures["f1_per_class"][9] == 0  # seen on one side only
-    assert figures["f1_per_class"][12] is None
+        assert metrics[name] == pytest.approx(value, abs=1e-9)
+    assert metrics["f1_per_class"][3] == metrics["f1_per_class"][9] == 0  # seen on one side only
+    assert metrics["f1_per_class"][12] is None
 
 
 def test_nothing_but_ignored_pixels_is_undefined(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""OCHuman's three figures against pycocotools run on each json with results renamed by hand, and bad input."""
+"""OCHuman's three metrics against pycocotools run on each json with results renamed by hand, and bad input."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def directly(folder: Path, pred: Path, iou_type: str, split: str = "val") -> dic
     """pycocotools on each json, with the results of its pictures under its ids."""
     names = {i["id"]: i["file_name"] for i in json.loads(json_of(folder, SUBSETS["AP"], split).read_text())["images"]}
     rows, found = json.loads(pred.read_text()), {}
-    for figure, overlap in SUBSETS.items():
+    for metric, overlap in SUBSETS.items():
         truth = COCO(str(json_of(folder, overlap, split)))
         ids = {row["file_name"]: i for i, row in truth.imgs.items()}
         own = [{**r, "image_id": ids[names[r["image_id"]]]} for r in rows if names[r["image_id"]] in ids]
@@ -90,17 +90,17 @@ def directly(folder: Path, pred: Path, iou_type: str, split: str = "val") -> dic
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-        found[figure] = float(evaluator.stats[0])
+        found[metric] = float(evaluator.stats[0])
     return found
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
 def test_equals_pycocotools(files: tuple[Path, Path], iou_type: str, backend: str) -> None:
-    figures = evaluate(*files, iou_type=iou_type, backend=backend)
-    assert list(figures) == list(SUBSETS)
-    assert len(set(figures.values())) == 3
-    assert figures == pytest.approx(directly(*files, iou_type), abs=1e-12)
+    metrics = evaluate(*files, iou_type=iou_type, backend=backend)
+    assert list(metrics) == list(SUBSETS)
+    assert len(set(metrics.values())) == 3
+    assert metrics == pytest.approx(directly(*files, iou_type), abs=1e-12)
 
 
 def test_files_may_be_in_annotations_or_one_be_named(files: tuple[Path, Path]) -> None:
@@ -128,9 +128,9 @@ def test_a_subset_without_persons_is_undefined(files: tuple[Path, Path], picture
     folder, pred = files
     names = [i["file_name"] for i in json.loads(json_of(folder, SUBSETS["AP"]).read_text())["images"]]
     write(json_of(folder, SUBSETS["AP_H"]), [], names[:pictures])
-    figures = evaluate(folder, pred)
-    assert figures["AP_H"] is None
-    assert figures["AP_M"] is not None
+    metrics = evaluate(folder, pred)
+    assert metrics["AP_H"] is None
+    assert metrics["AP_M"] is not None
 
 
 def test_a_subset_without_detections_is_0(files: tuple[Path, Path]) -> None:
@@ -208,8 +208,8 @@ def test_the_rendered_stand_in(tmp_path: Path) -> None:
     results = [{key: row[key] for key in keys} | {"score": 0.9} for row in truth["annotations"]]
     (tmp_path / "results.json").write_text(json.dumps(results))
     first = json_of(tmp_path / "OCHuman", SUBSETS["AP"])
-    figures = evaluate(first, tmp_path / "results.json")
-    assert figures["AP"] == pytest.approx(1)
+    metrics = evaluate(first, tmp_path / "results.json")
+    assert metrics["AP"] == pytest.approx(1)
 
 
 @pytest.mark.real
@@ -238,5 +238,5 @@ def test_real_annotations(tmp_path: Path, real: Path, iou_type: str) -> None:
         })  # fmt: skip
     pred = tmp_path / "results.json"
     pred.write_text(json.dumps(results))
-    figures = evaluate(folder, pred, iou_type=iou_type)
-    assert figures == pytest.approx(directly(folder, pred, iou_type), abs=1e-12)
+    metrics = evaluate(folder, pred, iou_type=iou_type)
+    assert metrics == pytest.approx(directly(folder, pred, iou_type), abs=1e-12)

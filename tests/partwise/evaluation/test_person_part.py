@@ -94,7 +94,7 @@ def assert_equal(found: Any, expected: Any) -> None:
 def test_equals_mask_loops(tmp_path: Path, seed: int) -> None:
     folders = Folders(tmp_path)
     write_random(folders, seed)
-    assert_equal(folders.evaluate(), mask_loops.figures(folders.pictures(), 7))
+    assert_equal(folders.evaluate(), mask_loops.metrics(folders.pictures(), 7))
 
 
 def test_workers_do_not_matter(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_parts_of_nobody_are_no_instance(tmp_path: Path) -> None:
         [[1, 2, 0, 1, 2, 3, 0]], [[1, 1, 1, 2, 2, 0, 0]], [[1, 2, 0, 3, 4, 0, 0]], [1, 2, 1, 2], [1] * 4, [1, 1]
     )
     folders.add_result("a/1", found)
-    figures = folders.evaluate()
-    assert figures["iou_per_class"] == [100, 100, 100, 100, None, None, None]
-    assert set(figures["human"]["one_to_one"].values()) == set(figures["part"]["one_to_one"].values()) == {100.0}
-    assert figures["part"]["authors"]["ap_50"] == pytest.approx(200 / 6)  # no arm, none found: 0
+    metrics = folders.evaluate()
+    assert metrics["iou_per_class"] == [100, 100, 100, 100, None, None, None]
+    assert set(metrics["human"]["one_to_one"].values()) == set(metrics["part"]["one_to_one"].values()) == {100.0}
+    assert metrics["part"]["authors"]["ap_50"] == pytest.approx(200 / 6)  # no arm, none found: 0
 
 
 def test_photos_without_persons(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_photos_without_persons(tmp_path: Path) -> None:
     folders.add_result("1", mask_loops.Scene(one, one, one, [1], [0.9], [0.9]))
     folders.add_truth("2", one, one)
     folders.add_result("2", mask_loops.Scene(one, one, one, [1], [0.8], [0.95]))
-    figures = folders.evaluate()
-    assert figures["human"]["one_to_one"]["ap_50"] == 100
-    assert figures["part"]["one_to_one"]["ap_50"] == 50
-    assert_equal(figures, mask_loops.figures(folders.pictures(), 7))
+    metrics = folders.evaluate()
+    assert metrics["human"]["one_to_one"]["ap_50"] == 100
+    assert metrics["part"]["one_to_one"]["ap_50"] == 50
+    assert_equal(metrics, mask_loops.metrics(folders.pictures(), 7))
 
 
 def _size(file: str) -> Callable[[Folders], None]:

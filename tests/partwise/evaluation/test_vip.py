@@ -124,7 +124,7 @@ def test_equals_mask_loops(tmp_path: Path, seed: int) -> None:
     folders = Folders(tmp_path, "Annotations" if seed % 2 else "")
     write_random(folders, seed)
     found = folders.evaluate()
-    assert_equal(found, mask_loops.figures(folders.pictures(), 20))
+    assert_equal(found, mask_loops.metrics(folders.pictures(), 20))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
@@ -151,10 +151,10 @@ def test_stand_in_against_itself(vip_stand_in: Path, tmp_path: Path) -> None:
             mask_loops.read(file), numbers, ids, classes, [0.5] * len(rows), [0.5] * int(numbers.max())
         )
         folders.add_result(name, scene)
-    figures = folders.evaluate()
-    assert figures["miou"] == 100
-    assert set(figures["human"]["one_to_one"].values()) == set(figures["part"]["one_to_one"].values()) == {100.0}
-    assert figures["human"]["authors"]["ap"] == 100
+    metrics = folders.evaluate()
+    assert metrics["miou"] == 100
+    assert set(metrics["human"]["one_to_one"].values()) == set(metrics["part"]["one_to_one"].values()) == {100.0}
+    assert metrics["human"]["authors"]["ap"] == 100
 
 
 def scene(parts: Any, persons: Any, human: Any, instances: Any, classes: Any, scores: Any) -> Any:
@@ -169,10 +169,10 @@ def test_duplicates_count_for_the_authors_only(tmp_path: Path) -> None:
     line = [1] * 20
     found = scene(line, [1] * 20, [0.9], [1] * 9 + [2] * 9 + [0] * 2, [1, 1], [0.5, 0.4])
     folders.add("videos1/000000000001", line, found)
-    figures = folders.evaluate()
-    assert figures["part"]["authors"]["ap_vol"] == pytest.approx(4 * 200 / 9 / 19)
-    assert figures["part"]["one_to_one"]["ap_vol"] == pytest.approx(4 * 100 / 9)
-    assert_equal(figures, mask_loops.figures(folders.pictures(), 20))
+    metrics = folders.evaluate()
+    assert metrics["part"]["authors"]["ap_vol"] == pytest.approx(4 * 200 / 9 / 19)
+    assert metrics["part"]["one_to_one"]["ap_vol"] == pytest.approx(4 * 100 / 9)
+    assert_equal(metrics, mask_loops.metrics(folders.pictures(), 20))
 
 
 @pytest.mark.parametrize(("first", "ap"), [("videos1/000000000001", 100), ("videos9/000000000001", 50)])
@@ -182,36 +182,36 @@ def test_ties_rank_in_the_order_of_the_files(tmp_path: Path, first: str, ap: flo
     one = scene([1, 1], [1, 1], [0.5], [1, 1], [1], [0.5])
     folders.add(first, [1, 1], one)
     folders.add("videos5/000000000001", [0, 0], one)
-    figures = folders.evaluate()
+    metrics = folders.evaluate()
     for kind in ("human", "part"):
-        assert figures[kind]["one_to_one"]["ap_50"] == ap
-    assert figures["human"]["authors"]["ap"] == ap
+        assert metrics[kind]["one_to_one"]["ap_50"] == ap
+    assert metrics["human"]["authors"]["ap"] == ap
 
 
 def test_no_objects_and_no_detections(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folders.add("videos1/000000000001", [0, 0], scene([0, 0], [0, 0], [], [0, 0], [], []))
-    figures = folders.evaluate()
-    assert figures["iou_per_class"] == [100, *[None] * 19]
-    assert figures["part"] == {"authors": dict.fromkeys(NONE, 0), "one_to_one": NONE}
-    assert_equal(figures, mask_loops.figures(folders.pictures(), 20))
+    metrics = folders.evaluate()
+    assert metrics["iou_per_class"] == [100, *[None] * 19]
+    assert metrics["part"] == {"authors": dict.fromkeys(NONE, 0), "one_to_one": NONE}
+    assert_equal(metrics, mask_loops.metrics(folders.pictures(), 20))
 
 
 def test_a_class_without_objects_but_with_detections_is_undefined(tmp_path: Path) -> None:
     """Such a class counts for the authors even if its detections have no pixels."""
     folders = Folders(tmp_path)
     folders.add("videos1/000000000001", [1, 0], scene([1, 0], [1, 0], [0.5], [1, 0], [1, 3], [0.5, 0.1]))
-    figures = folders.evaluate()
-    assert figures["part"] == {"authors": NONE, "one_to_one": dict.fromkeys(NONE, 100)}
-    assert figures["human"]["authors"]["ap"] == 100
+    metrics = folders.evaluate()
+    assert metrics["part"] == {"authors": NONE, "one_to_one": dict.fromkeys(NONE, 100)}
+    assert metrics["human"]["authors"]["ap"] == 100
 
 
 def test_nothing_but_ignored_pixels(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folders.add("videos1/000000000001", [255, 255], scene([255, 4], [0, 0], [], [0, 0], [], []))
-    figures = folders.evaluate()
-    assert figures["miou"] is None
-    assert figures["iou_per_class"] == [None] * 20
+    metrics = folders.evaluate()
+    assert metrics["miou"] is None
+    assert metrics["iou_per_class"] == [None] * 20
 
 
 def test_color_folders_and_other_pictures_are_left_out(folders: Folders) -> None:

@@ -1,4 +1,4 @@
-"""COCO's figures of maps against pycocotools on the same masks, alone and over two processes."""
+"""COCO's metrics of maps against pycocotools on the same masks, alone and over two processes."""
 
 import math
 
@@ -14,7 +14,7 @@ from two_processes import SCENARIOS, in_both, measure
 from partwise.metrics.coco import COCOMetrics
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
-FIGURES = ["AP", "AP50", "AP75", "APM", "APL", "AR"]
+METRICS = ["AP", "AP50", "AP75", "APM", "APL", "AR"]
 
 
 def image(index):
@@ -44,14 +44,14 @@ def image(index):
 
 
 def score(metrics, batches):
-    """Add batches; the figures in a form that compares exactly."""
+    """Add batches; the metrics in a form that compares exactly."""
     for batch in batches:
         metrics.update(batch, *zip(*map(image, batch), strict=True))
     return repr(metrics.compute())
 
 
 def scores(own, other):
-    """The figures of a rank's batches, those after one more image, and those of the other's after a reset."""
+    """The metrics of a rank's batches, those after one more image, and those of the other's after a reset."""
     metrics = COCOMetrics()
     results = [score(metrics, own), score(metrics, [[20 + dist.get_rank()]])]
     metrics.reset()
@@ -89,18 +89,18 @@ def directly(images):
     evaluator.accumulate()
     evaluator.summarize()
     stats = np.where(evaluator.stats == -1, math.nan, evaluator.stats)
-    return dict(zip(FIGURES, stats[[0, 1, 2, 4, 5, 8]].tolist(), strict=True))
+    return dict(zip(METRICS, stats[[0, 1, 2, 4, 5, 8]].tolist(), strict=True))
 
 
 @pytest.mark.parametrize("images", [[0, 1, 2, 3, 4, 5, 6, 7, 8], [2], [4, 10, 8], [20, 26, 14, 2]])
 def test_equals_pycocotools(images):
     metrics = COCOMetrics()
     score(metrics, [images])
-    figures = metrics.compute()
-    assert list(figures) == FIGURES
-    assert 0 < figures["AP"] < 1
-    assert figures == pytest.approx(directly(sorted(images)), abs=1e-12, nan_ok=True)
-    assert len(images) != 3 or all(0 < value < 1 for value in figures.values())  # large persons too
+    values = metrics.compute()
+    assert list(values) == METRICS
+    assert 0 < values["AP"] < 1
+    assert values == pytest.approx(directly(sorted(images)), abs=1e-12, nan_ok=True)
+    assert len(images) != 3 or all(0 < value < 1 for value in values.values())  # large persons too
 
 
 def test_cases_are_covered():
@@ -128,7 +128,7 @@ def persons(*rows, **more):
     return {"map": ids, "classes": torch.ones(int(ids.max()), dtype=torch.int64), **more}
 
 
-def figures_of(pred, truth, parts=None):
+def metrics_of(pred, truth, parts=None):
     metrics = COCOMetrics()
     parts = torch.zeros_like(pred["map"]) if parts is None else parts
     metrics.update([0], [{"parts": parts, "persons": pred}], [{"parts": parts, "persons": truth}])
@@ -139,18 +139,18 @@ def test_persons_without_pixels():
     """True ones are none, predicted ones are false positives."""
     whole = persons([1, 1, 2, 2])
     found = persons([1, 1, 2, 2], scores=torch.tensor([0.5, 0.4]))
-    assert figures_of(found, whole)["AP"] == 1
+    assert metrics_of(found, whole)["AP"] == 1
     unseen = {**whole, "classes": torch.ones(3, dtype=torch.int64)}
-    assert figures_of(found, unseen)["AP"] == figures_of(found, unseen)["AR"] == 1
+    assert metrics_of(found, unseen)["AP"] == metrics_of(found, unseen)["AR"] == 1
     empty = {**found, "classes": torch.ones(3, dtype=torch.int64), "scores": torch.tensor([0.5, 0.4, 0.9])}
-    assert figures_of(empty, whole)["AP"] == pytest.approx(2 / 3)
+    assert metrics_of(empty, whole)["AP"] == pytest.approx(2 / 3)
 
 
 def test_detections_within_ignored_pixels_do_not_count():
     truth, parts = persons([1, 1, 0, 0, 0]), torch.tensor([[1, 1, 255, 255, 255]])
     beside = persons([2, 2, 0, 1, 1], scores=torch.tensor([0.9, 0.5]))
-    assert figures_of(beside, truth, parts)["AP"] == pytest.approx(1)
-    assert figures_of(beside, truth)["AP"] == pytest.approx(0.5)
+    assert metrics_of(beside, truth, parts)["AP"] == pytest.approx(1)
+    assert metrics_of(beside, truth)["AP"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_detections_within_ignored_pixels_do_not_count():
 )  # fmt: skip
 def test_bad_images_are_named(pred, truth, message):
     with pytest.raises(ValueError, match=message):
-        figures_of(pred, truth, torch.zeros_like(truth["map"]))
+        metrics_of(pred, truth, torch.zeros_like(truth["map"]))
 
 
 def test_persons_are_needed():
@@ -184,7 +184,7 @@ def ranks(tmp_path_factory):
 
 @pytest.mark.ddp
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_two_processes_give_the_figures_of_one(ranks, name):
+def test_two_processes_give_the_metrics_of_one(ranks, name):
     images = [i for batches in SCENARIOS[name] for batch in batches for i in batch]
     for stage, seen in enumerate((images, [*images, 20, 21], images)):
         alone = score(COCOMetrics(), [[i] for i in sorted(set(seen))])

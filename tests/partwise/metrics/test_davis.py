@@ -1,4 +1,4 @@
-"""DAVIS figures from a model's outputs: equal to those from files, and over two processes to those of one."""
+"""DAVIS metrics from a model's outputs: equal to those from files, and over two processes to those of one."""
 
 import math
 
@@ -43,7 +43,7 @@ def frame(index):
 
 
 def score(metrics, batches):
-    """Add batches; the figures in a form that compares exactly."""
+    """Add batches; the metrics in a form that compares exactly."""
     for batch in batches:
         preds, target = zip(*map(frame, batch), strict=True)
         metrics.update(batch, preds, target, [FRAMES[i] for i in batch])
@@ -51,7 +51,7 @@ def score(metrics, batches):
 
 
 def scores(own, other):
-    """The figures of a rank's batches, and those of the other's after a reset."""
+    """The metrics of a rank's batches, and those of the other's after a reset."""
     metrics = DAVISMetrics()
     results = [score(metrics, own)]
     metrics.reset()
@@ -71,14 +71,14 @@ def ranks(tmp_path_factory):
 
 @pytest.mark.ddp
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_two_processes_give_the_figures_of_one(ranks, name):
+def test_two_processes_give_the_metrics_of_one(ranks, name):
     seen = sorted({i for batches in SCENARIOS[name] for batch in batches for i in batch})
     expected = score(DAVISMetrics(), [[i] for i in seen])
     assert ranks[0][name] == ranks[1][name] == [expected, expected]
     assert ("nan" in expected) == name.startswith("no ")
 
 
-def test_equals_the_figures_from_files(tmp_path):
+def test_equals_the_metrics_from_files(tmp_path):
     """Void pixels are left out of the files, where the 2016 release has none."""
     metrics, rows = DAVISMetrics(), []
     for index, name in enumerate(FRAMES[: -LENGTHS["lama"]]):

@@ -16,7 +16,7 @@ def ranks(tmp_path_factory):
 
 
 def alone(images):
-    """The figures of one process over distinct images; the sums, which cannot drop repeats, are left out."""
+    """The metrics of one process over distinct images; the sums, which cannot drop repeats, are left out."""
     metrics, summed = VIPMetrics(PASCAL_PERSON_PART), ParsingMetric(PASCAL_PERSON_PART.num_classes)
     return worker.score(metrics, summed, [[i] for i in sorted(set(images))])
 
@@ -29,7 +29,7 @@ def test_scenarios_are_complete():
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_two_processes_give_the_figures_of_one(ranks, name):
+def test_two_processes_give_the_metrics_of_one(ranks, name):
     images = [i for batches in SCENARIOS[name] for batch in batches for i in batch]
     for stage, seen in enumerate((images, [*images, 20, 21], images)):
         first, second = ranks[0][name][stage], ranks[1][name][stage]

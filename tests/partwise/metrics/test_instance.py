@@ -17,7 +17,7 @@ def objects(ids, classes, scores=None):
     return result if scores is None else {**result, "scores": torch.as_tensor(scores, dtype=torch.float32)}
 
 
-def figures(pairs, classes, thresholds=THRESHOLDS):
+def values(pairs, classes, thresholds=THRESHOLDS):
     metric = InstanceAP(classes, thresholds)
     for i, (pred, truth) in enumerate(pairs):
         metric.update([i], [pred], [truth])
@@ -82,7 +82,7 @@ def reference(pairs, classes, threshold, one_to_one):
 
 
 def assert_equals_reference(pairs, classes, thresholds=THRESHOLDS):
-    result = figures(pairs, classes, thresholds)
+    result = values(pairs, classes, thresholds)
     for matching in ("authors", "one_to_one"):
         expected = [reference(pairs, classes, t, matching == "one_to_one") for t in thresholds]
         np.testing.assert_allclose(result[matching]["ap"], expected, rtol=0, atol=1e-6)
@@ -129,7 +129,7 @@ FOUND = objects([[1, 1, 1, 1]], [1], [0.5])
 )
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
 def test_closed_forms_at_half(pairs, authors, one_to_one):
-    result = figures(pairs, [1], [0.5])
+    result = values(pairs, [1], [0.5])
     assert result["authors"]["ap"] == pytest.approx([authors], nan_ok=True)
     assert result["one_to_one"]["ap"] == pytest.approx([one_to_one], nan_ok=True)
 
@@ -137,7 +137,7 @@ def test_closed_forms_at_half(pairs, authors, one_to_one):
 def test_authors_count_duplicates():
     truth = objects([[1] * 10], [1])
     pred = objects([[1] * 6 + [2] * 4], [1, 1], [0.5, 0.9])
-    result = figures([(pred, truth)], [1], [0.3, 0.5])
+    result = values([(pred, truth)], [1], [0.3, 0.5])
     assert result["authors"]["ap"] == [200, 50]  # recall 2: not clipped
     assert result["one_to_one"]["ap"] == [100, 50]
 
@@ -146,17 +146,17 @@ def test_one_to_one_falls_back_on_a_free_object():
     truth = objects([[1] * 6 + [2] * 3], [1, 1])
     pred = objects([[1] * 3 + [2] * 5 + [0]], [1, 1], [0.9, 0.8])
     # Detection 2 has IoU 3/8 with object 1, which detection 1 (3/6) has taken, and 2/6 with object 2.
-    result = figures([(pred, truth)], [1], [0.3, 0.35, 0.4])
+    result = values([(pred, truth)], [1], [0.3, 0.35, 0.4])
     assert result["one_to_one"]["ap"] == [100, 50, 50]
     assert result["authors"]["ap"] == [100, 100, 50]
 
 
 def test_a_class_without_objects():
     truth, pred = objects([[1, 1, 0, 0]], [1]), objects([[1, 1, 0, 2]], [1, 2], [0.9, 0.8])
-    result = figures([(pred, truth)], [1, 2, 3], [0.5])
+    result = values([(pred, truth)], [1, 2, 3], [0.5])
     assert math.isnan(result["authors"]["ap"][0])
     assert result["one_to_one"]["ap"] == [100]
-    result = figures([(pred, truth)], [1, 3], [0.5])
+    result = values([(pred, truth)], [1, 3], [0.5])
     assert result["authors"]["ap"] == [50]
     assert result["one_to_one"]["ap"] == [100]
 
@@ -164,8 +164,8 @@ def test_a_class_without_objects():
 @pytest.mark.parametrize("tenths", range(1, 10))
 def test_thresholds_are_exact(tenths):
     truth, pred = objects([[1] * 10], [1]), objects([[1] * tenths + [0] * (10 - tenths)], [1], [0.5])
-    assert figures([(pred, truth)], [1], [round(tenths / 10, 2)])["authors"]["ap"] == [0]
-    assert figures([(pred, truth)], [1], [round(tenths / 10 - 0.05, 2)])["authors"]["ap"] == [100]
+    assert values([(pred, truth)], [1], [round(tenths / 10, 2)])["authors"]["ap"] == [0]
+    assert values([(pred, truth)], [1], [round(tenths / 10 - 0.05, 2)])["authors"]["ap"] == [100]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -173,7 +173,7 @@ def test_many_ties_stay_in_file_order(seed):
     truth = objects([[1] * 80], [1])
     scores = np.random.default_rng(seed).integers(0, 3, 40) / 4
     pred = objects(np.arange(2, 82)[None] // 2, [1] * 40, scores)
-    result = figures([(pred, truth)], [1], [0.0])
+    result = values([(pred, truth)], [1], [0.0])
     assert result["one_to_one"]["ap"] == [100]  # the detection that takes the object is also ranked first
     assert result["authors"]["ap"] == [4000]
 
@@ -184,7 +184,7 @@ def test_repeats_count_once_even_if_they_differ():
     metric = InstanceAP(range(1, 5), THRESHOLDS)
     metric.update([0, 1, 2], *zip(*pairs, strict=True))
     metric.update([1, 1], *zip(*[random_pair(rng) for _ in range(2)], strict=True))
-    assert str(metric.compute()) == str(figures(pairs, range(1, 5)))
+    assert str(metric.compute()) == str(values(pairs, range(1, 5)))
 
 
 def test_reset_forward_and_clone():
@@ -194,16 +194,16 @@ def test_reset_forward_and_clone():
     metric.update([0], *[[x] for x in first])
     metric.reset()
     metric.update([0], *[[x] for x in second])
-    assert str(metric.compute()) == str(figures([second], range(1, 5)))
-    assert str(metric([1], *[[x] for x in first])) == str(figures([first], range(1, 5)))
-    assert str(metric.clone().compute()) == str(figures([second, first], range(1, 5)))
+    assert str(metric.compute()) == str(values([second], range(1, 5)))
+    assert str(metric([1], *[[x] for x in first])) == str(values([first], range(1, 5)))
+    assert str(metric.clone().compute()) == str(values([second, first], range(1, 5)))
 
 
 def test_scores_keep_their_order_in_any_type():
     truth = objects([[1, 1, 0, 0]], [1])
     pred = objects([[1, 1, 2, 2]], [1, 1])
     pred["scores"] = torch.tensor([0.5, 0.5 + 1e-12], dtype=torch.float64)
-    assert figures([(pred, truth)], [1], [0.5])["one_to_one"]["ap"] == [50]
+    assert values([(pred, truth)], [1], [0.5])["one_to_one"]["ap"] == [50]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_scores_keep_their_order_in_any_type():
 )
 def test_faults_are_named(pred, truth, message):
     with pytest.raises(ValueError, match=message):
-        figures([(pred, truth)], [1])
+        values([(pred, truth)], [1])
 
 
 @pytest.mark.parametrize(("classes", "thresholds"), [([], [0.5]), ([1, 1], [0.5]), ([1], []), ([1], [1.0])])
@@ -237,7 +237,7 @@ def test_order_and_batches_do_not_matter(seed, order, cut):
     metric = InstanceAP(range(1, 5), THRESHOLDS)
     for part in (order[:cut], order[cut:]):
         metric.update(part, [pairs[i][0] for i in part], [pairs[i][1] for i in part])
-    assert str(metric.compute()) == str(figures(pairs, range(1, 5)))
+    assert str(metric.compute()) == str(values(pairs, range(1, 5)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -248,7 +248,7 @@ def test_perfect_prediction_and_bounds(seed):
     classes = sorted({c for _, t in pairs for i, c in enumerate(t["classes"].tolist(), 1) if (t["map"] == i).any()})
     if not classes:
         return
-    result = figures(pairs, classes)
+    result = values(pairs, classes)
     authors, one_to_one = (np.array(result[m]["ap_per_class"]) for m in ("authors", "one_to_one"))
     assert (authors >= one_to_one).all()
     assert (one_to_one >= 0).all()
@@ -260,5 +260,5 @@ def test_perfect_prediction_and_bounds(seed):
         ids = ids[ids > 0]
         dense = dense if (truth["map"] == 0).any() else dense + 1
         perfect.append(({"map": dense, "classes": truth["classes"][ids - 1], "scores": torch.rand(len(ids))}, truth))
-    result = figures(perfect, classes)
+    result = values(perfect, classes)
     assert result["authors"]["ap"] == result["one_to_one"]["ap"] == [100.0] * len(THRESHOLDS)

@@ -55,10 +55,10 @@ def reference(pairs, num_classes):
     }
 
 
-def assert_equal(figures, expected):
-    assert set(figures) == KEYS
+def assert_equal(values, expected):
+    assert set(values) == KEYS
     for key in KEYS:
-        np.testing.assert_allclose(figures[key].numpy(), expected[key], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(values[key].numpy(), expected[key], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -85,9 +85,9 @@ def test_closed_form():
 def test_class_seen_only_in_predictions_counts_zero():
     metric = ParsingMetric(3)
     metric.update(torch.tensor([0, 0, 0, 2]), torch.tensor([0, 0, 0, 0]))
-    figures = metric.compute()
-    assert figures["miou"] == pytest.approx(75 / 2)
-    assert figures["fg_accuracy"].isnan()
+    values = metric.compute()
+    assert values["miou"] == pytest.approx(75 / 2)
+    assert values["fg_accuracy"].isnan()
 
 
 def test_images_weigh_by_their_pixels():

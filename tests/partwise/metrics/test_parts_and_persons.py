@@ -65,10 +65,10 @@ def test_closed_form():
 def test_keys():
     metrics = measured(prediction(), truth())
     instance_keys = {
-        f"{kind}{matching}_{figure}"
+        f"{kind}{matching}_{metric}"
         for kind, mean in (("human", "ap"), ("part", "ap_vol"))
         for matching in ("", "_authors")
-        for figure in (mean, *LEVELS)
+        for metric in (mean, *LEVELS)
     }
     flat, report = metrics.compute(), metrics.report()
     class_keys = {f"iou_{name}" for name in TINY.names}
@@ -78,15 +78,15 @@ def test_keys():
     assert list(report) == ["miou", "iou_per_class", "human", "part"]
     for kind, mean in (("human", "ap"), ("part", "ap_vol")):
         assert set(report[kind]) == {"authors", "one_to_one"}
-        for matching, figures in report[kind].items():
+        for matching, values in report[kind].items():
             prefix = kind if matching == "one_to_one" else f"{kind}_{matching}"
-            assert list(figures) == [mean, *LEVELS]
-            assert figures == {name: flat[f"{prefix}_{name}"] for name in figures}
+            assert list(values) == [mean, *LEVELS]
+            assert values == {name: flat[f"{prefix}_{name}"] for name in values}
     assert report["iou_per_class"] == [50, 50, 100]
 
 
-def test_undefined_figures_are_null():
-    """No hat in ground truth, one in the predictions: the authors' part figures have no value."""
+def test_undefined_metrics_are_null():
+    """No hat in ground truth, one in the predictions: the authors' part metrics have no value."""
     pred = prediction()
     pred["part_instances"] = instances([[1, 0, 2, 2, 0, 3, 3, 4]], [1, 2, 2, 3], [0.9, 0.8, 0.7, 0.1])
     metrics = measured(pred, truth(), VIP)
@@ -105,7 +105,7 @@ def test_absent_classes_count_zero_for_authors():
     assert flat["part_ap_50"] == pytest.approx(50)
 
 
-def test_dense_parsers_have_no_instance_figures():
+def test_dense_parsers_have_no_instance_metrics():
     metrics = measured({"parts": prediction()["parts"]}, {"parts": truth()["parts"]}, instances=False)
     assert set(metrics.compute()) == {"miou", "pixel_accuracy", "fg_accuracy"} | {f"iou_{n}" for n in TINY.names}
     assert set(metrics.report()) == {"miou", "iou_per_class"}

@@ -74,14 +74,14 @@ def test_whole_videos_of_davis_score_as_clips_of_their_frames(davis, tmp_path):
     network = ATEN(2, persons=False, **{**CLIPS, "image_size": (64, 96)})
     torch.nn.init.normal_(network.heads.parsing.branches[0].weight)  # some foreground
     task = ParsingTask(network, FOREGROUND, DAVISMetrics, optimizer)
-    figures = []
+    values = []
     for sequences in (False, True):
         data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, around=KeyFrames(3, 2), sequences=sequences,
                                batch_size=2, num_workers=0)  # fmt: skip
         run = trainer(tmp_path)
         run.test(task, data, verbose=False)
-        figures.append({k: float(v) for k, v in run.callback_metrics.items()})
-    clips, stream = figures
+        values.append({k: float(v) for k, v in run.callback_metrics.items()})
+    clips, stream = values
     assert set(clips) >= {"test/J_mean", "test/J_recall", "test/J_decay", "test/F_mean"}
     assert 0 < clips["test/J_mean"] < 1
     assert stream == pytest.approx(clips, abs=1e-3)
@@ -106,7 +106,7 @@ def test_persons_cannot_be_learnt_where_there_are_none(davis, tmp_path):
 
 @pytest.fixture(scope="module")
 def flow_checkpoint(tmp_path_factory):
-    """A flow network trained for two steps, and its figures."""
+    """A flow network trained for two steps, and its metrics."""
     root = tmp_path_factory.mktemp("chairs")
     write_flying_chairs(root, pairs={"train": 4, "val": 3}, size=(64, 96), workers=1)
     data = FlyingChairsDataModule(root=root, crop=(64, 64), batch_size=2, num_workers=0)

@@ -57,9 +57,9 @@ def test_one_epoch_and_a_test_run_through(data, tmp_path):
     run.fit(task, data)
     assert run.global_step == len(data.train_dataloader())
     run.test(task, data, verbose=False)
-    figures = run.callback_metrics
-    assert {"test/miou", "test/human_ap_50", "test/part_ap_vol", "test/part_authors_ap_vol"} <= set(figures)
-    assert 0 <= figures["test/miou"] <= 100
+    values = run.callback_metrics
+    assert {"test/miou", "test/human_ap_50", "test/part_ap_vol", "test/part_authors_ap_vol"} <= set(values)
+    assert 0 <= values["test/miou"] <= 100
 
 
 @pytest.mark.process

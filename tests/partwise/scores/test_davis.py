@@ -16,11 +16,11 @@ from partwise.scores.davis import (
     dilated,
     frame_scores,
     in_order,
-    mean_figures,
+    mean_scores,
     recall,
     region_similarity,
     scored,
-    sequence_figures,
+    sequence_scores,
     tolerance,
 )
 
@@ -241,18 +241,18 @@ def test_recall_is_above_one_half():
     assert recall(np.array([0.5, 0.500001, 0.499, 1.0])) == 0.5
 
 
-def test_figures_of_a_sequence_and_their_mean():
-    one = sequence_figures(np.array([[0.9, 0.2], [0.7, 0.6], [0.2, 0.7]]))
+def test_metrics_of_a_sequence_and_their_mean():
+    one = sequence_scores(np.array([[0.9, 0.2], [0.7, 0.6], [0.2, 0.7]]))
     assert one["J_mean"] == pytest.approx(0.6)
     assert one["J_recall"] == one["F_recall"] == pytest.approx(2 / 3)
     assert list(one) == ["J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay"]
-    undefined = sequence_figures(np.empty((0, 2)))
+    undefined = sequence_scores(np.empty((0, 2)))
     assert all(map(math.isnan, undefined.values()))
-    both = mean_figures([one, undefined, sequence_figures(np.array([[0.1, 0.4]]))])
+    both = mean_scores([one, undefined, sequence_scores(np.array([[0.1, 0.4]]))])
     assert both["J_mean"] == pytest.approx(0.35)
     assert list(both) == list(one)
-    assert all(map(math.isnan, mean_figures([]).values()))
-    assert list(mean_figures([])) == list(one)
+    assert all(map(math.isnan, mean_scores([]).values()))
+    assert list(mean_scores([])) == list(one)
 
 
 def test_regions():

@@ -14,8 +14,8 @@ from partwise.labels import FACTS, PASCAL_PERSON_PART
 from partwise.tables import published
 
 ROOT = Path(__file__).resolve().parents[3]
-FIGURES = ROOT / "experiments" / "published"
-RECORDS = published.read_published(FIGURES)
+METRICS = ROOT / "experiments" / "published"
+RECORDS = published.read_published(METRICS)
 WHOLE = "TPR Module and GBSR Module"
 HEADER = "table,row,metric,value,run,key,note\n"
 
@@ -34,7 +34,7 @@ def averages():
             classes.pop("Avg", None)
         else:
             continue
-        # A wrong name of a row leaves its figures right.
+        # A wrong name of a row leaves its metrics right.
         noted = any(r.note.startswith("misprint") and "the row is" not in r.note for r in (average, *classes.values()))
         yield paper, table, row, [r.value for r in classes.values()], average.value, noted
 
@@ -71,7 +71,7 @@ def test_averages_follow_from_their_classes():
         ],
     ],
 )
-def test_figures_that_a_paper_repeats_agree(paper, places):
+def test_metrics_that_a_paper_repeats_agree(paper, places):
     cells = {(r.table, r.row, r.metric): r.value for r in RECORDS if r.paper == paper}
     assert len({cells[place] for place in places}) == 1
 
@@ -114,14 +114,14 @@ def test_keys_of_classes_name_classes():
     assert seen == classes
 
 
-def leave_run(folder, figures, experiment="aten_davis", module="davis.DAVISDataModule", **facts):
+def leave_run(folder, metrics, experiment="aten_davis", module="davis.DAVISDataModule", **facts):
     folder.mkdir(parents=True)
     record = {
         "experiment": experiment, "task": "train", "profile": "paper", "seed": 0, "data": "real",
         "started": "2026-01-01T00:00:00+00:00", "overrides": [], "status": "finished", **facts,
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(record))
-    (folder / "metrics.json").write_text(json.dumps(figures))
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "config.yaml").write_text(f"data:\n  _target_: data_modules.{module}\n")
 
 
@@ -227,13 +227,13 @@ def test_another_dataset_than_the_experiments_own_is_no_reproduction(tmp_path):
     assert published.unplaced(RECORDS, runs) == ["aten_vip@cihp"]
 
 
-def test_figures_that_a_run_lacks(tmp_path):
+def test_metrics_that_a_run_lacks(tmp_path):
     leave_run(tmp_path / "run", {"test/J_mean": None})
     (found,) = compared(tmp_path)
     assert found[1:] == (None, None, 0, None, "not run", "real, no test/J_mean in metrics.json")
 
 
-def test_cells_without_a_published_figure_have_no_verdict(tmp_path):
+def test_cells_without_a_published_metric_have_no_verdict(tmp_path):
     leave_run(tmp_path / "run", {"test/f1_bag": 40.0}, "tcnet_daily", "facts.DailyDataModule")
     (found,) = compared(tmp_path, "TCNet l+s+c+uf", "bag", "tcnet", "9")
     assert found[1:] == (40.0, None, 1, None, "", "real")
@@ -283,7 +283,7 @@ def test_damaged_runs_are_named(tmp_path, file, text):
         (None, "no CSVs"),
     ],
 )
-def test_malformed_figures_are_refused(tmp_path, text, message):
+def test_malformed_metrics_are_refused(tmp_path, text, message):
     if text is not None:
         (tmp_path / "paper.csv").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match=message):

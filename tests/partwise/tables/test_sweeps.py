@@ -30,11 +30,11 @@ def sweep(tmp_path):
     return sweeps.read_sweep(file)
 
 
-def leave_run(folder, status, **figures):
+def leave_run(folder, status, **metrics):
     run = folder / "deeplab_ccp" / f"run-{status}"
     run.mkdir(parents=True)
     (run / "run.json").write_text(json.dumps({"status": status, "data": "synthetic"}))
-    (run / "metrics.json").write_text(json.dumps(figures))
+    (run / "metrics.json").write_text(json.dumps(metrics))
 
 
 def test_cells_are_all_combinations(sweep):

@@ -20,7 +20,7 @@ class MajorityClass(nn.Module):
         part: the class to answer.
     """
 
-    name = "majority"  # of its row among a run's figures
+    name = "majority"  # of its row among a run's metrics
 
     def __init__(self, part: int) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from partwise.ops.flow import warp
 class TCNetTask(ParsingTask):
     """Train and score TCNet on `ClipBatch`es, everything together (section 3.4, step ii).
 
-    Where the true flow is handed out (`data.true_flow` of a stand-in), the figures hold the end-point error of the flow
+    Where the true flow is handed out (`data.true_flow` of a stand-in), the metrics hold the end-point error of the flow
     to the earlier frames, l and s together.
     """
 
@@ -95,11 +95,11 @@ class TrunkFlow(FlowEstimator):
 class RefinementTask(FlowTask):
     """Refine a flow network on videos without any truth (Eq. 1).
 
-    A clip's last frame is reconstructed from each of the others. The figures hold the end-point error too where the
+    A clip's last frame is reconstructed from each of the others. The metrics hold the end-point error too where the
     truth is known (`data.true_flow` of a stand-in).
     """
 
-    figures = Reconstruction
+    metrics = Reconstruction
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Compute the mean |I_t - w(I_{t-l}, O)|_1 over pixels and pairs."""

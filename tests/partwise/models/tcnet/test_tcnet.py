@@ -256,7 +256,7 @@ def test_refinement_reconstructs_better_and_comes_closer_to_the_truth():
     batch = {"frames": torch.stack([then, now], 1), "flow": truth, "index": [0, 1]}
     task = RefinementTask(TrunkFlow(**SMALL), FACTS)
     optimizer = torch.optim.Adam(task.parameters(), lr=3e-3)
-    figures = []
+    metrics = []
     for step in range(60):
         loss = sum(task.losses(batch).values())
         optimizer.zero_grad()
@@ -265,8 +265,8 @@ def test_refinement_reconstructs_better_and_comes_closer_to_the_truth():
         if step in (0, 59):
             with torch.no_grad():
                 task._score(batch, task.val_metrics)
-            figures.append(task.val_metrics.compute())
+            metrics.append(task.val_metrics.compute())
             task.val_metrics.reset()
-    first, last = figures
+    first, last = metrics
     assert last["reconstruction"] < 0.5 * first["reconstruction"]
     assert last["epe"] < 0.5 * first["epe"]

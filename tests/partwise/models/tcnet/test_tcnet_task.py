@@ -27,12 +27,12 @@ def test_the_flow_is_scored_where_the_truth_is_known(known, tmp_path):
     task = TCNetTask(network, FACTS, FACTSMetrics, stretch=True)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
                          enable_checkpointing=False, default_root_dir=str(tmp_path))  # fmt: skip
-    (figures,) = trainer.test(task, data, verbose=False)
-    assert ("test/epe" in figures) == known
+    (values,) = trainer.test(task, data, verbose=False)
+    assert ("test/epe" in values) == known
     if known:
         errors = []
         for sample in data.dataset("test"):  # type: ignore[attr-defined]
             with torch.inference_mode():
                 carried = network.eval()(sample["frames"][None].float() / 255)[1].carried
             errors += [(c.flow[0] - truth).norm(dim=0).mean() for c, truth in zip(carried, sample["flow"], strict=True)]
-        assert figures["test/epe"] == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
+        assert values["test/epe"] == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
