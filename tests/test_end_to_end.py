@@ -21,13 +21,13 @@ pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[1]
 TINY = [
-    "experiment=parsing_rcnn_vip", "image_size=64", "model.network.width=16", "model.network.box_width=32",
-    "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
+    "experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32",
+    "image_size=64", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
     "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
 ]  # fmt: skip
 
 TINY_DENSE = [
-    "experiment=deeplab_ccp", "image_size=[64,48]", "model.network.width=16", "trainer.max_epochs=3",
+    "experiment=deeplab_ccp", "image_size=[64,48]", "model.network.feature.width=16", "trainer.max_epochs=3",
     "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=3", "trainer.check_val_every_n_epoch=1",
     "trainer.precision=32-true",
 ]  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_run_leaves_what_it_promises(trained):
 
 @pytest.mark.ddp
 def test_two_processes_score_as_one_with_an_odd_number_of_samples(trained, vip_stand_in, odd_split, tmp_path):
-    common = [f"ckpt={trained[0] / 'checkpoints/last.ckpt'}", f"data.root={vip_stand_in}", odd_split, *TINY[1:]]
+    common = [f"ckpt={trained[0] / 'checkpoints/last.ckpt'}", f"data.root={vip_stand_in}", odd_split, *TINY[3:]]
     run_py("task=test", *common, f"outputs={tmp_path / 'one'}")
     run_py("task=test", *common, f"outputs={tmp_path / 'two'}", "trainer=ddp", "trainer.devices=2")
     one, two = (json.loads((only_run(tmp_path / n) / "metrics.json").read_text()) for n in ("one", "two"))
@@ -115,14 +115,20 @@ def test_two_processes_score_as_one_with_an_odd_number_of_samples(trained, vip_s
 @pytest.mark.parametrize(
     "experiment",
     [
-        ["experiment=parsing_rcnn_vip"],
-        ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1"],
+        TINY[:3],
+        [
+            "experiment=aten_vip",
+            "model.network.key_interval=2",
+            "model.network.encoding_range=1",
+            "model.network.frame.feature.width=16",
+            "model.network.frame.heads.box_width=32",
+        ],
     ],
     ids=["frames", "clips"],
 )
 def test_two_processes_train_without_unused_parameters(experiment, vip_stand_in, tmp_path):
     run_py(
-        *experiment, *TINY[1:], f"data.root={vip_stand_in}", f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2"
+        *experiment, *TINY[3:], f"data.root={vip_stand_in}", f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2"
     )
     folder = only_run(tmp_path)
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"

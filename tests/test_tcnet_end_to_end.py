@@ -19,8 +19,11 @@ from partwise.io.video import VideoWriter
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[1]
-FLOW = ["model.network.flow_width=0.0625", "model.network.displacement=2"]
-TINY = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "trainer.max_epochs=1",
+FLOW = ["model.network.flow.width=0.0625", "model.network.flow.displacement=2",
+        "model.network.flow.channels=64", "model.network.flow.skip_channels=32"]  # fmt: skip
+TRUNK = "model.network.trunk.multiplier=0.125"
+FRAME = ["model.network.frame.width=16", "model.network.frame.backbone_multiplier=0.125"]
+TINY = ["image_size=[57,33]", "trainer.max_epochs=1",
         "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2", "trainer.check_val_every_n_epoch=1",
         "trainer.log_every_n_steps=1", "data.synthetic.tracklets={train:4,val:1,test:2}",
         "data.synthetic.size=[57,33]"]  # fmt: skip
@@ -37,14 +40,16 @@ def run_py(experiment, outputs, *arguments):
 
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory):
-    return run_py("tcnet_flow_refined", tmp_path_factory.mktemp("flow"), *FLOW, "init=[]")
+    return run_py(
+        "tcnet_flow_refined", tmp_path_factory.mktemp("flow"), *FLOW, "model.network.trunk.multiplier=0.125", "init=[]"
+    )
 
 
 @pytest.fixture(scope="module")
 def checkpoint(flow, tmp_path_factory):
     outputs = tmp_path_factory.mktemp("tcnet")
-    frame = run_py("deeplab_v2_facts", outputs, "model.network.width=16")
-    return run_py("tcnet_indoor", outputs, f"init=[{frame},{flow}]", *FLOW, "model.network.width=16")
+    frame = run_py("deeplab_v2_facts", outputs, *(option.replace(".frame", "") for option in FRAME))
+    return run_py("tcnet_indoor", outputs, f"init=[{frame},{flow}]", *FLOW, *FRAME)
 
 
 def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
@@ -55,7 +60,7 @@ def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
 @pytest.mark.ddp
 @pytest.mark.parametrize("ablation", ["tcnet/full", "tcnet/l_s"])
 def test_two_processes_train_without_unused_parameters(flow, ablation, tmp_path):
-    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", *FLOW, "model.network.width=16", f"ablation={ablation}",
+    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", *FLOW, *FRAME, f"ablation={ablation}",
            "trainer=ddp", "trainer.devices=2", "model.network.frame_loss=0")  # fmt: skip
     (record,) = tmp_path.glob("tcnet_indoor/*/run.json")
     assert json.loads(record.read_text())["status"] == "finished"

@@ -12,35 +12,39 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.timing import CPU, in_turn
-from partwise.models.aten.model import ATEN
+from partwise.models.aten.model import ATEN, Coarse, ScaledFlow
 from partwise.models.baselines.fgfa import FGFA
-from partwise.nn.parsing_rcnn import ParsingRCNN
+from partwise.nn.conv_gru import ConvGRU, Mean
+from partwise.nn.deeplab import DeepLabFeature
+from partwise.nn.flownet import FlowNetS
+from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
 from partwise.ops.flow import warp
 from partwise.ops.resize import Letterbox
 
-CLASSES = 20
+CLASSES, WIDTH = 20, 256
 PERSONS = 3  # found in every frame, about as many as VIP has
-FAST: dict[str, Any] = {"encoder_stride": 4, "flow_size": 0.5, "proposals": 300}  # experiments/experiment/aten_fast_vip
 
 
 @torch.inference_mode()
 def run(device: torch.device = CPU, size: int = 512, rounds: int = 4) -> list[Table]:
     """Tables of seconds a frame and of stages, with random weights at the paper's network (ResNet-50, 256 channels)."""
     torch.manual_seed(0)
-    options: dict[str, Any] = {"num_classes": CLASSES, "image_size": size, "pretrained": False}
-    weights = ParsingRCNN(**options).state_dict()
+    weights = frame(size).state_dict()
     here = partial(prepare, weights=weights, device=device)
-    aten = here(ATEN(**options))
-    fast = here(ATEN(**options, **FAST)).to(memory_format=torch.channels_last)
+    aten = here(ATEN(frame(size), ScaledFlow(WIDTH), ConvGRU(WIDTH)))
+    # as experiments/experiment/aten_fast_vip
+    fast = here(ATEN(frame(size, proposals=300), ScaledFlow(WIDTH, size=0.5), Coarse(ConvGRU(WIDTH), stride=4)))
+    fast = fast.to(memory_format=torch.channels_last)
+    dff = ATEN(frame(size), ScaledFlow(WIDTH, size=0.5), Mean(), key_interval=10, encoding_range=0, centred=False)
     networks = {
-        "frame": here(ParsingRCNN(**options)),
-        "DFF, 10": here(ATEN(**options, key_interval=10, encoding_range=0, centred=False, flow_size=0.5)),
-        "FGFA, K = 5": here(FGFA(**options)),
+        "frame": here(frame(size)),
+        "DFF, 10": here(dff),
+        "FGFA, K = 5": here(FGFA(frame(size), FlowNetS())),
         "ATEN, l = 3": aten,
-        "ATEN, l = 5": here(ATEN(**options, key_interval=5)),
+        "ATEN, l = 5": here(ATEN(frame(size), ScaledFlow(WIDTH), ConvGRU(WIDTH), key_interval=5)),
     }
     in_half = {
-        "frame, bf16": here(ParsingRCNN(**options)).to(memory_format=torch.channels_last),
+        "frame, bf16": here(frame(size)).to(memory_format=torch.channels_last),
         "ATEN fast, l = 3": fast,
     }
     intervals = {name: next_interval(network, size, device) for name, network in networks.items()}
@@ -55,6 +59,12 @@ def run(device: torch.device = CPU, size: int = 512, rounds: int = 4) -> list[Ta
     per_frame = {name: times[name] / count for name, count in frames.items()}
     by_stage = {n: {s: times[f"{n}, {s}"] for s in parts} for n, parts in stages.items()}
     return [stage_table(by_stage), frame_table(per_frame, by_stage["ATEN"])]
+
+
+def frame(size: int, proposals: int = 1000) -> ParsingRCNN:
+    """Build the paper's frame-level model, without pre-trained weights."""
+    feature = DeepLabFeature(pretrained=False, width=WIDTH, image_size=size)
+    return ParsingRCNN(feature, ParsingHeads(CLASSES, WIDTH, size, proposals=proposals))
 
 
 def prepare(network: Any, weights: Mapping[str, Tensor], device: torch.device) -> Any:

@@ -166,7 +166,8 @@ def groups(options: Namespace) -> list[list[DictConfig]]:
     ranked = []
     for group in found.values():
         network = group[0].model.network
-        kind = f"{network._target_} {network.get('persons')}"
+        heads = network.get("frame", network).get("heads", {})
+        kind = f"{network._target_} {heads.get('_target_')}"
         ranked.append((seen[kind], group))
         seen[kind] += 1
     return [group for _, group in sorted(ranked, key=lambda pair: pair[0])]
@@ -176,9 +177,17 @@ def _composed(name: str, options: Namespace) -> DictConfig:
     cfg = compose(
         "config", overrides=[f"experiment={name}", f"profile={options.profile}", "init=[]", *options.overrides]
     )
-    if "pretrained" in cfg.model.network:
-        cfg.model.network.pretrained = False
+    _without_weights(cfg.model.network)
     return cfg
+
+
+def _without_weights(network: DictConfig) -> None:
+    """Start a network and those within it from scratch."""
+    if "pretrained" in network:
+        network.pretrained = False
+    for part in network.values():
+        if isinstance(part, DictConfig):
+            _without_weights(part)
 
 
 def _work(cfg: DictConfig) -> str:

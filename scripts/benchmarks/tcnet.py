@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.timing import CPU, best_time, in_turn
 from partwise.models.tcnet.model import TCNet
 from partwise.nn.deeplab_v2 import DeepLabV2
+from partwise.nn.flownet import CorrelationFlow
 from partwise.ops.correlation import correlation
 from partwise.run.process import keep_freed_memory
 
@@ -31,7 +32,8 @@ def run(device: torch.device = CPU, rounds: int = 5) -> list[Table]:
 def stream_table(rounds: int, device: torch.device) -> Table:
     """Milliseconds a frame at the paper's size, and TCNet's by stage."""
     single = DeepLabV2(CLASSES, SIZE, pretrained=False).to(device).eval()
-    network = TCNet(CLASSES, SIZE, pretrained=False).to(device).eval()
+    frame = DeepLabV2(CLASSES, SIZE, pretrained=False)
+    network = TCNet(frame, CorrelationFlow(512, 256)).to(device).eval()
     image, memory = torch.rand(1, 3, *SIZE, device=device), network.memory()
     for _ in range(4):
         memory.add(image)

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_networks
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -50,8 +51,7 @@ def test_it_instantiates_and_fits_its_data(name, profile):
     cfg = composed(name, f"profile={profile}")
     assert set(cfg.init) <= set(cfg.stages)
     cfg.init = []  # they are not trained here
-    if "pretrained" in cfg.model.network:
-        cfg.model.network.pretrained = False
+    small_networks.set_everywhere(cfg.model.network, pretrained=False)
     assert cfg.name == name
     data = instantiate(cfg.data)
     assert data.synthetic
@@ -67,10 +67,10 @@ def test_it_instantiates_and_fits_its_data(name, profile):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_demo_shrinks_and_says_so(name):
     paper, demo = plain(composed(name, "profile=paper")), plain(composed(name))
-    assert not demo["model"]["network"].get("pretrained")
+    assert not any(part.get("pretrained") for part in small_networks.parts(composed(name).model.network))
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
     assert {"image_size", "trainer.max_epochs"} <= changed
-    assert changed & {"model.network.width", "model.network.flow_width"}
+    assert {key for key in changed if key.startswith("model.network.") and key.endswith("width")}
     targets = ["model._target_", "model.network._target_", "model.optimizer._target_", "data._target_"]
     for key in targets:  # the method is never another one
         assert OmegaConf.select(OmegaConf.create(paper), key) == OmegaConf.select(OmegaConf.create(demo), key)
@@ -119,9 +119,8 @@ def test_other_key_frames_are_former_ones_where_these_exist(data):
 
 @pytest.mark.parametrize("overrides", [["dff_vip"], ["dff_davis"], ["aten_vip", "ablation=aten/dff"]], ids=" ".join)
 def test_dff_estimates_flow_from_half_size_images(overrides):
-    cfg = composed(
-        *overrides, "init=[]", "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false"
-    )
+    cfg = composed(*overrides, "init=[]", "profile=paper", "model.network.frame.feature.backbone=resnet18")
+    small_networks.set_everywhere(cfg.model.network, pretrained=False)
     sizes = []
     with torch.device("meta"):
         flow = make_task(cfg, getattr(labels, cfg.label_set.upper())).network.flow
@@ -133,9 +132,8 @@ def test_dff_estimates_flow_from_half_size_images(overrides):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_davis")])
 def test_dilations_on_davis_are_the_papers(name):
-    cfg = composed(
-        name, "init=[]", "profile=paper", "model.network.backbone=resnet18", "model.network.pretrained=false"
-    )
+    cfg = composed(name, "init=[]", "profile=paper")
+    small_networks.set_everywhere(cfg.model.network, backbone="resnet18", pretrained=False)
     with torch.device("meta"):
         network = make_task(cfg, labels.FOREGROUND).network
     for part in (network.feature.encoder, network.heads.parsing):
@@ -144,7 +142,8 @@ def test_dilations_on_davis_are_the_papers(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_facts") or name.startswith("tcnet")])
 def test_dilations_of_tcnet_and_its_baselines_are_never_above_the_papers(name):
-    cfg = composed(name, "init=[]", "profile=paper", "model.network.pretrained=false", "image_size=[481,241]")
+    cfg = composed(name, "init=[]", "profile=paper", "image_size=[481,241]")
+    small_networks.set_everywhere(cfg.model.network, pretrained=False)
     with torch.device("meta"):
         network = make_task(cfg, getattr(labels, cfg.label_set.upper())).network
     pyramids = [m for m in network.modules() if isinstance(m, ClassifierPyramid)]
@@ -153,11 +152,18 @@ def test_dilations_of_tcnet_and_its_baselines_are_never_above_the_papers(name):
     assert pyramids or name.startswith(("fcn8s", "tcnet_flow"))
 
 
-@pytest.mark.parametrize("key", ["sigmoid", "encoder"])
-def test_an_unknown_unit_of_atens_is_named(key):
+def test_an_unknown_sigmoid_of_atens_is_named():
     with pytest.raises(InstantiationException) as caught:
-        make_task(composed("aten_vip", f"model.network.{key}=soft"), labels.VIP)
-    assert cli.explain(caught.value).startswith(f"model.network.{key}=soft does not exist; it is one of ")
+        make_task(composed("aten_vip", "model.network.encoder.sigmoid=soft"), labels.VIP)
+    assert cli.explain(caught.value) == "sigmoid=soft does not exist; it is one of logistic, hard"
+
+
+def test_an_unknown_encoder_of_atens_is_named():
+    with pytest.raises(HydraException) as caught:
+        composed("aten_vip", "model/encoder@model.network.encoder=soft")
+    message = str(cli.explain(caught.value))
+    assert "Could not find 'model/encoder/soft'" in message
+    assert "coarse_gru gru lstm mean" in message
 
 
 def test_every_trainer_and_logger_composes():

@@ -18,14 +18,17 @@ from partwise.run.averaging import ExponentialAverage
 from partwise.run.build import make_task
 
 ROOT = Path(__file__).parents[2] / "experiments"
-SMALL = ["image_size=[57,33]", "model.network.backbone_multiplier=0.125", "model.network.width=16",
-         "data.num_workers=0", "data.batch_size=2", "data.synthetic.tracklets={train:4,val:1,test:1}",
-         "data.synthetic.size=[57,33]"]  # fmt: skip
+SMALL = ["image_size=[57,33]", "data.num_workers=0", "data.batch_size=2", "data.synthetic.size=[57,33]",
+         "data.synthetic.tracklets={train:4,val:1,test:1}"]  # fmt: skip
 
 
 def composed(experiment, *overrides):
     with initialize_config_dir(str(ROOT), version_base="1.3"):
-        return compose("config", overrides=[f"experiment={experiment}", "init=[]", *overrides])  # without stages
+        cfg = compose("config", overrides=[f"experiment={experiment}", "init=[]", *overrides])  # without stages
+    if "profile=paper" not in overrides or SMALL[0] in overrides:
+        frame = cfg.model.network.get("frame", cfg.model.network)
+        frame.width, frame.backbone_multiplier, frame.pretrained = 16, 0.125, False
+    return cfg
 
 
 def fitted(cfg, folder):
@@ -44,7 +47,7 @@ def fitted(cfg, folder):
 
 @pytest.mark.parametrize("ema", ["null", "0.9"])
 def test_netwarps_flow_is_not_trained_with_the_parser(ema, tmp_path):
-    cfg = composed("netwarp_flownet_facts", *SMALL, "model.network.flow_width=0.0625", f"ema={ema}",
+    cfg = composed("netwarp_flownet_facts", *SMALL, "model.network.flow.width=0.0625", f"ema={ema}",
                    "model.optimizer.weight_decay=0.1")  # fmt: skip
     task, before = fitted(cfg, tmp_path)
     changed = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
@@ -54,8 +57,10 @@ def test_netwarps_flow_is_not_trained_with_the_parser(ema, tmp_path):
 
 @pytest.mark.parametrize("experiment", ["netwarp_dis_facts", "em_adapt_facts", "fcn8s_facts", "tcnet_indoor"])
 def test_weights_are_averaged_whatever_the_network_holds(experiment, tmp_path):
-    small = ["model.network.flow_width=0.0625", "model.network.displacement=2"] if "tcnet" in experiment else []
-    _, before = fitted(composed(experiment, *SMALL, *small, "ema=0.9"), tmp_path)
+    cfg = composed(experiment, *SMALL, "ema=0.9")
+    if "tcnet" in experiment:
+        cfg.model.network.flow.update(channels=64, skip_channels=32, width=0.0625, displacement=2)
+    _, before = fitted(cfg, tmp_path)
     assert before
 
 
@@ -102,7 +107,7 @@ def test_other_sizes_of_fcn8s_have_no_pretrained_weights(change):
      ("netwarp_dis_facts", "parsing"), ("tcnet_indoor", "parsing")],
 )  # fmt: skip
 def test_biases_learn_twice_as_fast_and_are_not_decayed(experiment, head):
-    cfg = composed(experiment, "profile=paper", *SMALL, "model.network.pretrained=false")
+    cfg = composed(experiment, "profile=paper", *SMALL)
     task = make_task(cfg, FACTS)
     task.trainer = SimpleNamespace(estimated_stepping_batches=100)
     (optimizer,), _ = task.configure_optimizers()

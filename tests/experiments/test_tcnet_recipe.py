@@ -49,8 +49,10 @@ def test_the_flow_is_refined_over_the_ranges_of_its_dataset(dataset):
 
 
 def test_without_it_everything_that_trains_still_has_a_gradient():
-    small = ["model.network.width=16", "model.network.backbone_multiplier=0.125", "model.network.flow_width=0.0625",
-             "model.network.displacement=2", "model.network.pretrained=false", "image_size=[57,33]"]  # fmt: skip
+    small = ["model.network.frame.width=16", "model.network.frame.backbone_multiplier=0.125",
+             "model.network.frame.pretrained=false", "model.network.flow.width=0.0625",
+             "model.network.flow.displacement=2", "model.network.flow.channels=64",
+             "model.network.flow.skip_channels=32", "image_size=[57,33]"]  # fmt: skip
     task = make_task(composed("tcnet_indoor", "init=[]", "profile=paper", *small), FACTS)
     batch = {"frames": torch.rand(2, 3, 3, 57, 33), "offsets": torch.zeros(2, 3, dtype=torch.long),
              "parts": torch.randint(0, 13, (2, 57, 33))}  # fmt: skip
@@ -70,7 +72,8 @@ def test_the_banner_of_the_demo_lists_the_loss(tmp_path):
 
 def test_a_linear_motion_of_a_flow_training_is_scored_as_perfect(monkeypatch):
     """Rendered pairs have even sides: the flow's last pixel lies before the image's."""
-    small = ["model.network.backbone_multiplier=0.125", "model.network.flow_width=0.0625", "image_size=[64,96]"]
+    small = ["model.network.trunk.multiplier=0.125", "model.network.flow.width=0.0625", "image_size=[64,96]",
+             "model.network.flow.channels=64", "model.network.flow.skip_channels=32"]  # fmt: skip
     task = make_task(composed("tcnet_flow_chairs", *small), FOREGROUND)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
     truth = torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y])[None]

@@ -13,10 +13,11 @@ from partwise.predict.load import load_parser
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
-    "parsing_rcnn_vip": ["image_size=64", "model.network.width=16", "model.network.box_width=32",
+    "parsing_rcnn_vip": ["image_size=64", "model.network.feature.width=16", "model.network.heads.box_width=32",
                          "data.synthetic.videos={train:2,val:1,test:1}"],
-    "tcnet_indoor": ["image_size=[57,33]", "model.network.flow_width=0.0625", "model.network.backbone_multiplier=0.125",
-                     "model.network.displacement=2", "model.network.width=16", "init=[]",
+    "tcnet_indoor": ["image_size=[57,33]", "model.network.flow.width=0.0625", "model.network.flow.displacement=2",
+                     "model.network.flow.channels=64", "model.network.flow.skip_channels=32",
+                     "model.network.frame.backbone_multiplier=0.125", "model.network.frame.width=16", "init=[]",
                      "data.synthetic.tracklets={train:4,val:1,test:2}", "data.synthetic.size=[57,33]"],
 }  # fmt: skip
 

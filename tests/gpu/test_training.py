@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import small_networks
 import torch
 
 from partwise.run import cli
@@ -26,9 +27,13 @@ def bound(name, cfg):
     """Waits of a step that are allowed."""
     network = cfg.model.network
     kind = network._target_.rsplit(".", 1)[-1]
-    if network.get("persons"):
+    if small_networks.has_persons(network):
         return WAITS[kind] + PERSONS
-    return WAITS[kind] + (DIS if network.get("flow") == "dis" else 0) + (LOVASZ if network.get("lovasz") else 0)
+    return (
+        WAITS[kind]
+        + (DIS if str(network.get("flow", {}).get("_target_")).endswith("DIS") else 0)
+        + (LOVASZ if network.get("lovasz") else 0)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

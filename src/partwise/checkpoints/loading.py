@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from partwise.checkpoints.descriptions import upgraded
 from partwise.checkpoints.networks import build
 from partwise.checkpoints.reading import fault, read
 from partwise.errors import InputError
@@ -32,6 +33,7 @@ def load(path: str | Path) -> dict[str, Any]:
         )
     if wrong := fault(checkpoint[KEY], checkpoint["state_dict"]):
         raise InputError(f"{path} is no checkpoint of run.py: {wrong}; do not use it")
+    checkpoint[KEY]["network"] = upgraded(checkpoint[KEY]["network"])
     return checkpoint
 
 

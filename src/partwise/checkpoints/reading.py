@@ -12,6 +12,8 @@ import torch
 from partwise.errors import InputError
 from partwise.labels import IGNORE, LabelSet
 
+MOST = 256  # nested networks
+
 LARGEST_SIDE = 16_384  # of an input, in pixels
 
 
@@ -65,10 +67,20 @@ def fault(about: object, weights: object) -> str | None:
     labels = about.get("label_set")
     if not isinstance(labels, dict) or not _is_label_set(labels):
         return "its label_set holds no names of classes, or pairs of what is no class"
-    classes = about["network"].get("num_classes", len(labels["names"]))
-    if classes != len(labels["names"]):
+    if not _fits_classes(about["network"], len(labels["names"])):
         return "its network has other classes than its label_set"
     return None
+
+
+def _fits_classes(network: dict[Any, Any], count: int) -> bool:
+    """Whether every number of classes in a description, those of nested networks included, is the label set's."""
+    waiting: list[dict[Any, Any]] = [network]
+    for inner in waiting:
+        classes = inner.get("num_classes", count)
+        if type(classes) is not int or classes != count or len(waiting) > MOST:
+            return False
+        waiting += [value for value in inner.values() if isinstance(value, dict)]
+    return True
 
 
 def _is_name(value: object) -> bool:

@@ -73,7 +73,7 @@ class Backbone(nn.Module):
                 raise
             raise InputError(
                 f"pre-trained weights of {name} cannot be had ({type(error).__name__}): place timm's file in the "
-                "Hugging Face cache (HF_HOME), or train from scratch with model.network.pretrained=false"
+                "Hugging Face cache (HF_HOME), or train from scratch: pretrained=false where the config has it"
             ) from error
         if not hasattr(body, "layer4"):
             raise InputError(f"backbone={name} has no res5 stage; name a timm ResNet such as resnet50")

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from partwise.errors import InputError
+
 Sigmoid = Literal["logistic", "hard"]
 
 
@@ -28,7 +30,7 @@ class ConvGRU(nn.Module):
 
     def __init__(self, channels: int, kernel: int = 3, update_bias: float = 0.0, sigmoid: Sigmoid = "logistic") -> None:
         super().__init__()
-        self.channels, self.sigma = channels, SIGMOIDS[sigmoid]
+        self.channels, self.sigma = channels, _sigma(sigmoid)
         self.inputs = _input_conv(channels, 3, kernel)  # z, r, h'
         assert self.inputs.bias is not None
         nn.init.constant_(self.inputs.bias.data[:channels], update_bias)
@@ -61,7 +63,7 @@ class ConvLSTM(nn.Module):
 
     def __init__(self, channels: int, kernel: int = 3, sigmoid: Sigmoid = "logistic") -> None:
         super().__init__()
-        self.sigma = SIGMOIDS[sigmoid]
+        self.sigma = _sigma(sigmoid)
         self.inputs = _input_conv(channels, 4, kernel)  # input, forget, output, cell
         self.states = _state_conv(channels, 4, kernel)
         bias = self.inputs.bias
@@ -96,6 +98,12 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 
 SIGMOIDS: dict[Sigmoid, Callable[[Tensor], Tensor]] = {"logistic": torch.sigmoid, "hard": hard_sigmoid}
+
+
+def _sigma(name: Sigmoid) -> Callable[[Tensor], Tensor]:
+    if name not in SIGMOIDS:
+        raise InputError(f"sigmoid={name} does not exist; it is one of {', '.join(SIGMOIDS)}")
+    return SIGMOIDS[name]
 
 
 def _input_conv(channels: int, gates: int, kernel: int) -> nn.Conv2d:

@@ -75,8 +75,9 @@ class DeepLabFeature(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
+        self.width, self.dilations = width, dilations(image_size)
         self.backbone = Backbone(backbone, pretrained, backbone_multiplier)
-        self.encoder = ASPP(self.backbone.channels, width, dilations(image_size), norm)
+        self.encoder = ASPP(self.backbone.channels, width, self.dilations, norm)
         self.low = conv_relu(self.backbone.low_channels, 48, 1, norm=norm)
         self.decoder = nn.Sequential(conv_relu(width + 48, width, norm=norm), conv_relu(width, width, norm=norm))
 
@@ -106,30 +107,15 @@ class DeepLab(ImageParser):
     """A dense parser: `DeepLabFeature` and `ParsingBranch`, without persons.
 
     Args:
+        feature: from images to a feature at stride 4.
         num_classes: part classes, background included.
-        image_size: side of the square input in pixels, or its (height, width); multiples of 16.
-        backbone: see `DeepLabFeature`, as for the next four.
-        pretrained: start from timm's ImageNet weights.
-        width: channels of the feature.
-        backbone_multiplier: of the backbone's widths.
-        norm: batch norm in encoder and decoder.
         lovasz: weight of the Lovasz-softmax loss (Berman et al., CVPR 2018) beside the cross-entropy.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        image_size: int | Sequence[int] = REFERENCE_SIZE,
-        backbone: str = "resnet50",
-        pretrained: bool = True,
-        width: int = 256,
-        backbone_multiplier: float = 1.0,
-        norm: bool = False,
-        lovasz: float = 0.0,
-    ) -> None:
+    def __init__(self, feature: DeepLabFeature, num_classes: int, lovasz: float = 0.0) -> None:
         super().__init__()
-        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier, norm)
-        self.parsing = ParsingBranch(width, num_classes, dilations(image_size))
+        self.feature = feature
+        self.parsing = ParsingBranch(feature.width, num_classes, feature.dilations)
         self.lovasz = lovasz
 
     def logits(self, images: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class DeepLabV2(ImageParser):
         norm: bool = False,
     ) -> None:
         super().__init__()
+        self.num_classes, self.norm = num_classes, norm
         self.trunk = VGG(pretrained, backbone_multiplier, norm)
         self.parsing = ClassifierPyramid(self.trunk.conv5_channels, num_classes, width, rates(image_size), norm)
 

@@ -70,8 +70,8 @@ class ParsingHeads(nn.Module):
         """
         if instances is None:
             raise InputError(
-                "persons are to be parsed but the data have none; set model.network.persons=false, or take vip or "
-                "pascal_person_part, which have them"
+                "persons are to be parsed but the data have none: take vip or pascal_person_part, which have them, or "
+                "set the group model/heads@model.network.heads=parts (of ATEN and FGFA model.network.frame.heads)"
             )
         size = (parts.shape[-2], parts.shape[-1])
         targets = detection_targets(instances)
@@ -127,21 +127,6 @@ class DenseHeads(nn.Module):
         return most_probable(_probabilities(self.parsing, feature), letterboxes)
 
 
-def make_heads(
-    num_classes: int,
-    width: int,
-    image_size: int | Sequence[int],
-    persons: bool,
-    box_width: int,
-    rois: int,
-    proposals: int = 1000,
-) -> ParsingHeads | DenseHeads:
-    """N_parse on a feature of `width` channels, with or without persons."""
-    if not persons:
-        return DenseHeads(num_classes, width, image_size)
-    return ParsingHeads(num_classes, width, image_size, box_width, rois, proposals)
-
-
 class HeadedParser(nn.Module, ABC):
     """A parser in two steps, features and heads. Subclasses define `sample_features` and `stream_features`."""
 
@@ -173,32 +158,13 @@ class ParsingRCNN(HeadedParser):
     """ATEN's frame-level model: the DeepLabv3+ feature and `ParsingHeads` on it.
 
     Args:
-        num_classes: part classes, background included.
-        image_size: side of the input in pixels, or its (height, width); multiples of 16.
-        persons: also find persons and part instances; False leaves the parsing branch alone (DAVIS).
-        backbone: name of a timm ResNet.
-        pretrained: start from timm's ImageNet weights and freeze their batch-norm statistics.
-        width: channels of the feature.
-        box_width: width of the box head.
-        rois: proposals of an image that the heads train on.
-        backbone_multiplier: of the backbone's widths, from scratch only.
+        feature: N_feat, from images to a feature (B, C, H/4, W/4).
+        heads: N_parse, from the feature to parts and persons, or to parts alone; for C channels.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        image_size: int | Sequence[int] = 512,
-        persons: bool = True,
-        backbone: str = "resnet50",
-        pretrained: bool = True,
-        width: int = 256,
-        box_width: int = 1024,
-        rois: int = 128,
-        backbone_multiplier: float = 1.0,
-    ) -> None:
+    def __init__(self, feature: DeepLabFeature, heads: ParsingHeads | DenseHeads) -> None:
         super().__init__()
-        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
-        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois)
+        self.feature, self.heads = feature, heads
 
     def sample_features(self, batch: ImageBatch) -> Tensor:
         """Compute the features of a batch's images."""

@@ -116,7 +116,7 @@ def pretrained_vgg() -> torchvision.models.VGG:
         raise InputError(
             f"pre-trained weights of VGG-16 cannot be had ({type(error).__name__}): place torchvision's file "
             f"{VGG16_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[-1]} in the torch hub cache (TORCH_HOME), or train from "
-            "scratch with model.network.pretrained=false"
+            "scratch: pretrained=false where the config has it"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import small_networks
 from hydra import compose, initialize_config_dir
 
 ROOT = Path(__file__).parents[3]
@@ -15,8 +16,7 @@ def composed():
     def make(name, *overrides):
         with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
             cfg = compose("config", overrides=[f"experiment={name}", "data.batch_size=2", "init=[]", *overrides])
-        if "pretrained" in cfg.model.network:
-            cfg.model.network.pretrained = False
+        small_networks.set_everywhere(cfg.model.network, pretrained=False)
         return cfg
 
     return make

@@ -2,7 +2,9 @@
 
 import pytest
 import pytorch_lightning as pl
+import small_networks
 import torch
+from small_networks import build
 
 from data_modules.davis import DAVISDataModule
 from data_modules.flying_chairs import FlyingChairsDataModule
@@ -15,18 +17,13 @@ from partwise.errors import InputError
 from partwise.labels import FOREGROUND, VIP
 from partwise.metrics.davis import DAVISMetrics
 from partwise.metrics.parts_and_persons import VIPMetrics
-from partwise.models.aten.model import ATEN
-from partwise.models.baselines.fgfa import FGFA
 from partwise.models.flow_task import FlowTask
 from partwise.models.task import ParsingTask
 from partwise.nn.flownet import FlowNetS
-from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.predict.load import load_parser
 from partwise.run.checkpointing import AtomicCheckpointIO, Provenance
 
-SMALL = {"image_size": 64, "backbone": "resnet18", "pretrained": False, "width": 8, "box_width": 16,
-         "backbone_multiplier": 0.25}  # fmt: skip
-CLIPS = {**SMALL, "flow_width": 0.125}
+DAVIS_SIZE = {"num_classes": 2, "image_size": (64, 96)}
 
 
 def optimizer(groups):
@@ -51,14 +48,14 @@ def davis(tmp_path_factory):
 @pytest.mark.parametrize(
     ("network", "around"),
     [
-        (lambda: ATEN(20, key_interval=2, encoding_range=1, **CLIPS), KeyFrames(2, 1)),
-        (lambda: FGFA(20, reach=1, embedding=(8, 8, 8), **CLIPS), Neighbours(reach=1, spread=2)),
+        (small_networks.aten(key_interval=2, encoding_range=1), KeyFrames(2, 1)),
+        (small_networks.fgfa(reach=1), Neighbours(reach=1, spread=2)),
     ],
     ids=["aten", "fgfa"],
 )
 def test_clips_of_vip_train_and_are_scored(network, around, vip_stand_in, tmp_path):
     data = VIPDataModule(root=vip_stand_in, image_size=64, around=around, batch_size=3, num_workers=0)
-    run, task = trainer(tmp_path), ParsingTask(network(), VIP, VIPMetrics, optimizer)
+    run, task = trainer(tmp_path), ParsingTask(build(network), VIP, VIPMetrics, optimizer)
     before = [p.detach().clone() for p in task.parameters()]
     run.fit(task, data)
     assert any(not torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))
@@ -71,7 +68,7 @@ def test_clips_of_vip_train_and_are_scored(network, around, vip_stand_in, tmp_pa
 
 def test_whole_videos_of_davis_score_as_clips_of_their_frames(davis, tmp_path):
     torch.manual_seed(0)
-    network = ATEN(2, persons=False, **{**CLIPS, "image_size": (64, 96)})
+    network = build(small_networks.aten(frame={**DAVIS_SIZE, "persons": False}))
     torch.nn.init.normal_(network.heads.parsing.branches[0].weight)  # some foreground
     task = ParsingTask(network, FOREGROUND, DAVISMetrics, optimizer)
     values = []
@@ -89,7 +86,7 @@ def test_whole_videos_of_davis_score_as_clips_of_their_frames(davis, tmp_path):
 
 def test_the_frame_model_scores_whole_videos(davis, tmp_path):
     data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, sequences=True, batch_size=2, num_workers=0)
-    network = ParsingRCNN(2, persons=False, **{**SMALL, "image_size": (64, 96)})
+    network = build(small_networks.parsing_rcnn(**DAVIS_SIZE, persons=False))
     task = ParsingTask(network, FOREGROUND, DAVISMetrics, optimizer)
     run = trainer(tmp_path)
     run.fit(task, data)
@@ -99,7 +96,7 @@ def test_the_frame_model_scores_whole_videos(davis, tmp_path):
 
 def test_persons_cannot_be_learnt_where_there_are_none(davis, tmp_path):
     data = DAVISDataModule(root=davis, image_size=(64, 96), crop=None, around=KeyFrames(2, 1), num_workers=0)
-    task = ParsingTask(ATEN(2, **{**CLIPS, "image_size": (64, 96)}), FOREGROUND, VIPMetrics, optimizer)
+    task = ParsingTask(build(small_networks.aten(frame=DAVIS_SIZE)), FOREGROUND, VIPMetrics, optimizer)
     with pytest.raises(InputError, match="persons are to be parsed but the data have none"):
         trainer(tmp_path, limit_val_batches=0).fit(task, data)
 
@@ -128,17 +125,16 @@ def flow_checkpoint(tmp_path_factory):
 
 
 def test_aten_starts_from_a_frame_model_and_a_flow_network(flow_checkpoint, vip_stand_in, tmp_path):
-    torch.manual_seed(1)
-    frame = ParsingRCNN(20, **SMALL)
+    description = small_networks.parsing_rcnn()
+    frame = build(description)
     about = Provenance(
-        experiment="parsing_rcnn_vip", label_set=VIP, image_size=64, synthetic=True,
-        network={"_target_": "partwise.nn.parsing_rcnn.ParsingRCNN", "num_classes": 20, **SMALL},
+        experiment="parsing_rcnn_vip", network=description, label_set=VIP, image_size=64, synthetic=True
     )  # fmt: skip
     data = VIPDataModule(root=vip_stand_in, image_size=64, batch_size=3, num_workers=0)
     run = trainer(tmp_path, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
     run.fit(ParsingTask(frame, VIP, VIPMetrics, optimizer), data)
     run.save_checkpoint(tmp_path / "frame.ckpt")
-    network = ATEN(20, **CLIPS)
+    network = build(small_networks.aten())
     start_from(network, [tmp_path / "frame.ckpt", flow_checkpoint])
     flow = torch.load(flow_checkpoint, weights_only=True)["state_dict"]
     for part, source in (("feature", frame.feature), ("heads", frame.heads)):
@@ -149,15 +145,15 @@ def test_aten_starts_from_a_frame_model_and_a_flow_network(flow_checkpoint, vip_
     with pytest.raises(InputError, match="no part of which fits FlowNetS"):
         start_from(FlowNetS(0.125), [tmp_path / "frame.ckpt"])
     with pytest.raises(InputError, match="do not fit"):
-        start_from(ATEN(20, **{**CLIPS, "width": 16}), [tmp_path / "frame.ckpt"])
+        start_from(build(small_networks.aten(frame={"width": 16})), [tmp_path / "frame.ckpt"])
 
 
 def test_a_checkpoint_of_aten_parses_videos_as_a_stream(vip_stand_in, tmp_path):
-    description = {"_target_": "partwise.models.aten.model.ATEN", "num_classes": 20, "key_interval": 2, **CLIPS}
+    description = small_networks.aten(key_interval=2)
     about = Provenance(experiment="aten_vip", network=description, label_set=VIP, image_size=64, synthetic=True)
     data = VIPDataModule(root=vip_stand_in, image_size=64, around=KeyFrames(2, 1), batch_size=3, num_workers=0)
     run = trainer(tmp_path, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
-    run.fit(ParsingTask(ATEN(20, key_interval=2, **CLIPS), VIP, VIPMetrics, optimizer), data)
+    run.fit(ParsingTask(build(description), VIP, VIPMetrics, optimizer), data)
     run.save_checkpoint(tmp_path / "aten.ckpt")
     parser = load_parser(tmp_path / "aten.ckpt", torch.device("cpu"), "aten_vip")
     frames = [data.dataset("test").picture(0)] * 5  # type: ignore[attr-defined]

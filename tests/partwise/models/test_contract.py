@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import small_networks
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
@@ -19,20 +20,15 @@ from partwise.metrics.parts_and_persons import VIPMetrics
 from partwise.models import finite
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.task import ParsingTask
-from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.predict.frames import FrameParser
 from partwise.predict.load import load_parser
 from partwise.run.checkpointing import AtomicCheckpointIO, Provenance
 
-NETWORK = {
-    "_target_": "partwise.nn.parsing_rcnn.ParsingRCNN", "num_classes": 20, "image_size": 64, "backbone": "resnet18",
-    "pretrained": False, "width": 16, "box_width": 32,
-}  # fmt: skip
+NETWORK = small_networks.parsing_rcnn(width=16, box_width=32, backbone_multiplier=1.0)
 
 
 def make_network():
-    torch.manual_seed(0)
-    return ParsingRCNN(**{k: v for k, v in NETWORK.items() if k != "_target_"})
+    return small_networks.build(NETWORK)
 
 
 def make_task(lr=0.02):
@@ -151,7 +147,7 @@ def test_unfit_checkpoints_get_one_line(how, data, tmp_path):
         torch.save({"weights": torch.zeros(3)}, file)
     else:
         content = torch.load(file, weights_only=True)
-        content["partwise"]["network"]["width"] = 24
+        content["partwise"]["network"]["feature"]["width"] = 24
         torch.save(content, file)
     with pytest.raises(InputError) as caught:
         load_parser(file, torch.device("cpu"))

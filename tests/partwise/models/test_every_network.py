@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import small_networks
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
@@ -16,7 +17,6 @@ from partwise.models.baselines.majority import MajorityClass
 from partwise.models.contract import Network
 from partwise.models.flow_task import FlowTask
 from partwise.models.tcnet.task import RefinementTask
-from partwise.nn.deeplab import DeepLab
 from partwise.ops.resize import Letterbox, canvas_size
 from partwise.predict.views import SlidingWindows, with_views
 from partwise.run import cli
@@ -27,8 +27,8 @@ from partwise.run.configs import plain
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments"))
 #: Of the networks, where they have it.
 TINY = {
-    "backbone": "resnet18", "backbone_multiplier": 0.125, "flow_width": 0.125, "box_width": 16, "rois": 16,
-    "proposals": 50, "embedding": [8, 8, 8], "displacement": 2, "norm": True,
+    "backbone": "resnet18", "backbone_multiplier": 0.125, "multiplier": 0.125, "box_width": 16, "rois": 16,
+    "proposals": 50, "embedding": [8, 8, 8], "displacement": 2, "norm": True, "skip_channels": 32,
 }  # fmt: skip
 FRAMES, NATIVE = 7, (45, 60)  # of a video
 STEPS = 12  # of training on one batch
@@ -51,11 +51,14 @@ def tiny(cfg):
     if cfg.data.get("crop"):
         cfg.data.crop = cfg.image_size
     cfg.channels_last = False  # a checkpoint would come back in another layout, and add up in another order
-    network = cfg.model.network
-    for key in TINY.keys() & network.keys():
-        network[key] = TINY[key]
-    if "width" in network:
-        network.width = 0.125 if isinstance(network.width, float) else 8
+    small_networks.set_everywhere(cfg.model.network, **TINY)
+    for part in small_networks.parts(cfg.model.network):
+        if "width" in part:
+            part.width = 0.125 if isinstance(part.width, float) else 8
+        if "skip_channels" in part:
+            part.channels = 64
+        if str(part.get("_target_")).endswith("ParsingRCNN"):
+            part.feature.norm = False  # ATEN's decoder has none
     return cfg
 
 
@@ -167,10 +170,10 @@ def check_equal(parsings, others, least=0.999):
 
 
 def test_losses_are_finite_numbers_and_fall(made):
-    first, last = made.history[0], made.history[-1]
     assert all(loss.shape == () and loss.isfinite() for losses in made.history for loss in losses.values())
-    assert first.keys() == last.keys()
-    assert sum(last.values()) < 0.8 * sum(first.values())
+    assert {tuple(losses) for losses in made.history} == {tuple(made.history[0])}
+    first, *later = (float(sum(losses.values())) for losses in made.history)
+    assert min(later) < 0.8 * first  # at this learning rate it does not fall in every step
 
 
 def test_a_gradient_reaches_every_parameter_that_trains(made):
@@ -185,7 +188,7 @@ def test_outputs_have_the_shapes_that_the_batch_says(made, video):
         return
     parsings = parse(made, video)
     assert len(parsings) == FRAMES
-    persons = bool(made.cfg.model.network.get("persons"))
+    persons = small_networks.has_persons(made.cfg.model.network)
     for parsing in parsings:
         assert ("persons" in parsing) == ("part_instances" in parsing) == persons
         check_parsing(parsing, made.cfg.num_classes)
@@ -221,7 +224,7 @@ def test_a_stream_of_a_video_says_what_its_samples_do(made, video):
 @pytest.mark.parametrize("kind", ["majority", "views", "windows"])
 def test_what_stands_in_for_a_network_streams_what_it_parses(kind):
     torch.manual_seed(0)
-    network = DeepLab(FACTS.num_classes, (64, 48), "resnet18", pretrained=False, width=8, backbone_multiplier=0.25)
+    network = small_networks.build(small_networks.deeplab())
     torch.nn.init.normal_(network.parsing.branches[0].weight)
     made = {
         "majority": lambda: MajorityClass(2),

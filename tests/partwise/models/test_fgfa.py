@@ -1,15 +1,12 @@
 """FGFA: its weights against the formula, and its stream against the definition."""
 
 import pytest
+import small_networks
 import torch
-
-from partwise.models.baselines.fgfa import FGFA
 
 
 def fgfa(reach=2):
-    torch.manual_seed(0)
-    return FGFA(20, 64, reach, embedding=(8, 8, 8), flow_width=0.125, backbone="resnet18", pretrained=False, width=8,
-                box_width=16, backbone_multiplier=0.25).eval()  # fmt: skip
+    return small_networks.build(small_networks.fgfa(reach)).eval()
 
 
 def by_definition(network, images, t):

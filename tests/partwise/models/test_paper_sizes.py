@@ -75,7 +75,7 @@ def test_shapes_at_the_papers_size(name, made):
             assert task.estimate(pairs).shape == (len(pairs), 2, height, width)
         elif hasattr(network, "heads"):
             found = feature(network, batch)
-            assert found.shape == (count, cfg.model.network.get("width", 256), height // 4, width // 4)
+            assert found.shape == (count, 256, height // 4, width // 4)
             assert network.heads.parsing(found).shape == (count, cfg.num_classes, height // 4, width // 4)
             if isinstance(network.heads, ParsingHeads):
                 (objectness,), (deltas,) = network.heads.rpn.head([found])

@@ -1,34 +1,33 @@
 """TCNet's baselines against what their papers define."""
 
 import pytest
+import small_networks
 import torch
+from small_networks import build
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from partwise.models.baselines.em_adapt import EMAdapt, adapt, draw_orders
+from partwise.models.baselines.em_adapt import adapt, draw_orders
 from partwise.models.baselines.fcn8s import FCN8s, _upsample
-from partwise.models.baselines.netwarp import DIS, FlowTransform, NetWarp, PlainFlow
-from partwise.nn.deeplab_v2 import DeepLabV2
+from partwise.models.baselines.netwarp import DIS, FlowTransform, PlainFlow
 from partwise.nn.flownet import FLOW_UNIT
 from partwise.ops.flow import centred_mean
 from partwise.ops.resize import Letterbox
 
-SIZE = (57, 33)
+SIZE = small_networks.SIZE
 VGG = {"pretrained": False, "norm": True, "backbone_multiplier": 0.125, "width": 16}
 
 
 def deeplab(**options):
-    torch.manual_seed(0)
-    return DeepLabV2(**{"num_classes": 5, "image_size": SIZE, **VGG, **options}).eval()
+    return build(small_networks.deeplab_v2(**options)).eval()
 
 
 def netwarp(**options):
-    torch.manual_seed(0)
-    return NetWarp(**{"num_classes": 5, "image_size": SIZE, **VGG, **options}).eval()
+    return build(small_networks.netwarp(**options)).eval()
 
 
-@pytest.mark.parametrize("flow", ["dis", "flownet"])
+@pytest.mark.parametrize("flow", ["DIS", "PlainFlow"])
 def test_netwarp_starts_as_deeplab(flow):
-    network, single = netwarp(flow=flow, flow_width=0.0625), deeplab()
+    network, single = netwarp(flow=flow), deeplab()
     single.trunk.load_state_dict(network.trunk.state_dict())
     single.parsing.load_state_dict(network.parsing.state_dict())
     frames = torch.rand(2, 2, 3, *SIZE)
@@ -146,7 +145,7 @@ def test_a_quantile_of_one_class_is_exact():
 
 
 def test_fixed_biases_raise_the_present_and_leave_the_others():
-    network = EMAdapt(5, SIZE, "fixed", biases=(3.0, 5.0), **VGG)
+    network = build(small_networks.em_adapt(mode="fixed", biases=(3.0, 5.0)))
     scores = torch.zeros(2, 5, 1, 2)
     scores[:, 0], scores[:, 1], scores[:, 4, 0, 1] = 1.5, 0.0, 100.0
     present = torch.tensor([[True, True, False, False, False], [False] * 5])
@@ -170,7 +169,7 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize(("mode", "most"), [("adapt", 1), ("fixed", 0)])
 def test_a_step_of_em_waits_for_the_device_once(mode, most):
-    network = EMAdapt(5, SIZE, mode, **VGG).train()
+    network = build(small_networks.em_adapt(mode=mode)).train()
     parts = torch.randint(0, 5, (3, *SIZE))
     frames = torch.rand(3, 2, 3, *SIZE)
     with Waits() as waits:
@@ -180,7 +179,7 @@ def test_a_step_of_em_waits_for_the_device_once(mode, most):
 
 @pytest.mark.parametrize("mode", ["adapt", "fixed"])
 def test_em_losses_weigh_both_kinds_of_frames(mode):
-    network = EMAdapt(5, SIZE, mode, **VGG).train()
+    network = build(small_networks.em_adapt(mode=mode)).train()
     parts = torch.zeros(2, *SIZE, dtype=torch.long)
     parts[0, 20:30], parts[1] = 2, 255
     frames = torch.rand(2, 2, 3, *SIZE)

@@ -64,14 +64,16 @@ def small(name, roots):
     given = {
         "experiment": name, "profile": "paper", "init": "[]", "data.root": roots[dataset], "data.num_workers": 0,
         "image_size": {"vip": 64, "davis": "[64,96]"}[dataset], "trainer.accelerator": "cpu",
-        "model.network.backbone": "resnet18", "model.network.width": 8, "trainer.max_epochs": 1,
+        "trainer.max_epochs": 1,
         "trainer.limit_train_batches": 2, "trainer.check_val_every_n_epoch": 1, "trainer.limit_val_batches": 1,
         "model.schedule.milestones": "[1]", "trainer.precision": "32-true", "model.optimizer.lr": 0.1,
     }  # fmt: skip
+    frame = "model.network" if name.startswith("parsing_rcnn") else "model.network.frame"
+    given |= {f"{frame}.feature.backbone": "resnet18", f"{frame}.feature.width": 8}
     if dataset == "vip":
-        given |= {"model.network.box_width": 16, "model.network.rois": 8}
+        given |= {f"{frame}.heads.box_width": 16, f"{frame}.heads.rois": 8}
     if name.startswith(("aten", "dff", "fgfa")):
-        given |= {"model.network.flow_width": 0.125}
+        given |= {"model.network.flow.width": 0.125}
     if name.startswith("aten"):
         given |= {"model.network.key_interval": 2, "model.network.encoding_range": 1}
     if name.startswith("fgfa"):

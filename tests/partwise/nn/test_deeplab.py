@@ -1,9 +1,10 @@
 import itertools
 
 import pytest
+import small_networks
 import torch
 
-from partwise.nn.deeplab import DeepLab, dilations
+from partwise.nn.deeplab import dilations
 from partwise.nn.losses import lovasz_loss
 
 
@@ -46,7 +47,7 @@ def test_lovasz_leaves_ignored_pixels_out():
 @pytest.mark.parametrize(("norm", "lovasz"), itertools.product((False, True), (0.0, 1.0)))
 def test_deeplab_learns_one_picture(norm, lovasz):
     torch.manual_seed(0)
-    network = DeepLab(4, (32, 48), "resnet18", False, width=16, backbone_multiplier=0.25, norm=norm, lovasz=lovasz)
+    network = small_networks.build(small_networks.deeplab(4, (32, 48), lovasz, width=16, norm=norm))
     images = torch.rand(2, 3, 32, 48)
     parts = torch.zeros(2, 32, 48, dtype=torch.long)
     parts[:, 8:24, 8:24], parts[:, 8:24, 24:40], parts[:, :4] = 1, 2, 255

@@ -15,7 +15,10 @@ from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.ops.resize import Letterbox
 from partwise.run.build import make_task
 
-TINY = ["image_size=64", "model.network.width=16", "model.network.box_width=32", "data.num_workers=0",
+FRAME = ["experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32"]
+CLIPS = ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1",
+         "model.network.frame.feature.width=16", "model.network.frame.heads.box_width=32"]  # fmt: skip
+TINY = ["image_size=64", "data.num_workers=0",
         "data.batch_size=2", "trainer.accelerator=cpu"]  # fmt: skip
 
 
@@ -51,8 +54,7 @@ def record(monkeypatch, owner, name, seen):
 
 @pytest.mark.parametrize(
     "experiment",
-    [["experiment=parsing_rcnn_vip"],
-     ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1"]],
+    [FRAME, CLIPS],
     ids=["frames", "clips"],
 )  # fmt: skip
 def test_a_step_in_bfloat16_has_boxes_and_losses_in_float32(experiment, vip_stand_in, monkeypatch, request):
@@ -123,7 +125,7 @@ def hand_set(heads):
 
 
 def test_a_mask_is_not_squeezed_where_its_box_reaches_into_the_padding(vip_stand_in, request):
-    task, _, _ = ready(request, vip_stand_in, "experiment=parsing_rcnn_vip", "image_size=512")
+    task, _, _ = ready(request, vip_stand_in, *FRAME, "image_size=512")
     heads = hand_set(task.network.heads)
     letterbox = Letterbox.fit((480, 854), 512)  # rows 112 to 400 of the canvas
     edge = 330  # of the native rows: nothing of the person below

@@ -1,18 +1,18 @@
 import pytest
+import small_networks
 import torch
 from torch import nn
 
 from partwise.nn.deeplab import DeepLabFeature, ParsingBranch, dilations
 from partwise.nn.detection import RoIPool
 from partwise.nn.losses import parsing_loss
-from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
+from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.ops.resize import Letterbox
 
 
 @pytest.fixture(scope="module")
 def small():
-    torch.manual_seed(0)
-    return ParsingRCNN(20, 64, "resnet18", pretrained=False, width=16, box_width=32)
+    return small_networks.build(small_networks.parsing_rcnn(width=16, box_width=32, backbone_multiplier=1.0))
 
 
 @pytest.fixture

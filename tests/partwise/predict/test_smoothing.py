@@ -1,12 +1,12 @@
 import cv2
 import numpy as np
 import pytest
+import small_networks
 import torch
 
 from partwise.errors import InputError
 from partwise.labels import FACTS
 from partwise.models.baselines.majority import MajorityClass
-from partwise.nn.deeplab import DeepLab
 from partwise.nn.dense import AT_ONCE
 from partwise.ops.resize import Letterbox
 from partwise.predict.frames import FrameParser
@@ -51,7 +51,7 @@ def test_the_weight_is_checked():
 
 def test_a_parser_smooths_the_frames_of_a_video_in_order():
     torch.manual_seed(0)
-    network = DeepLab(FACTS.num_classes, (96, 128), "resnet18", pretrained=False, width=8, backbone_multiplier=0.25)
+    network = small_networks.build(small_networks.deeplab(image_size=(96, 128)))
     torch.nn.init.normal_(network.parsing.branches[0].weight)
     wide = texture(size=(96, 160))
     frames = [np.ascontiguousarray(wide[:, 4 * t : 4 * t + 100]) for t in range(AT_ONCE + 2)]

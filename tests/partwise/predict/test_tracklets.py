@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import small_networks
 import torch
 
 from data_modules.synthetic.render.renderer import Renderer
@@ -12,7 +13,6 @@ from data_modules.synthetic.render.scene import draw_scene
 from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.labels import FACTS
-from partwise.models.tcnet.model import TCNet
 from partwise.predict.detectors import boxes_of_file, boxes_of_parser
 from partwise.predict.tracklets import TrackletParser, crop_window, cut, paste
 
@@ -142,9 +142,7 @@ def test_tracklets_of_real_people_do_not_end_early(real, sequence):
 
 
 def test_tcnet_parses_the_people_of_a_rendered_video():
-    torch.manual_seed(0)
-    network = TCNet(13, SIZE, pretrained=False, norm=True, width=16, flow_width=0.0625, backbone_multiplier=0.125,
-                    displacement=2)  # fmt: skip
+    network = small_networks.build(small_networks.tcnet(frame={"num_classes": 13, "image_size": SIZE}))
     renderer = Renderer(draw_scene(1, frames=5, severity=0))
     boxes = [box for box in renderer.frame(0).boxes.tolist() if box[2] > box[0] + 4]
     parser = TrackletParser(network, FACTS, SIZE, torch.device("cpu"), lambda frame: boxes, scale_search=True)

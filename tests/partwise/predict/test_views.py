@@ -1,10 +1,10 @@
 import pytest
+import small_networks
 import torch
 from torch import nn
 
 from partwise.errors import InputError
 from partwise.labels import FACTS
-from partwise.nn.deeplab import DeepLab
 from partwise.ops.flip import flip_scores
 from partwise.ops.resize import Letterbox
 from partwise.predict.views import MultiScale, SlidingWindows, with_views
@@ -13,7 +13,7 @@ from partwise.predict.views import MultiScale, SlidingWindows, with_views
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    made = DeepLab(13, (64, 48), "resnet18", pretrained=False, width=8, backbone_multiplier=0.25)
+    made = small_networks.build(small_networks.deeplab())
     with torch.no_grad():
         for branch in made.parsing.branches:  # they start near zero, where all views agree
             branch.weight.mul_(100)

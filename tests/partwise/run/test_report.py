@@ -1,18 +1,18 @@
 from types import SimpleNamespace
 
+import small_networks
 import torch
 
 from partwise.labels import VIP
 from partwise.metrics.parts_and_persons import VIPMetrics
 from partwise.models.task import ParsingTask
-from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.run import report
 from partwise.run.folder import Run
 
 
 def test_pictures_are_drawn_where_the_trainer_ran(tmp_path, monkeypatch):
     """The Trainer leaves a task on the CPU, where pictures of a large network take minutes."""
-    network = ParsingRCNN(20, 64, "resnet18", pretrained=False, width=8, box_width=16, backbone_multiplier=0.25)
+    network = small_networks.build(small_networks.parsing_rcnn())
     task, devices = ParsingTask(network, VIP, VIPMetrics), []
     scorer = SimpleNamespace(
         is_global_zero=True, strategy=SimpleNamespace(root_device=torch.device("meta"), barrier=lambda: None)

@@ -164,8 +164,8 @@ def test_roots_of_other_datasets_reach_every_stage():
 
 # A chain, through run.py
 
-TINY = ["model.network.backbone_multiplier=0.125", "model.network.width=8", "model.network.box_width=8",
-        "image_size=64", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "data.batch_size=2"]  # fmt: skip
+TINY = ["image_size=64", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "data.batch_size=2"]  # fmt: skip
+FRAME = ["feature.backbone_multiplier=0.125", "feature.width=8", "heads.box_width=8"]
 FLOW = ["model.network.width=0.0625", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "checkpoint_every=1",
         "data.batch_size=1", "image_size=[64,64]", "model.optimizer.lr=1e-4"]  # fmt: skip
 
@@ -175,9 +175,12 @@ def of_stage(name, overrides):
     return f"stages.{name}.overrides=[{quotes}]"
 
 
-CHAIN = ["experiment=aten_vip", "init=[frame,flow]", *TINY, "model.network.flow_width=0.0625",
-         "model.network.encoding_range=1", "model.network.key_interval=1",
-         of_stage("frame", TINY), of_stage("flow", FLOW), "trainer.accelerator=cpu", "data.num_workers=0"]  # fmt: skip
+CHAIN = [
+    "experiment=aten_vip", "init=[frame,flow]", *TINY, *(f"model.network.frame.{option}" for option in FRAME),
+    "model.network.flow.width=0.0625", "model.network.encoding_range=1", "model.network.key_interval=1",
+    of_stage("frame", [*TINY, *(f"model.network.{option}" for option in FRAME)]), of_stage("flow", FLOW),
+    "trainer.accelerator=cpu", "data.num_workers=0",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -80,8 +80,8 @@ def test_differences_are_dotted_and_ordered():
 
 @pytest.mark.parametrize(
     ("override", "refused"),
-    [("model.network.width=24", True), ("seed=1", True), ("data.batch_size=3", True), ("trainer.max_epochs=99", False),
-     ("data.num_workers=0", False), ("data.root=/moved", False)],
+    [("model.network.feature.width=24", True), ("seed=1", True), ("data.batch_size=3", True),
+     ("trainer.max_epochs=99", False), ("data.num_workers=0", False), ("data.root=/moved", False)],
 )  # fmt: skip
 def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, monkeypatch, request):
     GlobalHydra.instance().clear()

@@ -18,7 +18,7 @@ metric: {name: test/miou, goal: maximize}
 parameters:
   experiment: {value: deeplab_ccp}
   trainer.max_epochs: {value: 1}
-  model.network.width: {values: [8, 16]}
+  model.network.feature.width: {values: [8, 16]}
   seed: {values: [0, 1, 2]}
 """
 
@@ -56,7 +56,7 @@ def test_only_finished_runs_count(sweep, tmp_path):
     assert [cell for cell, _ in sweeps.collect(sweep, tmp_path)] == cells[1:3]
     sweeps.write_csv(sweep, tmp_path, tmp_path / "results.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
-    assert rows[0] == {"model.network.width": "8", "seed": "1", "data": "synthetic", "test/miou": "20.0"}
+    assert rows[0] == {"model.network.feature.width": "8", "seed": "1", "data": "synthetic", "test/miou": "20.0"}
     shown = io.StringIO()
     Console(width=120, file=shown).print(sweeps.summary_table(sweep, tmp_path, ["test/miou"], "widths"))
     text = shown.getvalue()
@@ -104,7 +104,7 @@ def test_a_sweep_runs_resumes_and_reports(tmp_path):
     before = sorted((tmp_path / "cells").rglob("run.json"))
     assert len(before) == 2
     rows = list(csv.DictReader((tmp_path / "cells" / "results.csv").open()))
-    assert [row["model.network.width"] for row in rows] == ["8", "16"]
+    assert [row["model.network.feature.width"] for row in rows] == ["8", "16"]
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0
     assert sorted((tmp_path / "cells").rglob("run.json")) == before

@@ -10,25 +10,23 @@
 | eps, convGRU     | encoder         | (p + 1) x (B, C, H/4, W/4) -> (B, C, H/4, W/4)                      |
 | F-bar_k          | encoded         | (B, C, H/4, W/4)                                                    |
 | N_parse          | heads           | feature -> parts, persons, part instances                           |
-| l, p             | key_interval, encoding_range | frames from key to key; key frames beside the current |
+| l, p             | key_interval, encoding_range | frames from key to key; other key frames encoded with it |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
-from partwise.errors import InputError
 from partwise.models.aten.inference import stream_features
-from partwise.nn.conv_gru import SIGMOIDS, ConvGRU, ConvLSTM, Mean, Sigmoid
-from partwise.nn.deeplab import STRIDE, DeepLabFeature
+from partwise.nn.conv_gru import Mean
+from partwise.nn.deeplab import STRIDE
 from partwise.nn.flownet import FLOW_UNIT, FlowNetS
-from partwise.nn.parsing_rcnn import HeadedParser, make_heads
+from partwise.nn.parsing_rcnn import HeadedParser, ParsingRCNN
 from partwise.ops.flow import resize_flow, warp
 
 
@@ -37,10 +35,10 @@ class ScaledFlow(nn.Module):
 
     Args:
         channels: C of the features to scale.
-        unit: feature pixels that a predicted 1 stands for. FlowNet-S tells a twentieth of input pixels, hence
+        unit: feature pixels that a predicted 1 stands for. FlowNet-S outputs flow in units of 20 input pixels, hence
             20 / 4; the release takes 20, as if the feature had the input's size.
         width: multiplier of FlowNet-S's channels.
-        size: what FlowNet-S sees of the input's height and width; DFF takes half.
+        size: factor on the images' height and width before FlowNet-S; DFF takes 0.5.
     """
 
     def __init__(self, channels: int, unit: float = FLOW_UNIT / STRIDE, width: float = 1.0, size: float = 1.0) -> None:
@@ -65,11 +63,11 @@ class ScaledFlow(nn.Module):
 
 
 class Coarse(nn.Module):
-    """An encoder on pooled features: what it makes of the current one, less that itself, is added at full size.
+    """An encoder on pooled features: adds the upsampled residual, encoder(pooled) - pooled current.
 
     Args:
-        encoder: see `ATEN.encoder`.
-        stride: side of the pooled squares.
+        encoder: from a list of features to one.
+        stride: side of the pooled squares, in feature pixels.
     """
 
     def __init__(self, encoder: nn.Module, stride: int) -> None:
@@ -88,72 +86,34 @@ class ATEN(HeadedParser):
     """Key frames' features, encoded over time and carried to the frames between them.
 
     Args:
-        num_classes: part classes, background included.
-        image_size: side of the input in pixels, or its (height, width); multiples of 64.
+        frame: the frame-level model, N_feat and N_parse. For images of multiples of 64 pixels.
+        flow: F, for the feature's channels.
+        encoder: eps, from a list of features to one: `ConvGRU`, or an ablation, `ConvLSTM` or `Mean`; `Coarse` runs one
+            of them on pooled features.
         key_interval: l, frames from key to key.
-        encoding_range: p, key frames beside the current one.
-        encoder: "gru", or what stands in for it in the ablations.
-        update_bias: see `ConvGRU`.
-        sigmoid: see `ConvGRU`; checkpoints that do not tell it hold a network trained with the hard one.
-        encoder_stride: run it on the features pooled by this factor, see `Coarse`.
+        encoding_range: p, number of other key frames encoded with the current one. With 0 the encoder is left out.
         align: warp the other key frames to the current one before they are encoded.
-        centred: key frames in the middle of their segments, as the paper has them; else the first ones, so that no
-            frame waits for later ones.
-        persons: also find persons and part instances; False leaves the parsing branch alone (DAVIS).
-        flow_unit: see `ScaledFlow`.
-        flow_width: multiplier of FlowNet-S's channels.
-        flow_size: see `ScaledFlow`.
-        backbone: see `ParsingRCNN`, as for the rest.
-        pretrained: start from ImageNet weights.
-        width: channels of the feature.
-        box_width: width of the box head.
-        rois: proposals of an image that the heads train on.
-        proposals: of a 512-pixel image that the heads see in testing.
-        backbone_multiplier: of the backbone's widths.
+        centred: key frames lie in the middle of their segments, as in the paper; else they are the first frames, so
+            that no frame waits for later ones.
     """
 
     def __init__(
         self,
-        num_classes: int,
-        image_size: int | Sequence[int] = 512,
+        frame: ParsingRCNN,
+        flow: ScaledFlow,
+        encoder: nn.Module,
         key_interval: int = 3,
         encoding_range: int = 2,
-        encoder: Literal["gru", "lstm", "mean"] = "gru",
-        update_bias: float = 0.0,
-        sigmoid: Sigmoid = "hard",
-        encoder_stride: int = 1,
         align: bool = True,
         centred: bool = True,
-        persons: bool = True,
-        flow_unit: float = FLOW_UNIT / STRIDE,
-        flow_width: float = 1.0,
-        flow_size: float = 1.0,
-        backbone: str = "resnet50",
-        pretrained: bool = True,
-        width: int = 256,
-        box_width: int = 1024,
-        rois: int = 128,
-        proposals: int = 1000,
-        backbone_multiplier: float = 1.0,
     ) -> None:
         super().__init__()
         self.key_interval, self.encoding_range = key_interval, encoding_range
         self.align, self.centred = align, centred
-        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
-        self.flow = ScaledFlow(width, flow_unit, flow_width, flow_size)
-        # A single key frame is its own encoding: no unit has anything to remember.
-        encoders: dict[str, Callable[[], nn.Module]] = {
-            "gru": lambda: ConvGRU(width, update_bias=update_bias, sigmoid=sigmoid),
-            "lstm": lambda: ConvLSTM(width, sigmoid=sigmoid),
-            "mean": Mean,
-        }  # fmt: skip
-        for key, value, known in (("encoder", encoder, encoders), ("sigmoid", sigmoid, SIGMOIDS)):
-            if value not in known:
-                raise InputError(f"model.network.{key}={value} does not exist; it is one of {', '.join(known)}")
-        self.encoder: nn.Module = encoders[encoder]() if encoding_range else Mean()
-        if encoder_stride > 1:
-            self.encoder = Coarse(self.encoder, encoder_stride)
-        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois, proposals)
+        self.feature = frame.feature
+        self.flow = flow
+        self.encoder = encoder if encoding_range else Mean()  # a single key frame is its own encoding
+        self.heads = frame.heads
 
     def encode(self, features: Sequence[Tensor], images: Sequence[Tensor]) -> Tensor:
         """F-bar_k of the current key frame (Eqs. 1, 3, 4).

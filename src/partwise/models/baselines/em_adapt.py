@@ -25,17 +25,12 @@ class EMAdapt(DenseParser):
     """DeepLab-v2 on clips of one unlabelled and one labelled frame of a tracklet.
 
     Args:
-        num_classes: part classes, background included.
-        image_size: see `DeepLabV2`, as for the last four.
+        frame: the parser of single frames.
         mode: "adapt", biases such that every class that is present covers half of what it covers in the labelled
             frames seen so far, on average where it is present; or "fixed" ones.
         biases: added to the scores of background and of the other classes where they are present, in mode "fixed";
             an absent class that is still the best stays so.
         weights: of the labelled and of the unlabelled frames' loss.
-        pretrained: start from ImageNet weights.
-        width: of the classifiers.
-        backbone_multiplier: of VGG's widths.
-        norm: batch norm.
     """
 
     areas: Tensor
@@ -43,22 +38,17 @@ class EMAdapt(DenseParser):
 
     def __init__(
         self,
-        num_classes: int,
-        image_size: int | Sequence[int] = (241, 121),
+        frame: DeepLabV2,
         mode: Literal["adapt", "fixed"] = "adapt",
         biases: Sequence[float] = (3.0, 5.0),
         weights: Sequence[float] = (0.7, 0.3),
-        pretrained: bool = True,
-        width: int = 1024,
-        backbone_multiplier: float = 1.0,
-        norm: bool = False,
     ) -> None:
         super().__init__()
-        self.parser = DeepLabV2(num_classes, image_size, pretrained, width, backbone_multiplier, norm)
+        self.parser = frame
         self.mode, self.biases, self.weights = mode, tuple(biases), tuple(weights)
         # Summed shares of the labelled frames that each class covers, and the number of frames that show it.
-        self.register_buffer("areas", torch.zeros(num_classes))
-        self.register_buffer("frames", torch.zeros(num_classes))
+        self.register_buffer("areas", torch.zeros(frame.num_classes))
+        self.register_buffer("frames", torch.zeros(frame.num_classes))
 
     def losses(self, batch: ClipBatch) -> dict[str, Tensor]:
         """Compute both kinds of frames' cross-entropy.

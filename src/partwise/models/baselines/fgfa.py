@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
-from partwise.nn.deeplab import STRIDE, DeepLabFeature
+from partwise.nn.deeplab import STRIDE
 from partwise.nn.flownet import FLOW_UNIT, FlowNetS
-from partwise.nn.parsing_rcnn import HeadedParser, make_heads
+from partwise.nn.parsing_rcnn import HeadedParser, ParsingRCNN
 from partwise.ops.flow import warp
 
 
@@ -20,46 +20,30 @@ class FGFA(HeadedParser):
     """The features of a frame's neighbours, warped to it and averaged by how alike they are to its own.
 
     Args:
-        num_classes: part classes, background included.
-        image_size: side of the input in pixels, or its (height, width); multiples of 64.
+        frame: the frame-level model that gives feature and heads. For images of multiples of 64 pixels.
+        flow: between images.
         reach: K, neighbours on either side in evaluation; ATEN compares with the nearest 10, five a side.
-        persons: also find persons and part instances.
         embedding: channels of the embedding's three layers.
-        flow_width: multiplier of FlowNet-S's channels.
-        backbone: see `ParsingRCNN`, as for the rest.
-        pretrained: start from ImageNet weights.
-        width: channels of the feature.
-        box_width: width of the box head.
-        rois: proposals of an image that the heads train on.
-        backbone_multiplier: of the backbone's widths.
     """
 
     def __init__(
         self,
-        num_classes: int,
-        image_size: int | Sequence[int] = 512,
+        frame: ParsingRCNN,
+        flow: FlowNetS,
         reach: int = 5,
-        persons: bool = True,
         embedding: Sequence[int] = (512, 512, 2048),
-        flow_width: float = 1.0,
-        backbone: str = "resnet50",
-        pretrained: bool = True,
-        width: int = 256,
-        box_width: int = 1024,
-        rois: int = 128,
-        backbone_multiplier: float = 1.0,
     ) -> None:
         super().__init__()
         self.reach = reach
-        self.feature = DeepLabFeature(backbone, pretrained, width, image_size, backbone_multiplier)
-        self.flow = FlowNetS(flow_width)
+        self.feature = frame.feature
+        self.flow = flow
         first, second, third = embedding
         self.embedding = nn.Sequential(
-            _msra(nn.Conv2d(width, first, 1)), nn.ReLU(inplace=True),
+            _msra(nn.Conv2d(frame.feature.width, first, 1)), nn.ReLU(inplace=True),
             _msra(nn.Conv2d(first, second, 3, padding=1)), nn.ReLU(inplace=True),
             _msra(nn.Conv2d(second, third, 1)),
         )  # fmt: skip
-        self.heads = make_heads(num_classes, width, image_size, persons, box_width, rois)
+        self.heads = frame.heads
 
     def aggregate(self, features: Sequence[Tensor], images: Sequence[Tensor], own: Tensor, target: Tensor) -> Tensor:
         """F-bar_i = sum_j w_{j->i} f_{j->i}, w the softmax over j of cos(E(f_{j->i}), E(f_i)) at every pixel.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -12,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
-from partwise.nn.deeplab_v2 import enlarge, rates
+from partwise.nn.deeplab_v2 import DeepLabV2, enlarge
 from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import FINEST, FLOW_UNIT, FlowNetS
 from partwise.nn.losses import parsing_loss
-from partwise.nn.vgg import STRIDE, VGG, ClassifierPyramid
+from partwise.nn.vgg import STRIDE
 from partwise.ops.flow import centred_mean, resize_flow, warp
 
 
@@ -57,32 +56,15 @@ class NetWarp(DenseParser):
     """z~_t = w1 z_t + w2 W(z_{t-1}, Lambda(F)), before the ReLU of conv5_3.
 
     Args:
-        num_classes: part classes, background included.
-        image_size: (height, width) of the input, of the form 8n + 1.
-        flow: "dis" or "flownet"; neither is trained here.
-        pretrained: start from ImageNet weights.
-        width: of the classifiers.
-        flow_width: multiplier of FlowNet-S's channels.
-        backbone_multiplier: of VGG's widths, from scratch only.
-        norm: batch norm, from scratch only.
+        frame: the frame parser that is warped and combined at conv5_3.
+        flow: `DIS` or `PlainFlow`; neither is trained here.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        image_size: int | Sequence[int] = (241, 121),
-        flow: Literal["dis", "flownet"] = "dis",
-        pretrained: bool = True,
-        width: int = 1024,
-        flow_width: float = 1.0,
-        backbone_multiplier: float = 1.0,
-        norm: bool = False,
-    ) -> None:
+    def __init__(self, frame: DeepLabV2, flow: DIS | PlainFlow) -> None:
         super().__init__()
-        self.trunk = VGG(pretrained, backbone_multiplier, norm)
+        self.trunk, self.parsing = frame.trunk, frame.parsing
         channels = self.trunk.conv5_channels
-        self.parsing = ClassifierPyramid(channels, num_classes, width, rates(image_size), norm)
-        self.flow = DIS() if flow == "dis" else PlainFlow(flow_width)
+        self.flow = flow
         self.transform = FlowTransform()
         self.now, self.then = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 

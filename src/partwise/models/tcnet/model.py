@@ -26,12 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
-from partwise.nn.deeplab_v2 import enlarge, rates
+from partwise.nn.deeplab_v2 import DeepLabV2, enlarge
 from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import CorrelationFlow, full_flow
 from partwise.nn.layers import small
 from partwise.nn.losses import parsing_loss
-from partwise.nn.vgg import VGG, ClassifierPyramid
 from partwise.ops.flow import warp
 
 Confidence = Literal["unit", "bytes", "squared"]
@@ -73,32 +72,25 @@ class TCNet(DenseParser):
     """Parts of a frame from itself and earlier ones.
 
     Args:
-        num_classes: K, part classes, background included.
-        image_size: (height, width) of the input, of the form 8n + 1.
+        frame: the frame parser, for K classes.
+        flow: for the frame parser's conv5_3 and conv3_3.
         offsets: l and s, frames from each earlier frame to the current one; one of them alone is an ablation.
-        confidence: units of D: of images in 0..255 ("bytes") or in [0, 1] ("unit"); or "squared", D^2 / (2 sigma^2),
-            which does not depend on them; None takes C = 1.
+        confidence: units of D: images in 0..255 ("bytes") or in [0, 1] ("unit"); or "squared", D^2 / (2 sigma^2), which
+            does not depend on them. None takes C = 1.
         frame_level: add the frame-level context.
         fusion_layers: 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
         fusion_start: of both levels: "normal", N(0, 1) as the paper has it, or "mean", the mean over the frames.
-        class_weights: a frame's presences are weighted class by class instead of by one number.
+        class_weights: the frame-level fusion has a weight for each class of a frame instead of one for the frame.
         frame_loss: weight of the frame parser's own cross-entropy. The paper has none: its frame parser learns through
             the fusion alone, though the first l frames are parsed by nothing else.
         class_loss: weight of Eq. 7 as a mean over classes beside Eq. 6 as a mean over pixels; None is that of the
-            paper's sums, K / (H W). A presence that is told well by itself counts what the pixels know a second time.
-        displacement: farthest match of the correlation, in pixels of conv5_3.
-        pretrained: start from torchvision's ImageNet weights.
-        width: of the frame parser's classifiers.
-        flow_width: multiplier of the flow branch's channels.
-        backbone_multiplier: of VGG's widths, from scratch only.
-        norm: batch norm in VGG, the frame parser, before the correlation and before the frame classifier, from scratch
-            only.
+            paper's sums, K / (H W). Large values count the pixels' evidence twice.
     """
 
     def __init__(
         self,
-        num_classes: int,
-        image_size: int | Sequence[int] = (241, 121),
+        frame: DeepLabV2,
+        flow: CorrelationFlow,
         offsets: Sequence[int] = (3, 1),
         confidence: Confidence | None = "bytes",
         frame_level: bool = True,
@@ -107,24 +99,17 @@ class TCNet(DenseParser):
         class_weights: bool = False,
         frame_loss: float = 0.0,
         class_loss: float | None = None,
-        displacement: int = 10,
-        pretrained: bool = True,
-        width: int = 1024,
-        flow_width: float = 1.0,
-        backbone_multiplier: float = 1.0,
-        norm: bool = False,
     ) -> None:
         super().__init__()
         self.offsets, self.confidence = tuple(offsets), confidence
         self.frame_level, self.frame_loss, self.class_loss = frame_level, frame_loss, class_loss
-        self.trunk = VGG(pretrained, backbone_multiplier, norm)
-        conv3, conv5 = self.trunk.conv3_channels, self.trunk.conv5_channels
-        self.parsing = ClassifierPyramid(conv5, num_classes, width, rates(image_size), norm)
-        self.flow = CorrelationFlow(conv5, conv3, displacement, flow_width, norm)
-        self.pixel_fusion = PixelFusion(num_classes, len(self.offsets) + 1, fusion_layers, fusion_start)
-        pooled = nn.BatchNorm1d(conv5, affine=False) if norm else nn.Identity()
-        self.classification = nn.Sequential(pooled, small(nn.Linear(conv5, num_classes))).requires_grad_(frame_level)
-        self.frame_fusion = FrameFusion(num_classes if class_weights else 1, len(self.offsets) + 1, fusion_start)
+        self.trunk, self.parsing = frame.trunk, frame.parsing
+        self.flow = flow
+        K, frames, width = frame.num_classes, len(self.offsets) + 1, self.trunk.conv5_channels
+        self.pixel_fusion = PixelFusion(K, frames, fusion_layers, fusion_start)
+        pooled = nn.BatchNorm1d(width, affine=False) if frame.norm else nn.Identity()
+        self.classification = nn.Sequential(pooled, small(nn.Linear(width, K))).requires_grad_(frame_level)
+        self.frame_fusion = FrameFusion(K if class_weights else 1, frames, fusion_start)
         self.frame_fusion.requires_grad_(frame_level)
 
     def see(self, image: Tensor) -> Seen:

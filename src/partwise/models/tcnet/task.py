@@ -62,28 +62,15 @@ class TrunkFlow(FlowEstimator):
     """TCNet's feature extraction and flow estimation alone, for step i.
 
     Args:
-        displacement: see `TCNet`, as for the rest.
-        pretrained: start from ImageNet weights.
-        flow_width: multiplier of the flow branch's channels.
-        backbone_multiplier: of VGG's widths.
-        norm: batch norm in VGG and before the correlation.
+        trunk: feature extraction.
+        flow: for the trunk's conv5_3 and conv3_3.
     """
 
     align_corners: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        displacement: int = 10,
-        pretrained: bool = True,
-        flow_width: float = 1.0,
-        backbone_multiplier: float = 1.0,
-        norm: bool = False,
-    ) -> None:
+    def __init__(self, trunk: VGG, flow: CorrelationFlow) -> None:
         super().__init__()
-        self.trunk = VGG(pretrained, backbone_multiplier, norm)
-        self.flow = CorrelationFlow(
-            self.trunk.conv5_channels, self.trunk.conv3_channels, displacement, flow_width, norm
-        )
+        self.trunk, self.flow = trunk, flow
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:
         """Images (B, 3, H, W) -> flows as `CorrelationFlow` gives them, and the target's conv5_3."""

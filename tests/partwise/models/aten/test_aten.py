@@ -1,25 +1,25 @@
 """ATEN against its equations: propagation, encoding, Algorithm 1, and the models it contains."""
 
 import pytest
+import small_networks
 import torch
 import torch.nn.functional as F
 
 from data_modules.synthetic.render.renderer import Occlusion, Renderer
 from data_modules.synthetic.render.scene import draw_scene
-from partwise.models.aten.model import ATEN, Coarse
+from partwise.models.aten.model import Coarse
 from partwise.nn.conv_gru import Mean
-from partwise.nn.parsing_rcnn import ParsingRCNN
 from partwise.ops.flow import resize_flow, warp
 from partwise.ops.key_frames import memory, segments
 from partwise.ops.resize import Letterbox
 
-SMALL = {"num_classes": 20, "image_size": 64, "backbone": "resnet18", "pretrained": False, "width": 8,
-         "box_width": 16, "backbone_multiplier": 0.25}  # fmt: skip
+GRU, LSTM = ({"_target_": f"partwise.nn.conv_gru.{name}", "channels": 8} for name in ("ConvGRU", "ConvLSTM"))
+MEAN = {"_target_": "partwise.nn.conv_gru.Mean"}
+COARSE = {"_target_": "partwise.models.aten.model.Coarse", "encoder": GRU, "stride": 4}
 
 
 def aten(**options):
-    torch.manual_seed(0)
-    return ATEN(**SMALL, flow_width=0.125, **options).eval()
+    return small_networks.build(small_networks.aten(**options)).eval()
 
 
 def set_flow(network, monkeypatch, flow):
@@ -58,13 +58,13 @@ def test_flow_counts_feature_pixels():
     network, a, b = aten(), torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
     raw = network.flow.net(a, b)[0][0]
     torch.testing.assert_close(network.flow(a, b)[0], 20 / 4 * raw)  # a twentieth of input pixels, four to a feature's
-    torch.testing.assert_close(aten(flow_unit=20.0).flow(a, b)[0], 20 * raw)  # the release
+    torch.testing.assert_close(aten(flow={"unit": 20.0}).flow(a, b)[0], 20 * raw)  # the release
 
 
 def test_flow_of_half_size_images_tells_the_same_pixels(monkeypatch):
     """It always sees 4 pixels of what it is given: 4 / 4 of the feature's, from halved images 8 / 4."""
     for size, expected in ((1.0, 1.0), (0.5, 2.0)):
-        network = aten(flow_size=size)
+        network = aten(flow={"size": size})
 
         def sees_four(target, source, network=network):
             grid = target.shape[-2] // 4, target.shape[-1] // 4
@@ -130,8 +130,8 @@ def by_definition(network, images):
 @pytest.mark.parametrize(
     "options",
     [{}, {"key_interval": 4, "encoding_range": 1}, {"centred": False}, {"key_interval": 5, "encoding_range": 0},
-     {"align": False}, {"encoder": "lstm"}, {"encoder": "mean"}, {"key_interval": 1},
-     {"encoder_stride": 4, "flow_size": 0.5}],
+     {"align": False}, {"encoder": LSTM}, {"encoder": MEAN}, {"key_interval": 1},
+     {"encoder": COARSE, "flow": {"size": 0.5}}],
 )  # fmt: skip
 def test_the_stream_equals_the_whole_video(count, options):
     network, images = aten(**options), [torch.rand(1, 3, 64, 64) for _ in range(count)]
@@ -174,7 +174,7 @@ def test_each_key_frame_is_computed_once(monkeypatch):
 
 def test_alone_it_is_the_frame_model():
     network = aten(key_interval=1, encoding_range=0)
-    frame = ParsingRCNN(**SMALL).eval()
+    frame = small_networks.build(small_networks.parsing_rcnn()).eval()
     frame.feature.load_state_dict(network.feature.state_dict())
     frame.heads.load_state_dict(network.heads.state_dict())
     images, boxes = [torch.rand(1, 3, 64, 64) for _ in range(3)], [Letterbox.fit((64, 64), 64)]
@@ -213,7 +213,7 @@ def test_every_parameter_takes_part_in_every_step(offset):
 
 
 def test_without_persons_there_are_parts_only():
-    network = aten(persons=False)
+    network = aten(frame={"persons": False})
     batch = {"frames": torch.rand(1, 4, 3, 64, 64), "offsets": torch.tensor([[-6, -3, 0, 0]]),
              "parts": torch.zeros(1, 64, 64, dtype=torch.int64)}  # fmt: skip
     assert set(network.losses(batch)) == {"parsing"}

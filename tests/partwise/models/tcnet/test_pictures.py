@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import small_networks
 import torch
 
 from partwise.labels import FACTS
-from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.pictures import fusion_weights, own_weights, plot_fusion_map, plot_fusion_weights
 
 SMALL = {"pretrained": False, "norm": True, "width": 8, "flow_width": 0.0625, "backbone_multiplier": 0.125,
@@ -15,7 +15,7 @@ FRAMES = ["t−3", "t−1", "t"]
 
 def network(**options):
     torch.manual_seed(0)
-    return TCNet(13, (57, 33), **SMALL, **options)
+    return small_networks.build(small_networks.tcnet(frame={"num_classes": 13}, **options))
 
 
 def labels_of(axes):

@@ -3,26 +3,25 @@
 import math
 
 import pytest
+import small_networks
 import torch
 import torch.nn.functional as F
 
 from partwise.labels import FACTS
-from partwise.models.tcnet.model import FrameFusion, PixelFusion, TCNet, confidence
-from partwise.models.tcnet.task import RefinementTask, TrunkFlow
+from partwise.models.tcnet.model import FrameFusion, PixelFusion, confidence
+from partwise.models.tcnet.task import RefinementTask
 from partwise.ops.resize import Letterbox
 
-SIZE = (57, 33)
-SMALL = {"pretrained": False, "norm": True, "flow_width": 0.0625, "backbone_multiplier": 0.125, "displacement": 2}
+SIZE = small_networks.SIZE
 
 
 def tcnet(**options):
-    torch.manual_seed(0)
-    return TCNet(**{"num_classes": 5, "image_size": SIZE, "width": 16, **SMALL, **options}).eval()
+    return small_networks.build(small_networks.tcnet(**options)).eval()
 
 
 @pytest.mark.parametrize("size", [SIZE, (121, 61)])
 def test_shapes(size):
-    network, frames = tcnet(image_size=size), torch.rand(2, 3, 3, *size)
+    network, frames = tcnet(frame={"image_size": size}), torch.rand(2, 3, 3, *size)
     now, fused = network(frames)
     assert now.scores.shape == fused.scores.shape == (2, 5, *size)
     assert [c.flow.shape for c in fused.carried] == [(2, 2, *size)] * 2
@@ -62,7 +61,7 @@ def test_flow_and_scores_lie_on_the_same_pixels(monkeypatch):
     y, x = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
     truth = torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y])[None]
     coarse = truth[..., ::4, ::4] / 20
-    network, trunk = tcnet(), TrunkFlow(**SMALL)
+    network, trunk = tcnet(), small_networks.build(small_networks.trunk_flow())
     frames = torch.rand(1, 2, 3, *SIZE)
     for flow in (network.flow, trunk.flow):
         monkeypatch.setattr(flow, "forward", lambda target, source, skip: [coarse])
@@ -254,7 +253,7 @@ def test_refinement_reconstructs_better_and_comes_closer_to_the_truth():
     now, then = scene[..., 8:65, 16:49], scene[..., 8:65, 13:46]  # p of now lies at p + (3, 0)
     truth = torch.tensor([3.0, 0.0]).view(1, 1, 2, 1, 1).expand(2, 1, 2, *SIZE)
     batch = {"frames": torch.stack([then, now], 1), "flow": truth, "index": [0, 1]}
-    task = RefinementTask(TrunkFlow(**SMALL), FACTS)
+    task = RefinementTask(small_networks.build(small_networks.trunk_flow()), FACTS)
     optimizer = torch.optim.Adam(task.parameters(), lr=3e-3)
     metrics = []
     for step in range(60):

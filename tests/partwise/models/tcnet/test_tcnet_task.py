@@ -2,13 +2,13 @@
 
 import pytest
 import pytorch_lightning as pl
+import small_networks
 import torch
 
 from data_modules.facts import FACTSDataModule
 from data_modules.synthetic.layouts.facts import write_facts
 from partwise.labels import FACTS
 from partwise.metrics.facts import FACTSMetrics
-from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.task import TCNetTask
 
 SIZE = (57, 33)
@@ -21,9 +21,8 @@ def test_the_flow_is_scored_where_the_truth_is_known(known, tmp_path):
     data = FACTSDataModule(
         root=tmp_path / "facts", image_size=SIZE, batch_size=3, num_workers=0, offsets=(2, 1), true_flow=known
     )
-    torch.manual_seed(0)
-    network = TCNet(13, SIZE, (2, 1), pretrained=False, norm=True, width=8, flow_width=0.0625,
-                    backbone_multiplier=0.125, displacement=2)  # fmt: skip
+    frame = {"num_classes": 13, "image_size": SIZE}
+    network = small_networks.build(small_networks.tcnet(frame=frame, offsets=(2, 1)))
     task = TCNetTask(network, FACTS, FACTSMetrics, stretch=True)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
                          enable_checkpointing=False, default_root_dir=str(tmp_path))  # fmt: skip
