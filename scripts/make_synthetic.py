@@ -17,22 +17,23 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-import data_modules.synthetic
+import data_modules
+import data_modules.synthetic.layouts as writers
 from partwise.errors import InputError
 from partwise.run.cli import one_line_errors
 
 
 def layouts() -> list[str]:
-    """Names of the layouts that can be written: modules of data_modules.synthetic with a writer of their name."""
-    names = [module.name for module in iter_modules(data_modules.synthetic.__path__)]
-    return [name for name in names if hasattr(import_module(f"data_modules.synthetic.{name}"), f"write_{name}")]
+    """Names of the layouts that can be written: the datasets with a module of writers."""
+    names = ({module.name for module in iter_modules(package.__path__)} for package in (data_modules, writers))
+    return sorted(set.intersection(*names))
 
 
 def writer_of(layout: str) -> Callable[..., None]:
     """The writer of a layout."""
     if layout not in layouts():
         raise InputError(f"there is no layout {layout!r}; it is one of {', '.join(layouts())}")
-    writer: Callable[..., None] = getattr(import_module(f"data_modules.synthetic.{layout}"), f"write_{layout}")
+    writer: Callable[..., None] = getattr(import_module(f"{writers.__name__}.{layout}"), f"write_{layout}")
     return writer
 
 

@@ -10,12 +10,22 @@ from partwise.run.cli import FROM_CHECKPOINT
 ROOT = Path(__file__).parents[2]
 
 
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_trees_of_the_documentation_are_those_of_the_data_modules():
-    spec = importlib.util.spec_from_file_location("list_layouts", ROOT / "scripts" / "list_layouts.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     trees = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").partition("## Trees\n\n")[2]
-    assert trees == script.markdown()  # python scripts/list_layouts.py prints it
+    assert trees == script("list_layouts").markdown()  # python scripts/list_layouts.py prints it
+
+
+def test_every_dataset_can_be_written_from_the_command_line():
+    shared = {"__init__", "base", "doctor", "stills"}
+    datasets = {file.stem for file in (ROOT / "data_modules").glob("*.py")} - shared
+    assert set(script("make_synthetic").layouts()) == datasets
 
 
 def test_every_published_number_is_of_a_split_and_a_unit():
