@@ -15,11 +15,8 @@ from pycocotools import mask as rle
 
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
-from partwise.scores.coco import IouType
+from partwise.scores.coco import KEYPOINTS, IouType, area_around
 from partwise.scores.coco_rle import Row, damaged
-
-#: COCO's keypoints, the only ones whose sigmas are part of the protocol.
-KEYPOINTS = 17
 
 _DAMAGED = "has a mask whose RLE is damaged, its runs are not the pixels of its image; write it anew"
 
@@ -202,7 +199,7 @@ def _detection(row: Row, number: int, truth: Truth, iou_type: IouType, boxed: bo
         found["segmentation"] = _encoded(row.get("segmentation"), truth.sizes[row["image_id"]])
     if iou_type == "keypoints":
         found["keypoints"] = keypoints = _keypoints(row)
-        found["area"] = float(np.ptp(keypoints[0::3]) * np.ptp(keypoints[1::3]))
+        found["area"] = area_around(keypoints)
     if boxed:
         _, _, width, height = _box(row)
         found["area"] = width * height

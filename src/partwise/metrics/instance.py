@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from partwise.arrays import Float64Array, Int64Array, IntpArray
-from partwise.batches import InstanceMap
+from partwise.batches import InstanceMap, Instances
+from partwise.errors import InputError
 from partwise.metrics.shards import ShardMetric, first_visits
 from partwise.scores.average_precision import MATCHINGS, APScores, Matching, ap_scores, image_rows
 
@@ -49,17 +50,21 @@ class InstanceAP(ShardMetric):
         self.add_shard("scores", (), torch.int64)  # bits of float64: not every device has the type itself
         self.add_shard("hits", (len(MATCHINGS), len(thresholds)), torch.bool)
 
-    def update(self, index: Sequence[int], preds: Sequence[InstanceMap], target: Sequence[InstanceMap]) -> None:
+    def update(self, index: Sequence[int], preds: Sequence[Instances], target: Sequence[Instances]) -> None:
         """Add images.
 
         Args:
             index: position of each image in its split.
-            preds: objects with scores; `map` (H, W).
-            target: objects; `map` of the same size.
+            preds: disjoint objects with scores; `map` (H, W).
+            target: disjoint objects; `map` of the same size.
+
+        Raises:
+            InputError: objects of an image may overlap.
+            ValueError: an image's maps differ in size, an id has no row, or scores are missing or not finite.
         """
         for i, pred, truth in zip(index, preds, target, strict=True):
             try:
-                self._add(i, pred, truth)
+                self._add(i, _disjoint(pred, i), _disjoint(truth, i))
             except ValueError as error:
                 raise ValueError(f"image {i}: {error}") from error
 
@@ -72,7 +77,7 @@ class InstanceAP(ShardMetric):
         return ap_scores(objects, self.gathered("columns")[order], hits[order])
 
     def _add(self, index: int, pred: InstanceMap, truth: InstanceMap) -> None:
-        pred_classes, true_classes, scores = _rows(pred), _rows(truth), _scores(pred)
+        pred_classes, true_classes, scores = _rows(pred), _rows(truth), predicted_scores(pred)
         counts = joint_histogram(pred["map"], truth["map"], len(pred_classes), len(true_classes))
         rows = image_rows(counts, pred_classes, true_classes, scores, self.classes, self.thresholds)
         self.append("images", np.array([[index, len(rows.columns)]]))
@@ -106,15 +111,28 @@ def _rows(objects: InstanceMap) -> Int64Array:
     return classes
 
 
-def _scores(pred: InstanceMap) -> Float64Array:
-    """(n,) scores of predicted objects; float64 keeps the order of any input type."""
+def _disjoint(objects: Instances, index: int) -> InstanceMap:
+    if "map" not in objects:
+        raise InputError(
+            f"image {index}: AP^r is defined for disjoint persons but these may overlap, they are masks; score them "
+            "with partwise.metrics.coco.COCOMetrics"
+        )
+    return objects
+
+
+def predicted_scores(pred: Instances) -> Float64Array:
+    """Return the scores (n,) of predicted objects; float64 keeps the order of any input type.
+
+    Raises:
+        ValueError: there are none, or not as many as objects, or one is not finite.
+    """
     if "scores" not in pred:
         raise ValueError("predicted objects have no scores")
     scores: Float64Array = pred["scores"].detach().cpu().double().numpy()
     if scores.shape != tuple(pred["classes"].shape):
         raise ValueError(f"{len(pred['classes'])} predicted objects have {scores.size} scores")
-    if np.isnan(scores).any():
-        raise ValueError("the scores of predicted objects hold NaN, which has no rank")
+    if not np.isfinite(scores).all():
+        raise ValueError("the scores of predicted objects hold NaN or infinity, which have no rank")
     return scores
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from partwise.labels import IGNORE
-from partwise.metrics.shards import ShardMetric, first_visits
+from partwise.metrics.shards import IndexedRows
 
 
 class ParsingScores(TypedDict):
@@ -120,7 +120,7 @@ class ParsingMetric(Metric):
         return parsing_scores(self.confusion)
 
 
-class IndexedConfusion(ShardMetric):
+class IndexedConfusion(IndexedRows):
     """The confusion matrix of all images seen, each counted once however many ranks or updates saw it.
 
     Keeps one confusion matrix an image: 3 KB at 20 classes.
@@ -131,10 +131,8 @@ class IndexedConfusion(ShardMetric):
     """
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = _checked(num_classes)
-        self.add_shard("index", (), torch.int64)
-        self.add_shard("confusions", (num_classes, num_classes), torch.int64)
+        super().__init__((_checked(num_classes), num_classes), torch.int64, **kwargs)
+        self.num_classes = num_classes
 
     def update(self, index: Sequence[int], preds: Sequence[Tensor], target: Sequence[Tensor]) -> None:
         """Add images.
@@ -149,13 +147,11 @@ class IndexedConfusion(ShardMetric):
                 confusion = confusion_matrix(pred, truth, self.num_classes)
             except ValueError as error:
                 raise ValueError(f"image {i}: {error}") from error
-            self.append("confusions", confusion[None])
-            self.append("index", torch.tensor([i]))
+            self.add([i], confusion[None])
 
     def compute(self) -> Any:
         """(C, C) int64 so far, rows = ground truth; collective over ranks."""
-        first = first_visits(self.gathered("index"))
-        return torch.from_numpy(self.gathered("confusions")[first].sum(0))
+        return torch.from_numpy(self.distinct().sum(0))
 
 
 class IndexedParsingMetric(IndexedConfusion):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from partwise.batches import Annotation, InstanceMap, Parsing
+from partwise.batches import Annotation, Instances, Parsing
 from partwise.labels import LabelSet
 from partwise.metrics.instance import InstanceAP
 from partwise.metrics.parsing import IndexedParsingMetric
@@ -100,7 +100,7 @@ class VIPMetrics(nn.Module):
         return instance_scores(self.human.compute(), self.part.compute())
 
 
-def _objects(objects: InstanceMap | None, field: str, owner: str, index: int) -> InstanceMap:
+def _objects(objects: Instances | None, field: str, owner: str, index: int) -> Instances:
     if objects is None:
         raise ValueError(f"image {index}: the {owner} has no {field!r}, which instance metrics need")
     return objects

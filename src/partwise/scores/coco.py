@@ -14,12 +14,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
 from partwise.scores.coco_rle import Row
 
+IouType = Literal["segm", "keypoints"]
 Backend = Literal["pycocotools", "faster-coco-eval"]
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+
+#: COCO's keypoints, the only ones whose sigmas are part of the protocol.
+KEYPOINTS = 17
 
 #: Areas that metrics are for: all, medium, large.
 _AREAS = 3
@@ -113,6 +119,11 @@ def coco_metrics(
     }
 
 
+def area_around(keypoints: Float64Array) -> float:
+    """Return the area of a detection's keypoints (51,) as COCO has it: of the box around all of them, in pixels."""
+    return float(np.ptp(keypoints[0::3]) * np.ptp(keypoints[1::3]))
+
+
 def _match(block: Block, iou_type: IouType, categories: Sequence[int]) -> _Matches:
     """What pycocotools' `accumulate` reads, of every category, area and image."""
     evaluator = _evaluator("pycocotools", block, iou_type, categories)
@@ -173,6 +184,3 @@ def _mean(values: Float64Array) -> float:
     """The mean of the defined ones; the backends write -1 for the others."""
     known = values[values > -1]
     return float(known.mean()) if known.size else math.nan
-
-
-IouType = Literal["segm", "keypoints"]
