@@ -14,9 +14,10 @@ from pathlib import Path
 
 from partwise.errors import InputError
 from partwise.evaluation.coco_files import Truth, read_results, read_truth
-from partwise.evaluation.files import defined, each
+from partwise.evaluation.files import each
 from partwise.scores.coco import Backend, Block, IouType, check_options, coco_metrics
 from partwise.scores.coco_rle import Row
+from partwise.scores.defined import defined
 
 
 def evaluate(

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from partwise.arrays import Int64Array
-from partwise.evaluation.files import defined, each, label_files, paired
+from partwise.evaluation.files import each, label_files, paired
 from partwise.evaluation.runs_of_pixels import confusion, joint_runs
 from partwise.evaluation.vip import read_part_maps
 from partwise.labels import FACTS as LABEL_SET
+from partwise.scores.defined import defined
 from partwise.scores.facts import facts_scores
 
 

@@ -5,7 +5,6 @@ Nothing here imports torch, so that protocols that need none start at once.
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import sys
@@ -20,7 +19,7 @@ from rich.progress import Progress
 
 from partwise.arrays import IntArray, UInt8Array
 from partwise.errors import InputError
-from partwise.io.images import read_labels
+from partwise.io.images import check_size, read_labels
 from partwise.labels import LabelSet
 
 Item = TypeVar("Item")
@@ -90,15 +89,6 @@ def read_parts(file: Path, label_set: LabelSet, like: IntArray | None = None) ->
     return parts
 
 
-def check_size(ids: IntArray, size: Sequence[int], file: Path) -> None:
-    """Raise InputError if the map (H, W) of `file` has not its ground truth's size (H, W)."""
-    if ids.shape != tuple(size):
-        raise InputError(
-            f"{file} is {ids.shape[1]}x{ids.shape[0]} but its ground truth is {size[1]}x{size[0]}; "
-            "write predictions at the image's own size"
-        )
-
-
 def each(
     work: Callable[[Item], Result],
     items: Sequence[Item],
@@ -128,11 +118,6 @@ def each(
             chunk = max(1, min(16, len(items) // (4 * workers)))
             results = pool.map(work, items, chunksize=chunk)
             yield from progress.track(results, total=len(items), description=title)
-
-
-def defined(value: float) -> float | None:
-    """An undefined metric, NaN, as JSON has it."""
-    return None if math.isnan(value) else float(value)
 
 
 def _context(work: Callable[..., Any]) -> BaseContext:

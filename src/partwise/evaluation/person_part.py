@@ -19,7 +19,7 @@ from partwise.evaluation.runs_of_pixels import (
     persons,
     true_persons,
 )
-from partwise.evaluation.vip import read_part_maps, read_pred_ids, read_true_ids, true_maps
+from partwise.evaluation.vip import read_part_maps, read_sized_ids, true_maps
 from partwise.io.object_rows import read_scores
 from partwise.labels import IGNORE
 from partwise.labels import PASCAL_PERSON_PART as LABEL_SET
@@ -64,9 +64,8 @@ def find_photos(gt: Path, pred: Path) -> list[Photo]:
 def _count(photo: Photo) -> ImageCounts:
     parts = read_part_maps(photo.parts, LABEL_SET)
     size = parts[0].shape
-    people = read_true_ids(photo.persons[0], size)
-    found = [read_pred_ids(file, size) for file in (photo.persons[1], photo.part_instances)]
-    (truth, pred, true_ids, person_ids, part_ids), runs = joint_runs([*parts, people, *found])
+    ids = [read_sized_ids(file, size) for file in (*photo.persons, photo.part_instances)]
+    (truth, pred, true_ids, person_ids, part_ids), runs = joint_runs([*parts, *ids])
     true_ids = np.where(true_ids == IGNORE, 0, true_ids)
     scores = photo.persons[1].with_suffix(".txt")
     return count(

@@ -10,7 +10,7 @@ import numpy as np
 
 from partwise.arrays import Int32Array, IntArray, UInt8Array
 from partwise.errors import InputError
-from partwise.evaluation.files import check_size, each, label_files, paired, read_parts
+from partwise.evaluation.files import each, label_files, paired, read_parts
 from partwise.evaluation.runs_of_pixels import (
     Objects,
     confusion,
@@ -21,7 +21,7 @@ from partwise.evaluation.runs_of_pixels import (
     persons,
     true_persons,
 )
-from partwise.io.images import read_ids
+from partwise.io.images import check_size, read_ids
 from partwise.io.object_rows import (
     SCORE_AND_BOX,
     covering,
@@ -94,19 +94,8 @@ def read_part_maps(files: tuple[Path, Path], label_set: LabelSet) -> list[UInt8A
     return [truth, read_parts(files[1], label_set, like=truth)]
 
 
-def read_true_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
-    """Ids (H, W) of the ground truth's objects; raises InputError if they are not of its part map's size."""
-    ids = read_ids(file)
-    if ids.shape != size:
-        raise InputError(
-            f"{file} is {ids.shape[1]}x{ids.shape[0]} but the image's part map is {size[1]}x{size[0]}; "
-            "all maps of an image must be of one size"
-        )
-    return ids
-
-
-def read_pred_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
-    """Ids (H, W) of predicted objects; raises InputError if they are not of their ground truth's size."""
+def read_sized_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
+    """Read the ids (H, W) of objects; raises InputError if they are not of their image's part map's size (H, W)."""
     ids = read_ids(file)
     check_size(ids, size, file)
     return ids
@@ -121,7 +110,7 @@ def _result_name(name: str, folder: str, prefix: str) -> str:
 def _count(frame: Frame) -> ImageCounts:
     parts = read_part_maps(frame.parts, LABEL_SET)
     size = parts[0].shape
-    human, part = ((read_true_ids(t, size), read_pred_ids(p, size)) for t, p in frame[1:])
+    human, part = ([read_sized_ids(file, size) for file in files] for files in frame[1:])
     (truth, pred, true_human, human_ids, true_part, part_ids), runs = joint_runs([*parts, *human, *part])
     scores = frame.persons[1].with_name(f"scores_{frame.persons[1].stem.removeprefix('inst_')}.txt")
     return count(

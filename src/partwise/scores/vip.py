@@ -10,6 +10,7 @@ import numpy as np
 
 from partwise.arrays import Int64Array
 from partwise.scores.average_precision import APScores, ImageRows, Matching, dataset_scores
+from partwise.scores.defined import defined
 
 HUMAN_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))
@@ -40,10 +41,10 @@ def vip_report(images: Sequence[ImageCounts]) -> dict[str, object]:
 def nested(miou: float, iou_per_class: Sequence[float], instances: InstanceScores) -> dict[str, object]:
     """Metrics with the keys of the evaluation command; None where undefined."""
     kinds: dict[str, object] = {
-        kind: {m: {name: _defined(value) for name, value in metrics.items()} for m, metrics in matchings.items()}
+        kind: {m: {name: defined(value) for name, value in metrics.items()} for m, metrics in matchings.items()}
         for kind, matchings in instances.items()
     }
-    return {"miou": _defined(miou), "iou_per_class": [_defined(value) for value in iou_per_class], **kinds}
+    return {"miou": defined(miou), "iou_per_class": [defined(value) for value in iou_per_class], **kinds}
 
 
 def instance_scores(human: Mapping[Matching, APScores], part: Mapping[Matching, APScores]) -> InstanceScores:
@@ -62,7 +63,3 @@ def _named(
             **{name: by_threshold[threshold] for name, threshold in _SINGLE.items()},
         }
     return named
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
