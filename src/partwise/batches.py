@@ -1,6 +1,6 @@
-"""What travels between data, models, metrics and pictures. Every field has its shape and unit here, once.
+"""Name and shape what travels between data, models, metrics and pictures: every field, with its unit, once.
 
-B images or clips, T frames, H x W pixels, N persons, M part instances, C classes.
+B images or clips, T frames, H x W pixels, N persons, M part instances, C classes, K keypoints.
 """
 
 from __future__ import annotations
@@ -60,9 +60,12 @@ def masks_of(objects: Instances) -> Tensor:
 
 
 def back_to_front(objects: InstanceMasks) -> list[int]:
-    """Order overlapping objects for drawing: rows, the last one in front.
+    """Order overlapping objects for drawing.
 
     A higher score is in front, without scores the smaller mask; of equals the earlier row.
+
+    Returns:
+        All rows, the last one in front.
     """
     rank = objects["scores"] if "scores" in objects else -objects["masks"].sum((1, 2))
     return rank.argsort(descending=True, stable=True).flip(0).tolist()
@@ -90,7 +93,7 @@ class Annotation(TypedDict):
 
 
 class Parsing(TypedDict):
-    """What a parser says of one image at its native size. Dense parsers give `parts` alone."""
+    """A parser's result for one image at its native size. Dense parsers give `parts` alone."""
 
     parts: Tensor  # (H, W) int64
     persons: NotRequired[Instances]

@@ -1,4 +1,4 @@
-"""Pictures of a parsing: parts blended over the image, people outlined, legends and grids. All arrays are RGB."""
+"""Draw a parsing: parts blended over the image, people outlined, legends and grids. All arrays are RGB."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LIMBS = (
 
 @lru_cache(maxsize=1)
 def palette() -> Picture:
-    """(256, 3) display colours of parts: 0 black, 255 pale, all others well apart.
+    """Return the display colours (256, 3) of parts: 0 black, 255 pale, all others well apart.
 
     PASCAL VOC's own colours are dark, and neighbours such as 8 and 1 look alike once blended over a photograph; these
     keep 40 CIELAB units between any two of the first twenty.
@@ -38,13 +38,13 @@ def palette() -> Picture:
 
 
 def person_colors(ids: Sequence[int] | IntArray) -> Picture:
-    """(N, 3) colours of person ids 1, 2, ...: bright, and the same for the same id always; id 0 is black."""
+    """Return the colours (N, 3) of person ids 1, 2, ...: bright, always the same for an id; id 0 is black."""
     numbers = np.asarray(ids, dtype=np.int64)
     return _bright()[np.where(numbers > 0, (numbers - 1) % PERSON_COLORS + 1, 0)]
 
 
 def person_palette() -> Picture:
-    """(256, 3) palette of a map of person ids; `person_colors` of each."""
+    """Return the palette (256, 3) of a map of person ids; `person_colors` of each."""
     return person_colors(np.arange(256))
 
 
@@ -119,7 +119,7 @@ def overlay(
 
 
 def legend(label_set: LabelSet, present: Collection[int], width: int = 640, size: int = 16) -> Picture:
-    """Swatches and names of the classes that occur, in rows that fill the width.
+    """Draw swatches and names of the classes that occur, in rows that fill the width.
 
     Args:
         label_set: the classes.
@@ -148,7 +148,7 @@ def legend(label_set: LabelSet, present: Collection[int], width: int = 640, size
 
 
 def flow_colors(flow: FloatArray, longest: float) -> Picture:
-    """Flow as colours: the direction is the hue, the length the saturation.
+    """Colour a flow: the direction is the hue, the length the saturation.
 
     Args:
         flow: (2, H, W) pixels.
@@ -165,7 +165,15 @@ def flow_colors(flow: FloatArray, longest: float) -> Picture:
 
 
 def side_by_side(*images: Picture, gap: int = 6) -> Picture:
-    """Pictures in one row, at the height of the first."""
+    """Put pictures in one row.
+
+    Args:
+        images: (h, w, 3) each; all are resized to the height of the first.
+        gap: white pixels between them.
+
+    Returns:
+        (H, W, 3), H the height of the first.
+    """
     height = images[0].shape[0]
     scaled = [images[0], *(_resize(i, height, max(1, round(i.shape[1] * height / i.shape[0]))) for i in images[1:])]
     blank = np.full((height, gap, 3), PAPER, np.uint8)
@@ -173,12 +181,15 @@ def side_by_side(*images: Picture, gap: int = 6) -> Picture:
 
 
 def grid(images: Sequence[Picture], columns: int = 4, gap: int = 6) -> Picture:
-    """Pictures in rows of equal cells, as large as the largest; smaller ones are enlarged into theirs.
+    """Put pictures in rows of equal cells, as large as the largest; smaller ones are enlarged into theirs.
 
     Args:
         images: at least one (h, w, 3) picture.
         columns: cells a row; fewer if there are fewer pictures.
         gap: white pixels between cells.
+
+    Returns:
+        (H, W, 3), white where no picture is.
     """
     if not images:
         raise ValueError("a grid needs a picture")
@@ -195,7 +206,16 @@ def grid(images: Sequence[Picture], columns: int = 4, gap: int = 6) -> Picture:
 
 
 def fit(image: Picture, height: int, width: int) -> Picture:
-    """Resize to the largest size within height x width that keeps the aspect."""
+    """Resize to the largest size within a box that keeps the aspect.
+
+    Args:
+        image: (h, w, 3).
+        height: of the box, pixels.
+        width: of the box, pixels.
+
+    Returns:
+        (h', w', 3), at least one pixel high and wide.
+    """
     scale = min(height / image.shape[0], width / image.shape[1])
     return _resize(image, max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
 

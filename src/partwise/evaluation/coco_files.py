@@ -1,4 +1,4 @@
-"""COCO's annotation and results files, checked: pycocotools stops at a bad one inside, or reads past its end."""
+"""Read and check COCO's annotation and results files: pycocotools stops at a bad one inside, or reads past its end."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ def read_truth(file: Path, iou_type: IouType, names: Collection[str] = ()) -> Tr
         iou_type: whether masks are wanted or keypoints.
         names: of the categories that are evaluated; all of the file if there are none.
 
+    Returns:
+        The objects of those categories, and what the file says of images and categories.
+
     Raises:
         InputError: it is missing or damaged, has no category of a name, or an object's record is wrong.
     """
@@ -80,6 +83,11 @@ def read_results(file: Path, truth: Truth, iou_type: IouType) -> list[Row]:
 
     Those of categories that are not evaluated are left out; if the annotation file does not even list them, a warning
     says so.
+
+    Args:
+        file: COCO's list of results.
+        truth: what they are scored against.
+        iou_type: whether masks are wanted or keypoints.
 
     Returns:
         them as `Block` has them, but with the truth's ids of images.

@@ -1,4 +1,4 @@
-"""DAVIS by its 2016 protocol: region similarity J and boundary accuracy F of one foreground in every frame."""
+"""Score DAVIS by its 2016 protocol: region similarity J and boundary accuracy F of one foreground in every frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FEWEST_FRAMES = 3
 
 
 class Frame(NamedTuple):
-    """What is scored at once."""
+    """Files of one frame, and how they are scored."""
 
     truth: Path
     pred: Path
@@ -37,13 +37,16 @@ class Frame(NamedTuple):
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, Any]:
-    """Mean, recall and decay of J and F, fractions, averaged over sequences.
+    """Score a folder of masks.
 
     Args:
         gt: root of the 2016 or the 2017 release; JPEGImages/ is not needed.
         pred: folder of SEQ/00000.png, pixels 0 = background, 1 or 255 = foreground. Other files are not looked at.
             First and last frames are not scored; either may be missing if it is missing in all sequences.
         workers: threads; None takes one a core.
+
+    Returns:
+        Mean, recall and decay of J and F, fractions, averaged over sequences; and `per_sequence`.
 
     Raises:
         InputError: the list, a mask or a sequence is missing, a mask is of another size or holds another value.

@@ -1,4 +1,4 @@
-"""Pascal-Person-Part: parts, persons and part instances of photos; the metrics of VIP with seven classes."""
+"""Score Pascal-Person-Part: parts, persons and part instances of photos; the metrics of VIP with seven classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Photo(NamedTuple):
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, object]:
-    """Metrics in percent: IoU of parts, AP^r of persons and of part instances; None where undefined.
+    """Score folders of maps.
 
     A true part instance is what one person shows of one class. Parts of nobody are in none.
 
@@ -45,6 +45,9 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, o
             rows "class score". IDs may have folders.
         workers: processes; None takes one a core.
 
+    Returns:
+        IoU of parts, AP^r of persons and of part instances, percent; None where undefined.
+
     Raises:
         InputError: a file is missing, damaged or does not fit the others; there are other results, or none.
     """
@@ -52,7 +55,18 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, o
 
 
 def find_photos(gt: Path, pred: Path) -> list[Photo]:
-    """The annotated photos in order, each with its result; raises InputError where either is incomplete."""
+    """Find the annotated photos, each with its result.
+
+    Args:
+        gt: folder of the ground truth, as `evaluate` takes it.
+        pred: folder of the results, as `evaluate` takes it.
+
+    Returns:
+        The photos in order.
+
+    Raises:
+        InputError: ground truth or results are incomplete.
+    """
     parts, people = true_maps([gt / "parts", gt / "persons"])
     pairs = [
         paired(truths, label_files(pred / kind, "predictions"), pred / kind)

@@ -1,4 +1,4 @@
-"""DAVIS's lists of a split: those of the 2016 release name images and masks, those of the 2017 release sequences."""
+"""Read DAVIS's lists of a split: the 2016 release's name images and masks, the 2017 release's sequences."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ FOLDERS = ("ImageSets/480p", "ImageSets/2016")
 
 
 def find_list(root: Path, split: str) -> Path | None:
-    """Find the list of a split in either release; None if there is none."""
+    """Find the list of a split in either release.
+
+    Args:
+        root: of the release.
+        split: name of the list, such as "val".
+
+    Returns:
+        the file, the 2016 release's if both are there; None if neither is.
+    """
     return next((file for folder in FOLDERS if (file := root / folder / f"{split}.txt").is_file()), None)
 
 
 def read_list(file: Path) -> dict[str, list[str]]:
     """Read the sequences of a list.
 
+    Args:
+        file: rows of an image and its mask (2016), or of a sequence (2017).
+
     Returns:
-        Name -> its frames' names; none where the list names the sequence alone (2017).
+        Name -> its frames' names; none where the list names the sequence alone.
 
     Raises:
         InputError: the list has a damaged row, or no row.

@@ -1,4 +1,4 @@
-"""COCO's AP of persons during training, by masks and by keypoints, as pycocotools has it."""
+"""Compute COCO's AP of persons during training, by masks and by keypoints, as pycocotools has it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DETECTION, _OBJECT, _CROWD = range(3)
 
 
 class COCOMetrics(ShardMetric):
-    """AP, AP50, AP75, APM, APL and AR of the persons of one split, fractions: by masks and, where known, by keypoints.
+    """Compute AP, AP50, AP75, APM, APL and AR of the persons of one split, fractions, by masks and by keypoints.
 
     Persons may overlap (`InstanceMasks`) or not (`InstanceMap`). The area of a true person is the pixels of the mask;
     COCO's files state areas of their own, so that the evaluation of files gives slightly other metrics. True persons

@@ -1,4 +1,4 @@
-"""End-point error of optical flow, and how well it reconstructs images."""
+"""Measure optical flow: its end-point error, and how well it reconstructs images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AP^r: average precision of disjoint regions, by both matchings in use (`matching`)."""
+"""Compute AP^r: average precision of disjoint regions, by both matchings in use (`partwise.scores.matching`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from partwise.scores.average_precision import MATCHINGS, APScores, Matching, ap_
 
 
 class InstanceAP(ShardMetric):
-    """AP^r over a dataset, at several thresholds, by both matchings at once.
+    """Compute AP^r over a dataset, at several thresholds, by both matchings at once.
 
     A detection's fate depends on its own image alone, so `update` settles it and keeps one row a detection.
     `compute` ranks all rows by score, ties in order of image and row, whatever rank they come from. An image
@@ -34,7 +34,7 @@ class InstanceAP(ShardMetric):
     Args:
         classes: ids to evaluate.
         thresholds: IoUs in [0, 1) that a true positive must exceed.
-        kwargs: see `torchmetrics.Metric`.
+        kwargs: of `torchmetrics.Metric`.
     """
 
     def __init__(self, classes: Sequence[int], thresholds: Sequence[float], **kwargs: Any) -> None:
@@ -69,7 +69,7 @@ class InstanceAP(ShardMetric):
                 raise ValueError(f"image {i}: {error}") from error
 
     def compute(self) -> dict[Matching, APScores]:
-        """The metrics so far; collective over ranks."""
+        """Compute the metrics so far, by matching; collective over ranks."""
         images, hits = self.gathered("images"), self.gathered("hits")
         first = first_visits(images[:, 0])
         order = rank_detections(images, first, self.gathered("scores").view(np.float64))
@@ -88,7 +88,7 @@ class InstanceAP(ShardMetric):
 
 
 def rank_detections(images: Int64Array, first: IntpArray, scores: Float64Array) -> IntpArray:
-    """Detections by descending score, ties by image index, then by row; those of repeated images left out.
+    """Rank detections by descending score, ties by image index, then by row; leave out those of repeated images.
 
     Args:
         images: (K, 2) index and number of detections of every image seen.
@@ -137,7 +137,7 @@ def predicted_scores(pred: Instances) -> Float64Array:
 
 
 def joint_histogram(preds: Tensor, target: Tensor, n: int, m: int) -> Int64Array:
-    """Pixels shared by every predicted and every true object, in one pass over the maps.
+    """Count the pixels shared by every predicted and every true object, in one pass over the maps.
 
     Args:
         preds: (H, W) integer ids 0..n, 0 = nobody.

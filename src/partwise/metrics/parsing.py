@@ -1,4 +1,4 @@
-"""Pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
+"""Compute pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
 
 Averaging per image gives other metrics; the benchmarks sum first. `confusion[t, p]` counts the pixels of true
 class t that are called p. Metrics are percent, float64 on the CPU, NaN where undefined.
@@ -18,7 +18,7 @@ from partwise.metrics.shards import IndexedRows
 
 
 class ParsingScores(TypedDict):
-    """Percent; NaN where undefined."""
+    """The metrics of a confusion matrix, in percent; NaN where undefined."""
 
     miou: Tensor  # () mean over the classes in ground truth or predictions, background included
     pixel_accuracy: Tensor  # ()
@@ -53,10 +53,13 @@ def confusion_matrix(preds: Tensor, target: Tensor, num_classes: int) -> Tensor:
 
 
 def iou(confusion: Tensor) -> Tensor:
-    """(C,) IoU of every class, percent; NaN for a class in neither ground truth nor predictions.
+    """Compute the IoU of every class.
 
     Args:
         confusion: (C, C) int64, rows = ground truth.
+
+    Returns:
+        (C,) percent; NaN for a class in neither ground truth nor predictions.
     """
     counts = _precise(confusion)
     hits = counts.diagonal()
@@ -64,13 +67,13 @@ def iou(confusion: Tensor) -> Tensor:
 
 
 def pixel_accuracy(confusion: Tensor) -> Tensor:
-    """() percentage of pixels called right; `confusion` is (C, C), rows = ground truth."""
+    """Compute the percentage () of pixels called right; `confusion` is (C, C), rows = ground truth."""
     counts = _precise(confusion)
     return 100 * counts.trace() / counts.sum()
 
 
 def fg_accuracy(confusion: Tensor) -> Tensor:
-    """() percentage called right of the pixels that are not background (Fg.acc of PaperDoll).
+    """Compute the percentage () called right of the pixels that are not background (Fg.acc of PaperDoll).
 
     100 * sum_{c >= 1} N_cc / sum_{c >= 1} sum_j N_cj; `confusion` is (C, C), rows = ground truth.
     """
@@ -79,7 +82,7 @@ def fg_accuracy(confusion: Tensor) -> Tensor:
 
 
 def parsing_scores(confusion: Tensor) -> ParsingScores:
-    """All metrics of a (C, C) confusion matrix."""
+    """Compute all metrics of a confusion matrix (C, C), rows = ground truth."""
     per_class = iou(confusion)
     return ParsingScores(
         miou=per_class.nanmean(),
@@ -121,13 +124,13 @@ class ParsingMetric(Metric):
 
 
 class IndexedConfusion(IndexedRows):
-    """The confusion matrix of all images seen, each counted once however many ranks or updates saw it.
+    """Sum the confusion matrices of all images seen, each counted once however many ranks or updates saw it.
 
     Keeps one confusion matrix an image: 3 KB at 20 classes.
 
     Args:
         num_classes: classes, background included.
-        kwargs: see `torchmetrics.Metric`.
+        kwargs: of `torchmetrics.Metric`.
     """
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
@@ -141,6 +144,9 @@ class IndexedConfusion(IndexedRows):
             index: position of each image in its split.
             preds: one (H, W) int64 map an image.
             target: one (H, W) int64 map an image, 255 = ignored.
+
+        Raises:
+            ValueError: two maps differ in size, or a label is out of range; the image is named.
         """
         for i, pred, truth in zip(index, preds, target, strict=True):
             try:
@@ -150,15 +156,20 @@ class IndexedConfusion(IndexedRows):
             self.add([i], confusion[None])
 
     def compute(self) -> Any:
-        """(C, C) int64 so far, rows = ground truth; collective over ranks."""
+        """Sum the matrices so far, (C, C) int64, rows = ground truth; collective over ranks."""
         return torch.from_numpy(self.distinct().sum(0))
 
 
 class IndexedParsingMetric(IndexedConfusion):
-    """`parsing_scores` of all images seen, each counted once; see `IndexedConfusion`."""
+    """Compute `parsing_scores` of all images seen, each counted once.
+
+    Args:
+        num_classes: classes, background included.
+        kwargs: of `torchmetrics.Metric`.
+    """
 
     def compute(self) -> ParsingScores:
-        """The metrics so far; collective over ranks."""
+        """Compute the metrics so far; collective over ranks."""
         return parsing_scores(super().compute())
 
 

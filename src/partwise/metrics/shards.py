@@ -1,4 +1,4 @@
-"""Metrics that keep rows per image, so that an image scored twice can be told from two images.
+"""Keep rows per image, so that an image scored twice can be told from two images.
 
 A padded `DistributedSampler` gives some images to two ranks. Sums cannot undo that; rows that remember their
 image can. Ranks may hold any number of rows, none included.
@@ -92,7 +92,12 @@ class IndexedRows(ShardMetric):
         self.add_shard("rows", shape, dtype)
 
     def add(self, index: Sequence[int], rows: Tensor) -> None:
-        """Append the rows (B, *shape) of B samples, whose positions in their split are `index`."""
+        """Append the rows of B samples.
+
+        Args:
+            index: position of each sample in its split.
+            rows: (B, *shape).
+        """
         self.append("rows", rows)
         self.append("index", torch.tensor(list(index)))
 
@@ -102,5 +107,12 @@ class IndexedRows(ShardMetric):
 
 
 def first_visits(index: Int64Array) -> IntpArray:
-    """Return the positions of the first row of every image, images ascending; `index` (K,) is the image of each row."""
+    """Find the first row of every image.
+
+    Args:
+        index: (K,) image of each row.
+
+    Returns:
+        (I,) positions of the rows, images ascending.
+    """
     return np.unique(index, return_index=True)[1]

@@ -1,4 +1,4 @@
-"""Which person of this frame is which of the last ones."""
+"""Tell which person of this frame is which of the last ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Track:
 
 
 class PersonLinker:
-    """Gives persons ids that stay the same from frame to frame.
+    """Give persons ids that stay the same from frame to frame.
 
     People are matched to those seen before by overlap, Hungarian over all pairs: first to the people of the last
     frame, then to those lost for a while. An id is never given to anyone else. Memory is bounded by the people of the

@@ -1,4 +1,4 @@
-"""The files that one run of `predict` leaves in a folder, written while frames come in, in constant memory."""
+"""Write the files that one run of `predict` leaves in a folder, while frames come in, in constant memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IN_FLIGHT = 8  # tasks that may wait, two a frame; each holds its frame
 
 
 class Results:
-    """Writes overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video.
+    """Write overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video.
 
     Use as a context manager. Files have their final names only when they are whole. Persons who overlap are whole in
     persons.json; of them persons/*.png shows the front one at each pixel, the one with the higher score.
@@ -142,7 +142,12 @@ class Results:
 
 
 class ContactSheet:
-    """Thumbnails spread evenly over a stream of unknown length: between half of `most` and `most` of them."""
+    """Keep thumbnails spread evenly over a stream of unknown length.
+
+    Args:
+        most: thumbnails kept; there are always more than half of them, once so many came.
+        side: longer side of a thumbnail, pixels.
+    """
 
     def __init__(self, most: int = 24, side: int = 320) -> None:
         self.pictures: list[Picture] = []
@@ -161,7 +166,14 @@ class ContactSheet:
 
 @contextmanager
 def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
-    """Write a JSON array row by row; yields the function that appends one."""
+    """Write a JSON array row by row.
+
+    Args:
+        path: file to write; it has its name once the array is whole.
+
+    Yields:
+        the function that appends a row.
+    """
     with atomic(path) as temporary, ExitStack() as stack:
         with writing(path):
             file = stack.enter_context(temporary.open("w", encoding="utf-8"))
@@ -205,6 +217,10 @@ def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[flo
 
 def clear(folder: Path, overwrite: bool) -> None:
     """Remove an earlier run's results, so that none of its frames outlive it among the new ones.
+
+    Args:
+        folder: of the results; it need not exist.
+        overwrite: whether results may be removed.
 
     Raises:
         InputError: the folder is a file, holds files of other origin under our names, or may not be overwritten.

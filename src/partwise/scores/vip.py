@@ -1,4 +1,4 @@
-"""The metrics of the VIP benchmark from what its images add to them, in NumPy alone; `vip` gathers them over ranks."""
+"""Compute the metrics of the VIP benchmark from what its images add to them, in NumPy alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ class ImageCounts(NamedTuple):
 
 
 def vip_report(images: Sequence[ImageCounts]) -> dict[str, object]:
-    """`VIPMetrics.report` of images counted elsewhere, at least one; their order ranks equal scores."""
+    """Compute `VIPMetrics.report` of images counted elsewhere.
+
+    Args:
+        images: at least one; their order ranks equal scores.
+
+    Returns:
+        Metrics with the keys of the evaluation command; None where undefined.
+    """
     confusion = np.sum([image.confusion for image in images], axis=0)
     hits, seen = confusion.diagonal(), confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
     ious = np.divide(100 * hits, seen, where=seen > 0, out=np.full(len(seen), np.nan))
@@ -39,7 +46,16 @@ def vip_report(images: Sequence[ImageCounts]) -> dict[str, object]:
 
 
 def nested(miou: float, iou_per_class: Sequence[float], instances: InstanceScores) -> dict[str, object]:
-    """Metrics with the keys of the evaluation command; None where undefined."""
+    """Nest metrics under the keys of the evaluation command.
+
+    Args:
+        miou: percent, NaN where undefined.
+        iou_per_class: (C,) percent, NaN where undefined.
+        instances: metrics of persons and parts by matching; empty without instances.
+
+    Returns:
+        The metrics; None where undefined.
+    """
     kinds: dict[str, object] = {
         kind: {m: {name: defined(value) for name, value in metrics.items()} for m, metrics in matchings.items()}
         for kind, matchings in instances.items()
@@ -48,7 +64,15 @@ def nested(miou: float, iou_per_class: Sequence[float], instances: InstanceScore
 
 
 def instance_scores(human: Mapping[Matching, APScores], part: Mapping[Matching, APScores]) -> InstanceScores:
-    """By kind and matching: the mean over all thresholds, and the single ones that are published."""
+    """Name the mean over all thresholds, and the single ones that are published.
+
+    Args:
+        human: AP^r of persons at `HUMAN_THRESHOLDS`, by matching.
+        part: AP^r of part instances at `PART_THRESHOLDS`, by matching.
+
+    Returns:
+        "human" or "part" -> matching -> metric -> percent.
+    """
     return {"human": _named(human, HUMAN_THRESHOLDS, "ap"), "part": _named(part, PART_THRESHOLDS, "ap_vol")}
 
 
