@@ -11,7 +11,6 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from partwise.labels import IGNORE
 from partwise.metrics.shards import IndexedRows
@@ -90,37 +89,6 @@ def parsing_scores(confusion: Tensor) -> ParsingScores:
         fg_accuracy=fg_accuracy(confusion),
         iou_per_class=per_class,
     )
-
-
-class ParsingMetric(Metric):
-    """`parsing_scores` of all pixels seen, summed over updates and ranks.
-
-    An image seen twice counts twice: use `IndexedParsingMetric` behind a sampler that repeats images.
-
-    Args:
-        num_classes: classes, background included.
-        kwargs: see `torchmetrics.Metric`.
-    """
-
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
-
-    confusion: Tensor  # (C, C) int64
-
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = _checked(num_classes)
-        zeros = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        self.add_state("confusion", default=zeros, dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add the pixels of (...) int64 maps; `target` may hold 255 for ignored."""
-        self.confusion += confusion_matrix(preds, target, self.num_classes).to(self.device)
-
-    def compute(self) -> ParsingScores:
-        """The metrics so far; collective over ranks."""
-        return parsing_scores(self.confusion)
 
 
 class IndexedConfusion(IndexedRows):

@@ -14,6 +14,7 @@ from scipy import ndimage
 from two_processes import SCENARIOS, in_both, measure
 
 from partwise.batches import map_of, masks_of
+from partwise.labels import FOREGROUND
 from partwise.metrics.coco import COCOMetrics
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
@@ -135,9 +136,10 @@ def encoded(mask):
 
 
 def scored(pairs):
-    metrics = COCOMetrics()
+    """The metrics, made and updated as tasks do."""
+    metrics = COCOMetrics(FOREGROUND)
     for i, (parsing, annotation) in enumerate(pairs):
-        metrics.update([i], [parsing], [annotation])
+        metrics.update([i], [parsing], [annotation], [f"{i}.jpg"])
     return metrics.compute()
 
 
