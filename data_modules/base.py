@@ -11,6 +11,7 @@ import albumentations as A
 import pytorch_lightning as pl
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from data_modules.loading.sampling import EvalSampler, TrainSampler
@@ -157,12 +158,12 @@ class ParsingDataModule(pl.LightningDataModule):
         return self._eval_loader("test")
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Pixels travel as uint8 and become [0, 1] on the device; native annotations become int64 there."""
+        """Scale pixels, which travel as uint8, to [0, 1] on the device, and make native annotations' maps int64."""
         for name in ("images", "frames"):
             if name in batch and batch[name].dtype == torch.uint8:
                 batch[name] = batch[name].float() / 255
         if "annotations" in batch:
-            batch["annotations"] = apply_to_collection(batch["annotations"], torch.Tensor, torch.Tensor.long)
+            batch["annotations"] = apply_to_collection(batch["annotations"], torch.Tensor, _widened)
         return batch
 
     def state_dict(self) -> dict[str, int]:
@@ -201,6 +202,11 @@ class ParsingDataModule(pl.LightningDataModule):
     def _pins_memory(self) -> bool:
         """Whether batches wait in page-locked memory, from which a GPU takes them while it computes."""
         return self.trainer is not None and self.trainer.strategy.root_device.type not in ("cpu", "mps")
+
+
+def _widened(values: Tensor) -> Tensor:
+    """Int64 of maps and classes; masks and keypoints as they are."""
+    return values if values.is_floating_point() or values.dtype == torch.bool else values.long()
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered, read_clip
-from data_modules.formats.label_maps import check_size
 from data_modules.formats.layout import given_ids
 from data_modules.loading.contexts import Around
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.io.images import read_image, read_labels
+from partwise.io.davis_list import FOLDERS, find_list, read_list
+from partwise.io.images import check_size, read_image, read_labels
 from partwise.labels import FOREGROUND, IGNORE
 
 #: Published numbers of the 2016 protocol.
@@ -62,7 +62,7 @@ class DAVIS(LabelledClips):
                     "JPEGImages/, Annotations/ and ImageSets/"
                 )
         self.around = around
-        listed = read_list(root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
+        listed = sequences_of(root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
         #: Sequence -> names of its frames, in order.
         self.sequences = {name: frame_names(root, name, stems) for name, stems in listed.items()}
         self._places = [(name, t) for name, stems in self.sequences.items() for t in range(len(stems))]
@@ -139,40 +139,19 @@ class DAVISSequences(Dataset[dict[str, Any]]):
         return [f"{self.ids[index]}/{stem}" for stem in self.frames.sequences[self.ids[index]]]
 
 
-def read_list(root: Path, split: str) -> dict[str, list[str]]:
-    """Sequences of a split by the 2016 protocol, from either release's list.
-
-    Returns:
-        Name -> its frames' names; none where the list names the sequence alone (2017).
+def sequences_of(root: Path, split: str) -> dict[str, list[str]]:
+    """Read the sequences of a split by the 2016 protocol, from either release's list, see `read_list`.
 
     Raises:
         InputError: there is no such list, which names those there are, a damaged row, or no row.
     """
-    folders = [root / "ImageSets" / release for release in ("480p", "2016")]
-    found = [folder / f"{split}.txt" for folder in folders if (folder / f"{split}.txt").is_file()]
-    if not found:
-        there = ", ".join(sorted({file.stem for folder in folders for file in folder.glob("*.txt")})) or "none"
-        raise InputError(
-            f"{root}/ImageSets has neither 480p/{split}.txt (2016) nor 2016/{split}.txt (2017); the splits here are "
-            f"{there}: name one in data.splits, or list sequences there"
-        )
-    sequences: dict[str, list[str]] = {}
-    for number, row in enumerate(found[0].read_text(encoding="utf-8").splitlines(), 1):
-        match row.split():
-            case []:
-                continue
-            case [image, mask] if Path(image).parent.name and Path(image).stem == Path(mask).stem:
-                sequences.setdefault(Path(image).parent.name, []).append(Path(image).stem)
-            case [name] if "/" not in name:
-                sequences[name] = []
-            case _:
-                raise InputError(
-                    f"{found[0]}, line {number}: {row!r} is neither a sequence nor an image and its mask, as in "
-                    "/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png"
-                )
-    if not sequences:
-        raise InputError(f"{found[0]} lists no sequence; copy it from the release again")
-    return sequences
+    if file := find_list(root, split):
+        return read_list(file)
+    there = ", ".join(sorted({file.stem for folder in FOLDERS for file in (root / folder).glob("*.txt")})) or "none"
+    raise InputError(
+        f"{root}/ImageSets has neither 480p/{split}.txt (2016) nor 2016/{split}.txt (2017); the splits here are "
+        f"{there}: name one in data.splits, or list sequences there"
+    )
 
 
 def frame_names(root: Path, sequence: str, listed: Sequence[str] = ()) -> list[str]:

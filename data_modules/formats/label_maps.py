@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
-from partwise.arrays import AnyArray, IntArray
+from partwise.arrays import IntArray
 from partwise.batches import InstanceMap
-from partwise.errors import InputError
+from partwise.io.images import check_size as check_size  # for readers of label maps
 
 
 def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
@@ -26,12 +25,3 @@ def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
         map=torch.from_numpy(table[ids]),
         classes=torch.tensor([classes[i] for i in sorted(classes)], dtype=torch.int64),
     )
-
-
-def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
-    """Raise InputError if labels (H, W) from `file` do not have their picture's size."""
-    if labels.shape != tuple(size):
-        raise InputError(
-            f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "
-            "labels and images must be of one size"
-        )

@@ -1,4 +1,4 @@
-"""Pictures of a parsing: parts blended over the image, people outlined, legends and grids. All arrays are RGB."""
+"""Draw a parsing: parts blended over the image, people outlined, legends and grids. All arrays are RGB."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from partwise.arrays import BoolArray, FloatArray, IntArray, Picture
-from partwise.batches import Annotation, Parsing
+from partwise.batches import Annotation, Instances, Parsing, back_to_front, map_of, masks_of
 from partwise.labels import IGNORE, LabelSet
+from partwise.scores.coco import KEYPOINTS
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 PERSON_COLORS = 24  # then they repeat
 
+#: Joints that are drawn joined, of COCO's 17 keypoints: legs, hips, trunk, shoulders, arms, head.
+_LIMBS = (
+    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6)),
+    *((5, 7), (7, 9), (6, 8), (8, 10), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+)
+
 
 @lru_cache(maxsize=1)
 def palette() -> Picture:
-    """(256, 3) display colours of parts: 0 black, 255 pale, all others well apart.
+    """Return the display colours (256, 3) of parts: 0 black, 255 pale, all others well apart.
 
     PASCAL VOC's own colours are dark, and neighbours such as 8 and 1 look alike once blended over a photograph; these
     keep 40 CIELAB units between any two of the first twenty.
@@ -31,13 +38,13 @@ def palette() -> Picture:
 
 
 def person_colors(ids: Sequence[int] | IntArray) -> Picture:
-    """(N, 3) colours of person ids 1, 2, ...: bright, and the same for the same id always; id 0 is black."""
+    """Return the colours (N, 3) of person ids 1, 2, ...: bright, always the same for an id; id 0 is black."""
     numbers = np.asarray(ids, dtype=np.int64)
     return _bright()[np.where(numbers > 0, (numbers - 1) % PERSON_COLORS + 1, 0)]
 
 
 def person_palette() -> Picture:
-    """(256, 3) palette of a map of person ids; `person_colors` of each."""
+    """Return the palette (256, 3) of a map of person ids; `person_colors` of each."""
     return person_colors(np.arange(256))
 
 
@@ -73,12 +80,16 @@ def overlay(
 ) -> Picture:
     """Blend the parts over an image, edge them, and outline each person in that person's colour.
 
+    Where persons may overlap (`InstanceMasks`), those in front are drawn last, see `back_to_front`; every outline is
+    whole. If there is one class of parts alone, which then says nothing, the front person's colour fills each pixel.
+    Keypoints are drawn where their third number is above 0, and joined if they are COCO's 17.
+
     Args:
         image: (H, W, 3).
         parsing: of that size; persons are outlined if it has any.
         label_set: of its parts.
         person_ids: id of each person, from which follows the colour; by default 1, 2, ... in the parsing's order.
-        alpha: weight of the part colours, 0..1.
+        alpha: weight of the colours that fill, 0..1.
         captions: whether to draw each person's box, id and score.
 
     Returns:
@@ -87,23 +98,28 @@ def overlay(
     parts = parsing["parts"].numpy().astype(np.uint8)
     if parts.shape != image.shape[:2]:
         raise ValueError(f"parts {parts.shape} over an image of {image.shape[:2]}")
-    known = (parts > 0) & (parts < label_set.num_classes)
-    colors = cv2.LUT(cv2.merge([parts] * 3), palette()[None])  # several times as fast as indexing
+    persons = parsing.get("persons")
+    count = 0 if persons is None else len(persons["classes"])
+    ids = list(range(1, count + 1)) if person_ids is None else list(person_ids)
+    labels: IntArray
+    if persons is not None and "masks" in persons and label_set.num_classes == 2:
+        labels = map_of(persons).numpy()
+        known, colors = labels > 0, person_colors([0, *ids])[labels]
+    else:
+        labels, known = parts, (parts > 0) & (parts < label_set.num_classes)
+        # Several times as fast as indexing.
+        colors = cv2.LUT(cv2.merge([parts] * 3), palette()[None]).astype(np.uint8, copy=False)
     out = image.copy()
     cv2.copyTo(cv2.addWeighted(colors, alpha, image, 1 - alpha, 0), known.astype(np.uint8), out)
-    edges = _edges(parts) & known
+    edges = _edges(labels) & known
     out[edges] = colors[edges] // 4 * 3 + 64  # lighter than the fill on either side
-    if "persons" in parsing:
-        persons = parsing["persons"]
-        count = len(persons["classes"])
-        ids = list(person_ids) if person_ids is not None else list(range(1, count + 1))
-        scores = persons["scores"].tolist() if "scores" in persons else [None] * count
-        _draw_persons(out, persons["map"].numpy(), ids, scores, captions)
+    if persons is not None:
+        _draw_persons(out, persons, ids, captions)
     return out
 
 
 def legend(label_set: LabelSet, present: Collection[int], width: int = 640, size: int = 16) -> Picture:
-    """Swatches and names of the classes that occur, in rows that fill the width.
+    """Draw swatches and names of the classes that occur, in rows that fill the width.
 
     Args:
         label_set: the classes.
@@ -132,7 +148,7 @@ def legend(label_set: LabelSet, present: Collection[int], width: int = 640, size
 
 
 def flow_colors(flow: FloatArray, longest: float) -> Picture:
-    """Flow as colours: the direction is the hue, the length the saturation.
+    """Colour a flow: the direction is the hue, the length the saturation.
 
     Args:
         flow: (2, H, W) pixels.
@@ -149,7 +165,15 @@ def flow_colors(flow: FloatArray, longest: float) -> Picture:
 
 
 def side_by_side(*images: Picture, gap: int = 6) -> Picture:
-    """Pictures in one row, at the height of the first."""
+    """Put pictures in one row.
+
+    Args:
+        images: (h, w, 3) each; all are resized to the height of the first.
+        gap: white pixels between them.
+
+    Returns:
+        (H, W, 3), H the height of the first.
+    """
     height = images[0].shape[0]
     scaled = [images[0], *(_resize(i, height, max(1, round(i.shape[1] * height / i.shape[0]))) for i in images[1:])]
     blank = np.full((height, gap, 3), PAPER, np.uint8)
@@ -157,12 +181,15 @@ def side_by_side(*images: Picture, gap: int = 6) -> Picture:
 
 
 def grid(images: Sequence[Picture], columns: int = 4, gap: int = 6) -> Picture:
-    """Pictures in rows of equal cells, as large as the largest; smaller ones are enlarged into theirs.
+    """Put pictures in rows of equal cells, as large as the largest; smaller ones are enlarged into theirs.
 
     Args:
         images: at least one (h, w, 3) picture.
         columns: cells a row; fewer if there are fewer pictures.
         gap: white pixels between cells.
+
+    Returns:
+        (H, W, 3), white where no picture is.
     """
     if not images:
         raise ValueError("a grid needs a picture")
@@ -179,7 +206,16 @@ def grid(images: Sequence[Picture], columns: int = 4, gap: int = 6) -> Picture:
 
 
 def fit(image: Picture, height: int, width: int) -> Picture:
-    """Resize to the largest size within height x width that keeps the aspect."""
+    """Resize to the largest size within a box that keeps the aspect.
+
+    Args:
+        image: (h, w, 3).
+        height: of the box, pixels.
+        width: of the box, pixels.
+
+    Returns:
+        (h', w', 3), at least one pixel high and wide.
+    """
     scale = min(height / image.shape[0], width / image.shape[1])
     return _resize(image, max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
 
@@ -200,30 +236,37 @@ def _edges(labels: IntArray) -> BoolArray:
     return edges
 
 
-def _draw_persons(
-    out: Picture,
-    instances: IntArray,
-    ids: Sequence[int],
-    scores: Sequence[float | None],
-    captions: bool,
-) -> None:
+def _draw_persons(out: Picture, persons: Instances, ids: Sequence[int], captions: bool) -> None:
     thick = max(1, round(min(out.shape[:2]) / 240))
-    colors = person_colors(ids).tolist()
-    spots = []
-    for n, color in enumerate(colors, 1):
-        mask = (instances == n).astype(np.uint8)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        if not outlines:
-            continue  # an empty object
+    colors, masks = person_colors(ids).tolist(), masks_of(persons).numpy().view(np.uint8)
+    order = range(len(masks)) if "map" in persons else back_to_front(persons)
+    seen = [n for n in order if masks[n].any()]
+    for n in seen:
+        outlines, _ = cv2.findContours(masks[n], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(out, outlines, -1, INK, thick + 2, cv2.LINE_AA)
-        cv2.drawContours(out, outlines, -1, color, thick, cv2.LINE_AA)
-        spots.append((n - 1, cv2.boundingRect(mask)))
+        cv2.drawContours(out, outlines, -1, colors[n], thick, cv2.LINE_AA)
+    if "keypoints" in persons:
+        for n in order:
+            _draw_keypoints(out, persons["keypoints"][n].numpy(), colors[n], thick)
     if captions:
-        for n, (x, y, w, h) in spots:
+        scores = persons["scores"].tolist() if "scores" in persons else None
+        for n in seen:
+            x, y, w, h = cv2.boundingRect(masks[n])
             cv2.rectangle(out, (x, y), (x + w - 1, y + h - 1), colors[n], thick)
-            score = scores[n]
-            text = f"{ids[n]}" if score is None else f"{ids[n]}  {score:.2f}"
+            text = f"{ids[n]}  {scores[n]:.2f}" if scores else f"{ids[n]}"
             _caption(out, text, x, y, colors[n], max(11, round(min(out.shape[:2]) / 36)))
+
+
+def _draw_keypoints(out: Picture, keypoints: FloatArray, color: Sequence[int], thick: int) -> None:
+    """Joints (K, 3) as discs in the person's colour, edged; COCO's limbs between them."""
+    points, known = keypoints[:, :2].round().astype(int).tolist(), keypoints[:, 2] > 0
+    limbs = [limb for limb in _LIMBS if known[list(limb)].all()] if len(known) == KEYPOINTS else []
+    for width, ink in ((thick + 2, INK), (thick, color)):
+        for start, end in limbs:
+            cv2.line(out, points[start], points[end], ink, width, cv2.LINE_AA)
+    for n in np.flatnonzero(known):
+        cv2.circle(out, points[n], thick + 2, INK, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(out, points[n], thick + 1, color, cv2.FILLED, cv2.LINE_AA)
 
 
 def _caption(out: Picture, text: str, x: int, y: int, color: list[int], size: int) -> None:

@@ -45,6 +45,14 @@ def test_native_annotations_travel_in_bytes_and_are_int64_behind(data):
     assert all(torch.equal(a.long(), b) for a, b in zip(before, after, strict=True))
 
 
+def test_masks_and_keypoints_of_native_annotations_stay_as_they_are(davis):
+    persons = {"masks": torch.ones(1, 2, 2, dtype=torch.bool), "keypoints": torch.full((1, 17, 3), 0.5)}
+    batch = {"annotations": [{"parts": torch.ones(2, 2, dtype=torch.uint8), "persons": persons}]}
+    (after,) = davis.on_after_batch_transfer(batch, 0)["annotations"]
+    assert after["parts"].dtype == torch.int64
+    assert all(after["persons"][name] is persons[name] for name in persons)
+
+
 @pytest.mark.parametrize(("device", "pinned"), [("cuda:0", True), ("cpu", False), ("mps", False), (None, False)])
 def test_batches_for_a_gpu_wait_in_pinned_memory(device, pinned, data, monkeypatch):
     strategy = SimpleNamespace(root_device=device and torch.device(device))

@@ -99,6 +99,64 @@ class TestOverlay:
             overlay(image[:-1], parsing, PASCAL_PERSON_PART)
 
 
+def discs(size=(60, 100), **more):
+    """Persons 4 and 9, two discs of radius 25 that overlap; the second has the higher score."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    masks = [(x - cx) ** 2 + (y - 30) ** 2 < 25**2 for cx in (35, 60)]
+    people = {"masks": torch.from_numpy(np.stack(masks)), "classes": torch.ones(2, dtype=torch.int64)}
+    return {"parts": torch.from_numpy(masks[0] | masks[1]).long(), "persons": {**people, **more}}
+
+
+class TestPeopleWhoOverlap:
+    SCORES = torch.tensor([0.6, 0.9])
+
+    def draw(self, parsing, label_set=FOREGROUND, **more):
+        return overlay(np.full((60, 100, 3), 100, np.uint8), parsing, label_set, person_ids=[4, 9], **more).astype(int)
+
+    def near(self, pixel, color):
+        return np.abs(pixel - color).max() < 60  # smoothed
+
+    def test_the_higher_score_fills_in_front_and_both_outlines_are_whole(self):
+        drawn, (first, second) = self.draw(discs(scores=self.SCORES)), person_colors([4, 9]).astype(int)
+        filled = [(0.5 * color + 50).round() for color in (first, second)]
+        assert np.abs(drawn[30, 20] - filled[0]).max() <= 1
+        for column in (48, 75):  # where both are, and the second alone
+            assert np.abs(drawn[30, column] - filled[1]).max() <= 1
+        assert self.near(drawn[30, 59], first)  # the right edge of the first, within the second
+        assert self.near(drawn[30, 36], second)  # the left edge of the second, within the first
+        assert (drawn[:3, 45:50] == 100).all()
+
+    def test_scores_decide_not_rows(self):
+        drawn = self.draw(discs(scores=self.SCORES.flip(0)))
+        assert np.abs(drawn[30, 48] - (0.5 * person_colors([4])[0] + 50).round()).max() <= 1
+
+    def test_parts_that_say_something_keep_their_colours(self):
+        drawn = self.draw(discs(scores=self.SCORES), PASCAL_PERSON_PART)
+        for column in (20, 48, 75):
+            assert np.abs(drawn[30, column] - (0.5 * palette()[1] + 50).round()).max() <= 1
+        assert self.near(drawn[30, 59], person_colors([4])[0])
+
+    def test_keypoints_are_drawn_and_joined(self):
+        keypoints = torch.zeros(2, 17, 3)
+        keypoints[0, 5], keypoints[0, 7] = torch.tensor([20, 20, 2.0]), torch.tensor([20, 40, 1.0])  # shoulder, elbow
+        keypoints[0, 9] = torch.tensor([26, 30, 0.0])  # the wrist is not known
+        plain, drawn = self.draw(discs()), self.draw(discs(keypoints=keypoints))
+        for row in (20, 30, 40):
+            assert self.near(drawn[row, 20], person_colors([4])[0])
+        np.testing.assert_array_equal(drawn[30, 26], plain[30, 26])
+        np.testing.assert_array_equal(drawn[:, 50:], plain[:, 50:])
+        alone = self.draw(discs(keypoints=keypoints[:, :8]))  # of another skeleton, whose limbs nobody knows
+        assert self.near(alone[20, 20], person_colors([4])[0])
+        np.testing.assert_array_equal(alone[30, 20], plain[30, 20])
+
+    @pytest.mark.parametrize("captions", [False, True])
+    def test_people_without_pixels_do_no_harm(self, captions):
+        parsing = discs(scores=self.SCORES)
+        parsing["persons"]["masks"][0] = False
+        drawn = self.draw(parsing, captions=captions)
+        assert np.abs(drawn[35, 75] - (0.5 * person_colors([9])[0] + 50).round()).max() <= 1
+
+
 class TestSheets:
     def test_a_legend_shows_what_is_present(self):
         picture = legend(CIHP, {0, 2, 13, IGNORE}, width=300)

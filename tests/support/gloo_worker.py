@@ -6,7 +6,6 @@ import torch.distributed as dist
 from two_processes import SCENARIOS, measure
 
 from partwise.labels import PASCAL_PERSON_PART
-from partwise.metrics.parsing import ParsingMetric
 from partwise.metrics.parts_and_persons import VIPMetrics
 
 
@@ -40,24 +39,19 @@ def image(index):
     return parsing, annotation
 
 
-def score(metrics, summed, batches):
+def score(metrics, batches):
     """Add batches; the metrics in a form that compares exactly."""
     for batch in batches:
-        preds, target = zip(*map(image, batch), strict=True)
-        metrics.update(batch, preds, target)
-        for p, t in zip(preds, target, strict=True):
-            summed.update(p["parts"], t["parts"])
-    pixels = {key: value.tolist() for key, value in summed.compute().items()}
-    return repr((metrics.compute(), metrics.report(), pixels))
+        metrics.update(batch, *zip(*map(image, batch), strict=True))
+    return repr((metrics.compute(), metrics.report()))
 
 
 def scores(own, other):
     """The metrics of a rank's batches, those after one more image, and those of the other's after a reset."""
-    metrics, summed = VIPMetrics(PASCAL_PERSON_PART), ParsingMetric(PASCAL_PERSON_PART.num_classes)
-    results = [score(metrics, summed, own), score(metrics, summed, [[20 + dist.get_rank()]])]
+    metrics = VIPMetrics(PASCAL_PERSON_PART)
+    results = [score(metrics, own), score(metrics, [[20 + dist.get_rank()]])]
     metrics.reset()
-    summed.reset()
-    return [*results, score(metrics, summed, other)]
+    return [*results, score(metrics, other)]
 
 
 def run(rank, folder):

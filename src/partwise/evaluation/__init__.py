@@ -1,1 +1,1 @@
-"""From files to metrics: one module a protocol, equal to its benchmark's own evaluator; no model."""
+"""Score files: one module a protocol, equal to its benchmark's own evaluator; no model."""

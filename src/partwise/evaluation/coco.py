@@ -1,9 +1,9 @@
-"""COCO's AP, by masks or by keypoints: a results json against an annotation json.
+"""Compute COCO's AP, by masks or by keypoints: a results json against an annotation json.
 
-Read here, and checked, are the files: pycocotools stops at a bad one somewhere inside, or reads past its end. Four of
-its traits are kept because metrics depend on them: the area of a result is that of its `bbox` if the first result has
-one, else of its mask or keypoints; equal scores go by image id; a result of a category that is not listed does not
-count, and an annotation with the id 0 is never found, of which warnings tell.
+Read here, and checked, are the files: pycocotools stops at a bad one somewhere inside, or reads past its end. Four
+of its traits are kept because metrics depend on them: the area of a result is that of its `bbox` if the first
+result has one, else of its mask or keypoints; equal scores go by image id; a result of a category that is not
+listed does not count, and an annotation with the id 0 is never found, of which warnings tell.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 
 from partwise.errors import InputError
 from partwise.evaluation.coco_files import Truth, read_results, read_truth
-from partwise.evaluation.files import defined, each
+from partwise.evaluation.files import each
 from partwise.scores.coco import Backend, Block, IouType, check_options, coco_metrics
 from partwise.scores.coco_rle import Row
+from partwise.scores.defined import defined
 
 
 def evaluate(
@@ -28,7 +29,7 @@ def evaluate(
     backend: Backend = "pycocotools",
     categories: Collection[str] = (),
 ) -> dict[str, float | None]:
-    """Compute COCO's AP, AP50, AP75, APM, APL and AR, fractions; None where undefined.
+    """Score a results file.
 
     AR is that of 100 detections an image and category for masks, of 20 for keypoints. A category without objects has no
     metrics and is left out of the means, with its detections.
@@ -41,6 +42,9 @@ def evaluate(
         backend: what matches and averages. faster-coco-eval must have been installed.
         categories: names of those to evaluate; all of the annotation file by default. Annotations and results of others
             are left out.
+
+    Returns:
+        `AP`, `AP50`, `AP75`, `APM`, `APL` and `AR`, fractions; None where undefined.
 
     Raises:
         InputError: a file is missing or damaged, or a record in it is wrong; it is named, counted from 1.
@@ -56,7 +60,18 @@ def evaluate(
 def measured(
     truth: Truth, detections: Sequence[Row], workers: int | None, iou_type: IouType, backend: Backend
 ) -> dict[str, float | None]:
-    """The metrics of a file's detections, under a progress bar; None where undefined."""
+    """Score a file's detections, under a progress bar.
+
+    Args:
+        truth: the objects.
+        detections: as `read_results` gives them.
+        workers: processes of pycocotools; None takes one a core.
+        iou_type: whether masks are compared or keypoints.
+        backend: what matches and averages.
+
+    Returns:
+        COCO's metrics by name, fractions; None where undefined.
+    """
     number = {image: n for n, image in enumerate(sorted(truth.images))}
     block = Block(
         list(number.values()),

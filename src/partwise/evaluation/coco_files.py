@@ -1,4 +1,4 @@
-"""COCO's annotation and results files, checked: pycocotools stops at a bad one inside, or reads past its end."""
+"""Read and check COCO's annotation and results files: pycocotools stops at a bad one inside, or reads past its end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from pycocotools import mask as rle
 
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
-from partwise.scores.coco import IouType
+from partwise.scores.coco import KEYPOINTS, IouType, area_around
 from partwise.scores.coco_rle import Row, damaged
-
-#: COCO's keypoints, the only ones whose sigmas are part of the protocol.
-KEYPOINTS = 17
 
 _DAMAGED = "has a mask whose RLE is damaged, its runs are not the pixels of its image; write it anew"
 
@@ -53,6 +50,9 @@ def read_truth(file: Path, iou_type: IouType, names: Collection[str] = ()) -> Tr
         iou_type: whether masks are wanted or keypoints.
         names: of the categories that are evaluated; all of the file if there are none.
 
+    Returns:
+        The objects of those categories, and what the file says of images and categories.
+
     Raises:
         InputError: it is missing or damaged, has no category of a name, or an object's record is wrong.
     """
@@ -83,6 +83,11 @@ def read_results(file: Path, truth: Truth, iou_type: IouType) -> list[Row]:
 
     Those of categories that are not evaluated are left out; if the annotation file does not even list them, a warning
     says so.
+
+    Args:
+        file: COCO's list of results.
+        truth: what they are scored against.
+        iou_type: whether masks are wanted or keypoints.
 
     Returns:
         them as `Block` has them, but with the truth's ids of images.
@@ -202,7 +207,7 @@ def _detection(row: Row, number: int, truth: Truth, iou_type: IouType, boxed: bo
         found["segmentation"] = _encoded(row.get("segmentation"), truth.sizes[row["image_id"]])
     if iou_type == "keypoints":
         found["keypoints"] = keypoints = _keypoints(row)
-        found["area"] = float(np.ptp(keypoints[0::3]) * np.ptp(keypoints[1::3]))
+        found["area"] = area_around(keypoints)
     if boxed:
         _, _, width, height = _box(row)
         found["area"] = width * height

@@ -1,4 +1,4 @@
-"""DAVIS by its 2016 protocol: region similarity J and boundary accuracy F of one foreground in every frame."""
+"""Score DAVIS by its 2016 protocol: region similarity J and boundary accuracy F of one foreground in every frame."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from partwise.arrays import BoolArray, UInt8Array
 from partwise.errors import InputError
-from partwise.evaluation.files import check_size, each
-from partwise.io.images import read_labels
+from partwise.evaluation.files import each
+from partwise.io.davis_list import FOLDERS, find_list, read_list
+from partwise.io.images import check_size, read_labels
 from partwise.labels import IGNORE
 from partwise.scores.davis import frame_scores, in_order, mean_scores, scored, sequence_scores
 
-#: Lists of the split that the protocol scores: of the 2016 release, of the 2017 release.
-_LISTS = ("ImageSets/480p/val.txt", "ImageSets/2016/val.txt")
+#: The split that the protocol scores.
+_SPLIT = "val"
 _MASKS = "Annotations/480p"
 
 #: More objects than any release numbers in one sequence: larger ids are no ids.
@@ -27,7 +28,7 @@ _FEWEST_FRAMES = 3
 
 
 class Frame(NamedTuple):
-    """What is scored at once."""
+    """Files of one frame, and how they are scored."""
 
     truth: Path
     pred: Path
@@ -36,7 +37,7 @@ class Frame(NamedTuple):
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, Any]:
-    """Mean, recall and decay of J and F, fractions, averaged over sequences.
+    """Score a folder of masks.
 
     Args:
         gt: root of the 2016 or the 2017 release; JPEGImages/ is not needed.
@@ -44,14 +45,18 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, A
             First and last frames are not scored; either may be missing if it is missing in all sequences.
         workers: threads; None takes one a core.
 
+    Returns:
+        Mean, recall and decay of J and F, fractions, averaged over sequences; and `per_sequence`.
+
     Raises:
         InputError: the list, a mask or a sequence is missing, a mask is of another size or holds another value.
     """
-    sequences = _sequences(gt)
+    listed = _list(gt)
+    sequences = _sequences(gt, listed)
     absent = _absent(pred, sequences)
     counted = scored(sequences)
     names = [(seq, name) for seq, frames in sequences.items() for name in frames if f"{seq}/{name}" not in absent]
-    has_void = _list(gt) == gt / _LISTS[1]
+    has_void = listed.parent == gt / FOLDERS[1]
     frames = [
         Frame(gt / _MASKS / seq / f"{name}.png", pred / seq / f"{name}.png", name in counted[seq], has_void)
         for seq, name in names
@@ -105,18 +110,18 @@ def _highest(ids: UInt8Array) -> int:
     return int((ids + np.uint8(1)).max(initial=0)) - 1
 
 
-def _sequences(root: Path) -> dict[str, list[str]]:
-    """Sequences to score -> names of their frames, in order.
+def _sequences(root: Path, file: Path) -> dict[str, list[str]]:
+    """Sequences that a list names -> names of their frames, in order.
 
     Raises:
-        InputError: there is no list, it is damaged or empty, or annotations are missing.
+        InputError: the list is damaged or empty, or annotations are missing.
     """
     sequences = {}
-    for seq, listed in _read_list(_list(root)).items():
+    for seq, listed in read_list(file).items():
         folder = root / _MASKS / seq
         there = _pngs(folder)
         if not there:
-            raise InputError(f"{folder} holds no PNG, but {_list(root)} names the sequence; copy it from the release")
+            raise InputError(f"{folder} holds no PNG, but {file} names the sequence; copy it from the release")
         frames = in_order(listed or there)
         if missing := [name for name in frames if name not in there]:
             raise InputError(f"{folder / missing[0]}.png is missing; every frame of the list needs its annotation")
@@ -132,31 +137,10 @@ def _sequences(root: Path) -> dict[str, list[str]]:
 def _list(root: Path) -> Path:
     if not root.is_dir():
         raise InputError(f"{root} (ground truth) is not a folder; name the one with Annotations/ and ImageSets/")
-    for name in _LISTS:
-        if (root / name).is_file():
-            return root / name
-    raise InputError(f"{root} holds neither {_LISTS[0]} (2016) nor {_LISTS[1]} (2017), which say what to score")
-
-
-def _read_list(file: Path) -> dict[str, list[str]]:
-    """Sequence -> the frames listed; none where the list names the sequence alone (2017)."""
-    sequences: dict[str, list[str]] = {}
-    for number, row in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        match row.split():
-            case []:
-                continue
-            case [image, mask] if Path(mask).parent.name and Path(image).stem == Path(mask).stem:
-                sequences.setdefault(Path(mask).parent.name, []).append(Path(mask).stem)
-            case [name] if "/" not in name:
-                sequences[name] = []
-            case _:
-                raise InputError(
-                    f"{file}, line {number}: {row!r} is neither a sequence nor an image and its mask, as in "
-                    "/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png"
-                )
-    if not sequences:
-        raise InputError(f"{file} lists no sequence; copy it from the release again")
-    return sequences
+    if file := find_list(root, _SPLIT):
+        return file
+    old, new = (f"{folder}/{_SPLIT}.txt" for folder in FOLDERS)
+    raise InputError(f"{root} holds neither {old} (2016) nor {new} (2017), which say what to score")
 
 
 def _absent(pred: Path, sequences: Mapping[str, Sequence[str]]) -> set[str]:

@@ -1,4 +1,4 @@
-"""FACTS, TCNet's protocol: folders of label maps with 13 classes."""
+"""Score FACTS by TCNet's protocol: folders of label maps with 13 classes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import Any
 import numpy as np
 
 from partwise.arrays import Int64Array
-from partwise.evaluation.files import defined, each, label_files, paired
+from partwise.evaluation.files import each, label_files, paired
 from partwise.evaluation.runs_of_pixels import confusion, joint_runs
 from partwise.evaluation.vip import read_part_maps
 from partwise.labels import FACTS as LABEL_SET
+from partwise.scores.defined import defined
 from partwise.scores.facts import facts_scores
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, Any]:
-    """Accuracies, precision, recall and F-1 in percent; None where undefined.
+    """Score a folder of label maps.
 
     Args:
         gt: folder of indexed PNGs, 255 = ignored.
         pred: folder with the same relative paths.
         workers: processes; None takes one a core.
+
+    Returns:
+        Accuracies, precision, recall and F-1 in percent; None where undefined.
 
     Raises:
         InputError: a map is missing, of another size, or holds an unknown label; there are other maps, or none.

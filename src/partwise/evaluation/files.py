@@ -1,11 +1,10 @@
-"""What all protocols share: finding and reading label maps, and working on many of them at once.
+"""Find and read label maps, and work on many of them at once, as all protocols do.
 
 Nothing here imports torch, so that protocols that need none start at once.
 """
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import sys
@@ -20,7 +19,7 @@ from rich.progress import Progress
 
 from partwise.arrays import IntArray, UInt8Array
 from partwise.errors import InputError
-from partwise.io.images import read_labels
+from partwise.io.images import check_size, read_labels
 from partwise.labels import LabelSet
 
 Item = TypeVar("Item")
@@ -34,11 +33,14 @@ _PICTURES = frozenset({"color"})
 
 
 def label_files(folder: Path, what: str) -> dict[str, Path]:
-    """All PNGs below a folder by their relative names, in order.
+    """Find all PNGs below a folder.
 
     Args:
         folder: searched at any depth; hidden files and folders of coloured pictures are left out.
         what: the maps' role, named in messages.
+
+    Returns:
+        Files by their relative names, in order.
 
     Raises:
         InputError: there is no such folder, or no PNG in it.
@@ -53,12 +55,15 @@ def label_files(folder: Path, what: str) -> dict[str, Path]:
 
 
 def paired(truths: dict[str, Path], preds: dict[str, Path], folder: Path) -> list[tuple[Path, Path]]:
-    """Ground truth and prediction of every image.
+    """Pair the ground truth and the prediction of every image.
 
     Args:
         truths: maps by name.
         preds: maps by the same names.
         folder: of the predictions, named in messages.
+
+    Returns:
+        True and predicted map of each, in the order of `truths`.
 
     Raises:
         InputError: a map has no counterpart.
@@ -73,12 +78,15 @@ def paired(truths: dict[str, Path], preds: dict[str, Path], folder: Path) -> lis
 
 
 def read_parts(file: Path, label_set: LabelSet, like: IntArray | None = None) -> UInt8Array:
-    """A part map (H, W), checked.
+    """Read a part map, and check it.
 
     Args:
         file: the PNG.
         label_set: that its labels belong to; 255 is allowed too.
         like: a map whose size it must have.
+
+    Returns:
+        (H, W).
 
     Raises:
         InputError: it cannot be read, holds another label, or has another size.
@@ -90,15 +98,6 @@ def read_parts(file: Path, label_set: LabelSet, like: IntArray | None = None) ->
     return parts
 
 
-def check_size(ids: IntArray, size: Sequence[int], file: Path) -> None:
-    """Raise InputError if the map (H, W) of `file` has not its ground truth's size (H, W)."""
-    if ids.shape != tuple(size):
-        raise InputError(
-            f"{file} is {ids.shape[1]}x{ids.shape[0]} but its ground truth is {size[1]}x{size[0]}; "
-            "write predictions at the image's own size"
-        )
-
-
 def each(
     work: Callable[[Item], Result],
     items: Sequence[Item],
@@ -107,7 +106,7 @@ def each(
     title: str,
     threads: bool = False,
 ) -> Iterator[Result]:
-    """Results of `work` on every item, in order, from several processes if they pay, under a progress bar.
+    """Work on every item, in several processes if they pay, under a progress bar.
 
     Args:
         work: a function of a module, or a partial of one (processes find it by name).
@@ -115,6 +114,9 @@ def each(
         workers: processes at most; None takes one a core, 1 works in this process.
         title: of the bar.
         threads: take threads instead, which start at once; for short work that mostly runs outside the interpreter.
+
+    Returns:
+        The results, in the order of the items.
     """
     workers = min(workers or os.cpu_count() or 1, len(items) // _WORTH_A_PROCESS)
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -128,11 +130,6 @@ def each(
             chunk = max(1, min(16, len(items) // (4 * workers)))
             results = pool.map(work, items, chunksize=chunk)
             yield from progress.track(results, total=len(items), description=title)
-
-
-def defined(value: float) -> float | None:
-    """An undefined metric, NaN, as JSON has it."""
-    return None if math.isnan(value) else float(value)
 
 
 def _context(work: Callable[..., Any]) -> BaseContext:

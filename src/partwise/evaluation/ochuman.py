@@ -1,9 +1,9 @@
-"""OCHuman: AP over all its persons, the moderately and the heavily occluded ones (Zhang et al., CVPR 2019).
+"""Score OCHuman: AP over all its persons, the moderately and the heavily occluded ones (Zhang et al., CVPR 2019).
 
-The dataset's API writes three jsons a split, by the largest box IoU of a person with another: all of [0, 1], moderate
-[0.5, 0.75) and hard [0.75, 1]. In the last two the other persons are deleted, not ignored, so that a right mask of one
-is a false positive there, and the images are numbered anew. One results file, for the ids of the first, serves all
-three: images are told by their file names. AP_M and AP_H have nothing to do with COCO's sizes of objects.
+The dataset's API writes three jsons a split, by the largest box IoU of a person with another: all of [0, 1],
+moderate [0.5, 0.75) and hard [0.75, 1]. In the last two the other persons are deleted, not ignored, so that a right
+mask of one is a false positive there, and the images are numbered anew. One results file, for the ids of the first,
+serves all three: images are told by their file names. AP_M and AP_H have nothing to do with COCO's sizes of objects.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def evaluate(
     iou_type: IouType = "segm",
     backend: Backend = "pycocotools",
 ) -> dict[str, float | None]:
-    """COCO's AP, fractions; None where undefined, as for a subset without persons.
+    """Score a results file on all persons and by occlusion.
 
     Args:
         gt: folder of the jsons, they may be in its `annotations/`; where it has several splits, the first json of one.
@@ -42,6 +42,9 @@ def evaluate(
         workers: processes; None takes one a core.
         iou_type: whether masks are compared or keypoints.
         backend: what matches and averages.
+
+    Returns:
+        COCO's AP as `AP`, `AP_M` and `AP_H`, fractions; None where undefined, as for a subset without persons.
 
     Raises:
         InputError: a file is missing or damaged, or a record in it is wrong; it is named.

@@ -1,4 +1,4 @@
-"""Pascal-Person-Part: parts, persons and part instances of photos; the metrics of VIP with seven classes."""
+"""Score Pascal-Person-Part: parts, persons and part instances of photos; the metrics of VIP with seven classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from partwise.evaluation.runs_of_pixels import (
     persons,
     true_persons,
 )
-from partwise.evaluation.vip import read_part_maps, read_pred_ids, read_true_ids, true_maps
+from partwise.evaluation.vip import read_part_maps, read_sized_ids, true_maps
 from partwise.io.object_rows import read_scores
 from partwise.labels import IGNORE
 from partwise.labels import PASCAL_PERSON_PART as LABEL_SET
@@ -35,7 +35,7 @@ class Photo(NamedTuple):
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, object]:
-    """Metrics in percent: IoU of parts, AP^r of persons and of part instances; None where undefined.
+    """Score folders of maps.
 
     A true part instance is what one person shows of one class. Parts of nobody are in none.
 
@@ -45,6 +45,9 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, o
             rows "class score". IDs may have folders.
         workers: processes; None takes one a core.
 
+    Returns:
+        IoU of parts, AP^r of persons and of part instances, percent; None where undefined.
+
     Raises:
         InputError: a file is missing, damaged or does not fit the others; there are other results, or none.
     """
@@ -52,7 +55,18 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, o
 
 
 def find_photos(gt: Path, pred: Path) -> list[Photo]:
-    """The annotated photos in order, each with its result; raises InputError where either is incomplete."""
+    """Find the annotated photos, each with its result.
+
+    Args:
+        gt: folder of the ground truth, as `evaluate` takes it.
+        pred: folder of the results, as `evaluate` takes it.
+
+    Returns:
+        The photos in order.
+
+    Raises:
+        InputError: ground truth or results are incomplete.
+    """
     parts, people = true_maps([gt / "parts", gt / "persons"])
     pairs = [
         paired(truths, label_files(pred / kind, "predictions"), pred / kind)
@@ -64,9 +78,8 @@ def find_photos(gt: Path, pred: Path) -> list[Photo]:
 def _count(photo: Photo) -> ImageCounts:
     parts = read_part_maps(photo.parts, LABEL_SET)
     size = parts[0].shape
-    people = read_true_ids(photo.persons[0], size)
-    found = [read_pred_ids(file, size) for file in (photo.persons[1], photo.part_instances)]
-    (truth, pred, true_ids, person_ids, part_ids), runs = joint_runs([*parts, people, *found])
+    ids = [read_sized_ids(file, size) for file in (*photo.persons, photo.part_instances)]
+    (truth, pred, true_ids, person_ids, part_ids), runs = joint_runs([*parts, *ids])
     true_ids = np.where(true_ids == IGNORE, 0, true_ids)
     scores = photo.persons[1].with_suffix(".txt")
     return count(

@@ -1,7 +1,7 @@
-"""Objects of label maps, counted along runs of pixels.
+"""Count the objects of label maps along runs of pixels.
 
-The maps of an image are reduced to runs along which none of them changes. A 720p frame has some ten thousand, so that
-nothing but reading the files takes time.
+The maps of an image are reduced to runs along which none of them changes. A 720p frame has some ten thousand, so
+that nothing but reading the files takes time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Detections(NamedTuple):
 
 
 def joint_runs(maps: Sequence[IntArray]) -> tuple[list[IntArray], Int64Array]:
-    """Runs of pixels, in reading order, along which no map changes.
+    """Find the runs of pixels, in reading order, along which no map changes.
 
     Args:
         maps: (H, W) each.
@@ -56,26 +56,58 @@ def joint_runs(maps: Sequence[IntArray]) -> tuple[list[IntArray], Int64Array]:
 
 
 def numbered(ids: IntArray) -> tuple[Int64Array, Int64Array]:
-    """`ids` renumbered 1..m in ascending order, 0 staying 0, and the m ids themselves."""
+    """Renumber ids 1..m in ascending order; 0 stays 0.
+
+    Args:
+        ids: (R,), 0 or more.
+
+    Returns:
+        (R,) new ids; (m,) the old id of each.
+    """
     present = np.bincount(ids) > 0
     present[0] = False
     return np.cumsum(present, dtype=np.int64)[ids], np.flatnonzero(present)
 
 
 def true_persons(ids: IntArray) -> Objects:
-    """Every id is a person, class 1."""
+    """Make every id of the runs (R,) a person, class 1; 0 = nobody."""
     ids, found = numbered(ids)
     return Objects(ids, np.ones_like(found))
 
 
 def persons(ids: IntArray, file: Path, scores: Float64Array, text: Path) -> Detections:
-    """Predicted persons from the runs of a map and its rows; raises InputError if one has no row."""
+    """Make predicted persons of the runs of a map and its rows.
+
+    Args:
+        ids: (R,) 0..n, 0 = nobody.
+        file: the map, named in messages.
+        scores: (n,), one a row.
+        text: file of the rows, named in messages.
+
+    Returns:
+        The persons, class 1.
+
+    Raises:
+        InputError: an id has no row.
+    """
     check_covered(ids, len(scores), file, text)
     return Detections(ids, np.ones(len(scores), dtype=np.int64), scores)
 
 
 def part_instances(ids: IntArray, file: Path, label_set: LabelSet) -> Detections:
-    """Predicted part instances from the runs of a map and the rows beside it; raises InputError if one has no row."""
+    """Make predicted part instances of the runs of a map and the rows beside it.
+
+    Args:
+        ids: (R,) 0..n, 0 = nobody.
+        file: the map; its rows "class score" are in the txt of the same name.
+        label_set: of the classes.
+
+    Returns:
+        The part instances.
+
+    Raises:
+        InputError: an id has no row, or the rows are missing or damaged.
+    """
     text = file.with_suffix(".txt")
     classes, scores = read_scored_classes(text, label_set.num_classes)
     check_covered(ids, len(scores), file, text)
@@ -83,7 +115,7 @@ def part_instances(ids: IntArray, file: Path, label_set: LabelSet) -> Detections
 
 
 def confusion(parts: tuple[IntArray, IntArray], runs: Int64Array, label_set: LabelSet, file: Path) -> Int64Array:
-    """Pixels by true and predicted class.
+    """Count pixels by true and predicted class.
 
     Args:
         parts: (R,) true and (R,) predicted labels of the runs, all of the label set or 255.
@@ -109,13 +141,16 @@ def confusion(parts: tuple[IntArray, IntArray], runs: Int64Array, label_set: Lab
 def count(
     parts: Int64Array, human: tuple[Objects, Detections], part: tuple[Objects, Detections], runs: Int64Array
 ) -> ImageCounts:
-    """What an image adds to the metrics.
+    """Count what an image adds to the metrics.
 
     Args:
         parts: (C, C) confusion.
         human: true and predicted persons.
         part: true and predicted part instances.
         runs: (R,) pixels.
+
+    Returns:
+        The confusion, and the objects matched at VIP's thresholds.
     """
     return ImageCounts(
         parts, _rows(*human, runs, (1,), HUMAN_THRESHOLDS), _rows(*part, runs, range(1, len(parts)), PART_THRESHOLDS)

@@ -1,4 +1,4 @@
-"""VIP (Zhou et al., ACM MM 2018): parts, persons and part instances of video frames, from files as ATEN writes them."""
+"""Score VIP (Zhou et al., ACM MM 2018): parts, persons and part instances of frames, from files as ATEN writes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from partwise.arrays import Int32Array, IntArray, UInt8Array
 from partwise.errors import InputError
-from partwise.evaluation.files import check_size, each, label_files, paired, read_parts
+from partwise.evaluation.files import each, label_files, paired, read_parts
 from partwise.evaluation.runs_of_pixels import (
     Objects,
     confusion,
@@ -21,7 +21,7 @@ from partwise.evaluation.runs_of_pixels import (
     persons,
     true_persons,
 )
-from partwise.io.images import read_ids
+from partwise.io.images import check_size, read_ids
 from partwise.io.object_rows import (
     SCORE_AND_BOX,
     covering,
@@ -45,7 +45,7 @@ class Frame(NamedTuple):
 
 
 def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, object]:
-    """Metrics in percent: IoU of parts, AP^r of persons and of part instances; None where undefined.
+    """Score a folder of results.
 
     Args:
         gt: `Category_ids/`, `Human_ids/` and `Instance_ids/` with PNGs of the same names, there or in `Annotations/`;
@@ -54,6 +54,9 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, o
             "score y1 x1 y2 x2"; `VIDEO/instance_part/ID.png` and `ID.txt` with rows "class score".
         workers: processes; None takes one a core.
 
+    Returns:
+        IoU of parts, AP^r of persons and of part instances, percent; None where undefined.
+
     Raises:
         InputError: a file is missing, damaged or does not fit the others; there are other results, or none.
     """
@@ -61,7 +64,18 @@ def evaluate(gt: Path, pred: Path, *, workers: int | None = None) -> dict[str, o
 
 
 def find_frames(gt: Path, pred: Path) -> list[Frame]:
-    """The annotated frames in order, each with its result; raises InputError where either is incomplete."""
+    """Find the annotated frames, each with its result.
+
+    Args:
+        gt: folder of the ground truth, as `evaluate` takes it.
+        pred: folder of the results, as `evaluate` takes it.
+
+    Returns:
+        The frames in order.
+
+    Raises:
+        InputError: ground truth or results are incomplete.
+    """
     root = gt / "Annotations" if (gt / "Annotations" / _KINDS[0][0]).is_dir() else gt
     truths = true_maps([root / kind for kind, _, _ in _KINDS])
     results = label_files(pred, "predictions")
@@ -74,7 +88,13 @@ def find_frames(gt: Path, pred: Path) -> list[Frame]:
 
 
 def true_maps(folders: Sequence[Path]) -> list[dict[str, Path]]:
-    """The maps of the ground truth by name, in the same order for each folder.
+    """Find the maps of the ground truth.
+
+    Args:
+        folders: one a kind of map.
+
+    Returns:
+        For each folder its maps by name, in the same order.
 
     Raises:
         InputError: a folder is missing, or lacks a map that another one has.
@@ -89,24 +109,35 @@ def true_maps(folders: Sequence[Path]) -> list[dict[str, Path]]:
 
 
 def read_part_maps(files: tuple[Path, Path], label_set: LabelSet) -> list[UInt8Array]:
-    """True and predicted part map (H, W); raises InputError for unknown labels and another size."""
+    """Read the part maps of an image.
+
+    Args:
+        files: the true and the predicted one.
+        label_set: of their labels.
+
+    Returns:
+        True and predicted map (H, W).
+
+    Raises:
+        InputError: a map cannot be read, holds an unknown label, or they differ in size.
+    """
     truth = read_parts(files[0], label_set)
     return [truth, read_parts(files[1], label_set, like=truth)]
 
 
-def read_true_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
-    """Ids (H, W) of the ground truth's objects; raises InputError if they are not of its part map's size."""
-    ids = read_ids(file)
-    if ids.shape != size:
-        raise InputError(
-            f"{file} is {ids.shape[1]}x{ids.shape[0]} but the image's part map is {size[1]}x{size[0]}; "
-            "all maps of an image must be of one size"
-        )
-    return ids
+def read_sized_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
+    """Read the ids of objects.
 
+    Args:
+        file: the map.
+        size: (H, W) of the image's true part map.
 
-def read_pred_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
-    """Ids (H, W) of predicted objects; raises InputError if they are not of their ground truth's size."""
+    Returns:
+        (H, W), 0 = nobody.
+
+    Raises:
+        InputError: the map cannot be read or has another size.
+    """
     ids = read_ids(file)
     check_size(ids, size, file)
     return ids
@@ -121,7 +152,7 @@ def _result_name(name: str, folder: str, prefix: str) -> str:
 def _count(frame: Frame) -> ImageCounts:
     parts = read_part_maps(frame.parts, LABEL_SET)
     size = parts[0].shape
-    human, part = ((read_true_ids(t, size), read_pred_ids(p, size)) for t, p in frame[1:])
+    human, part = ([read_sized_ids(file, size) for file in files] for files in frame[1:])
     (truth, pred, true_human, human_ids, true_part, part_ids), runs = joint_runs([*parts, *human, *part])
     scores = frame.persons[1].with_name(f"scores_{frame.persons[1].stem.removeprefix('inst_')}.txt")
     return count(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -68,6 +69,24 @@ def read_ids(path: str | Path) -> Int32Array:
         InputError: the file is missing, empty, damaged, a colour picture or a JPEG.
     """
     return _read_map(path).astype(np.int32)
+
+
+def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
+    """Check that labels fit their image.
+
+    Args:
+        labels: (H, W) map.
+        size: (H, W) of the image, or of another map of it.
+        file: of the labels, named in the message.
+
+    Raises:
+        InputError: they have another size.
+    """
+    if labels.shape != tuple(size):
+        raise InputError(
+            f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "
+            "labels must have their image's own size"
+        )
 
 
 def _read_map(path: str | Path) -> AnyArray:

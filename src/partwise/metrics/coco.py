@@ -1,53 +1,71 @@
-"""COCO's mask AP of persons during training, as pycocotools has it."""
+"""Compute COCO's AP of persons during training, by masks and by keypoints, as pycocotools has it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from pycocotools import mask as rle
 from torch import Tensor
 
-from partwise.arrays import BoolArray, Float64Array
-from partwise.batches import Annotation, InstanceMap, Parsing
-from partwise.labels import IGNORE
+from partwise.arrays import UInt8Array
+from partwise.batches import Annotation, Instances, Parsing, masks_of
+from partwise.labels import IGNORE, LabelSet
+from partwise.metrics.instance import predicted_scores
 from partwise.metrics.shards import ShardMetric, first_visits
-from partwise.scores.coco import Block, coco_metrics
+from partwise.scores.coco import KEYPOINTS, Block, area_around, coco_metrics
 from partwise.scores.coco_rle import Row
 
 _DETECTION, _OBJECT, _CROWD = range(3)
 
 
 class COCOMetrics(ShardMetric):
-    """AP, AP50, AP75, APM, APL and AR of the persons' masks in one split, fractions.
+    """Compute AP, AP50, AP75, APM, APL and AR of the persons of one split, fractions, by masks and by keypoints.
 
-    Masks are those of the maps: disjoint, their areas pixels. COCO's own annotations overlap and have areas of their
-    own, so that the evaluation of files gives slightly other metrics. True persons without pixels are none; predicted
-    ones are false positives. What the annotation ignores is one crowd: detections mostly within it do not count.
+    Persons may overlap (`InstanceMasks`) or not (`InstanceMap`). The area of a true person is the pixels of the mask;
+    COCO's files state areas of their own, so that the evaluation of files gives slightly other metrics. True persons
+    without pixels are none; predicted ones are false positives. What the annotation ignores is one crowd: detections
+    mostly within it do not count. By keypoints each connected region of it is a crowd, and detections in or near its
+    box do not count.
+
+    Keypoints are COCO's 17. An image is scored by them where both its parsing and its annotation have them.
 
     Keeps compressed masks, some hundred bytes each. An image counts once however many ranks see it; equal scores go
     by the index of the image, then by row.
 
     Args:
-        kwargs: see `torchmetrics.Metric`.
+        label_set: not needed; metrics of tasks take one.
+        kwargs: of `torchmetrics.Metric`.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, label_set: LabelSet | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_shard("images", (5,), torch.int64)  # index, height, width, detections, all regions
+        self.add_shard("images", (6,), torch.int64)  # index, height, width, detections, all regions, has keypoints
         self.add_shard("regions", (2,), torch.int64)  # what it is, bytes of its mask; detections come first
         self.add_shard("scores", (), torch.int64)  # a detection's bits of float64: not every device has the type itself
         self.add_shard("masks", (), torch.uint8)  # texts of compressed RLE
+        self.add_shard("keypoints", (3 * KEYPOINTS,), torch.float32)  # of detections, then objects, of images with any
 
-    def update(self, index: Sequence[int], preds: Sequence[Parsing], target: Sequence[Annotation]) -> None:
+    def update(
+        self,
+        index: Sequence[int],
+        preds: Sequence[Parsing],
+        target: Sequence[Annotation],
+        sample_ids: Sequence[str] = (),
+    ) -> None:
         """Add images.
 
         Args:
             index: position of each image in its split.
             preds: parsings at native size; `persons` with scores.
             target: annotations at native size with `persons`.
+            sample_ids: not needed.
+
+        Raises:
+            ValueError: persons are missing or do not fit, or scores or keypoints are not finite; the image is named.
         """
         for i, pred, truth in zip(index, preds, target, strict=True):
             if "persons" not in pred or "persons" not in truth:
@@ -58,35 +76,52 @@ class COCOMetrics(ShardMetric):
                 raise ValueError(f"image {i}: {error}") from error
 
     def compute(self) -> dict[str, float]:
-        """The metrics so far, NaN where undefined; collective over ranks."""
-        return coco_metrics(self._block())
+        """Compute the metrics so far, NaN where undefined; collective over ranks.
 
-    def _add(self, index: int, pred: InstanceMap, truth: InstanceMap, parts: Tensor) -> None:
-        if not pred["map"].shape == truth["map"].shape == parts.shape:
-            shapes = [tuple(t.shape) for t in (pred["map"], truth["map"], parts)]
-            raise ValueError(f"predicted map, true map and parts are {', '.join(map(str, shapes))}")
-        scores = _scores(pred)
-        ignored = _encoded((parts == IGNORE).cpu().numpy())
+        Returns:
+            `AP`, ... by masks; `keypoints_AP`, ... by keypoints if an image was scored by them.
+        """
+        block = self._block()
+        metrics = coco_metrics(block)
+        posed = _by_keypoints(block)
+        if posed.images:
+            metrics |= {f"keypoints_{name}": value for name, value in coco_metrics(posed, "keypoints").items()}
+        return metrics
+
+    def _add(self, index: int, pred: Instances, truth: Instances, parts: Tensor) -> None:
+        found, true = masks_of(pred), masks_of(truth)
+        if not found.shape[1:] == true.shape[1:] == parts.shape:
+            shapes = [tuple(shape) for shape in (found.shape[1:], true.shape[1:], parts.shape)]
+            raise ValueError(f"predicted persons, true persons and parts are {', '.join(map(str, shapes))}")
+        scores = predicted_scores(pred)
+        seen = true.flatten(1).any(1)
         regions = [
-            *((_DETECTION, mask) for mask in _masks(pred, "predicted")),
-            *((_OBJECT, mask) for mask in _masks(truth, "true") if rle.area(mask)),
-            *((_CROWD, mask) for mask in [ignored] if rle.area(mask)),
+            *((_DETECTION, text) for text in _texts(found)),
+            *((_OBJECT, text) for text in _texts(true[seen])),
+            *((_CROWD, text) for text in _texts((parts == IGNORE)[None]) if (parts == IGNORE).any()),
         ]
-        texts = [mask["counts"] for _, mask in regions]
+        posed = False
+        if "keypoints" in pred and "keypoints" in truth:
+            posed = True
+            self.append("keypoints", _keypoints(pred["keypoints"], len(found)))
+            self.append("keypoints", _keypoints(truth["keypoints"], len(true))[seen.cpu()])
         height, width = parts.shape
-        self.append("images", np.array([[index, height, width, len(scores), len(regions)]]))
-        self.append("regions", np.array([(kind, len(mask["counts"])) for kind, mask in regions]).reshape(-1, 2))
+        self.append("images", np.array([[index, height, width, len(scores), len(regions), posed]]))
+        self.append("regions", np.array([(kind, len(text)) for kind, text in regions]).reshape(-1, 2))
         self.append("scores", scores.view(np.int64))
-        self.append("masks", np.frombuffer(b"".join(texts), np.uint8).copy())
+        self.append("masks", np.frombuffer(b"".join(text for _, text in regions), np.uint8).copy())
 
     def _block(self) -> Block:
-        """All images for pycocotools, by ascending index."""
+        """Gather all images for pycocotools, by ascending index; rows have keypoints where their image has."""
         images, regions, scores = self.gathered("images"), self.gathered("regions"), self.gathered("scores")
+        keypoints = self.gathered("keypoints").astype(np.float64)
         text, text_ends = self.gathered("masks").tobytes(), regions[:, 1].cumsum()
         region_ends, score_ends = images[:, 4].cumsum(), images[:, 3].cumsum()
+        posed = np.repeat(images[:, 5], images[:, 4]) * (regions[:, 0] != _CROWD)
+        pose_ends = posed.cumsum()
         block = Block()
         for number, k in enumerate(first_visits(images[:, 0])):
-            _, height, width, found, count = images[k].tolist()
+            _, height, width, found, count, _ = images[k].tolist()
             own_scores = scores[score_ends[k] - found : score_ends[k]].view(np.float64).tolist()
             block.images.append(number)
             for n, region in enumerate(range(region_ends[k] - count, region_ends[k])):
@@ -94,32 +129,45 @@ class COCOMetrics(ShardMetric):
                 mask = {"size": [height, width], "counts": text[text_ends[region] - length : text_ends[region]]}
                 side = block.detections if kind == _DETECTION else block.objects
                 row: Row = {"id": len(side) + 1, "image_id": number, "category_id": 1, "segmentation": mask}
-                about = {"score": own_scores[n]} if kind == _DETECTION else {"iscrowd": int(kind == _CROWD)}
-                side.append(row | about | {"area": int(rle.area(mask))})
+                row |= {"score": own_scores[n]} if kind == _DETECTION else {"iscrowd": int(kind == _CROWD)}
+                row |= {"keypoints": keypoints[pose_ends[region] - 1]} if posed[region] else {}
+                side.append(row | {"area": int(rle.area(mask))})
         return block
 
 
-def _masks(objects: InstanceMap, name: str) -> list[Row]:
-    """The compressed RLE of every object."""
-    ids, count = np.asfortranarray(objects["map"].detach().cpu().numpy()), len(objects["classes"])
-    low, high = int(ids.min(initial=0)), int(ids.max(initial=0))
-    if low < 0 or high > count:
-        raise ValueError(f"the {name} map holds id {low if low < 0 else high} but has {count} rows")
-    return [_encoded(ids == n) for n in range(1, count + 1)]
+def _by_keypoints(block: Block) -> Block:
+    """Make the rows that keypoints are scored by from those of masks, of the images that have keypoints."""
+    rows = [*block.objects, *block.detections]
+    images = {row["image_id"] for row in rows if "keypoints" in row}
+    objects = [found for row in block.objects if row["image_id"] in images for found in _posed(row)]
+    return Block(
+        sorted(images),
+        [row | {"id": number} for number, row in enumerate(objects, 1)],
+        [row | {"area": area_around(row["keypoints"])} for row in block.detections if row["image_id"] in images],
+    )
 
 
-def _encoded(mask: BoolArray) -> Row:
-    encoded: Row = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return encoded
+def _posed(row: Row) -> Iterator[Row]:
+    """Yield an object with the box and the number of its keypoints, or a crowd's connected regions, which have none."""
+    if not row["iscrowd"]:
+        seen = int((row["keypoints"][2::3] > 0).sum())
+        yield row | {"num_keypoints": seen, "bbox": rle.toBbox(row["segmentation"]).tolist()}
+        return
+    _, _, regions, _ = cv2.connectedComponentsWithStats(rle.decode(row["segmentation"]))
+    for *box, area in regions[1:].tolist():
+        yield row | {"keypoints": np.zeros(3 * KEYPOINTS), "num_keypoints": 0, "bbox": box, "area": area}
 
 
-def _scores(pred: InstanceMap) -> Float64Array:
-    """(n,) scores of predicted persons."""
-    if "scores" not in pred:
-        raise ValueError("predicted persons have no scores")
-    scores: Float64Array = pred["scores"].detach().cpu().double().numpy()
-    if scores.shape != tuple(pred["classes"].shape):
-        raise ValueError(f"{len(pred['classes'])} predicted persons have {scores.size} scores")
-    if not np.isfinite(scores).all():
-        raise ValueError("the scores of predicted persons hold NaN or infinity, which have no rank")
-    return scores
+def _texts(masks: Tensor) -> list[bytes]:
+    """Compress masks (N, H, W); the counts of their RLE."""
+    columns: UInt8Array = masks.detach().transpose(1, 2).contiguous().cpu().numpy().view(np.uint8)
+    return [row["counts"] for row in rle.encode(columns.transpose(2, 1, 0))]  # pycocotools reads columns first
+
+
+def _keypoints(keypoints: Tensor, count: int) -> Tensor:
+    """Flatten and check the keypoints (N, 17, 3) of `count` persons: (N, 51)."""
+    if keypoints.shape != (count, KEYPOINTS, 3):
+        raise ValueError(f"the keypoints of {count} persons are {tuple(keypoints.shape)}; COCO's are ({count}, 17, 3)")
+    if not keypoints.isfinite().all():
+        raise ValueError("keypoints hold NaN or infinity")
+    return keypoints.detach().cpu().flatten(1)

@@ -1,4 +1,4 @@
-"""The metrics of DAVIS by its 2016 protocol: mean, recall and decay of J and of F."""
+"""Compute the metrics of DAVIS by its 2016 protocol: mean, recall and decay of J and of F."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NAME = 512
 
 
 class DAVISMetrics(ShardMetric):
-    """All metrics of one split, fractions; a frame counts once however many ranks or updates see it.
+    """Compute all metrics of one split, fractions; a frame counts once however many ranks or updates see it.
 
     First and last frame of a sequence, by name, are not scored. Keeps half a kilobyte a frame.
 
     Args:
         label_set: not needed; metrics of tasks take one.
-        kwargs: see `torchmetrics.Metric`.
+        kwargs: of `torchmetrics.Metric`.
     """
 
     def __init__(self, label_set: LabelSet | None = None, **kwargs: Any) -> None:
@@ -42,10 +42,13 @@ class DAVISMetrics(ShardMetric):
         """Add frames.
 
         Args:
-            index: as other metrics take it; frames are told apart by their names, as samples may be whole sequences.
+            index: not needed; frames are told apart by their names, as samples may be whole sequences.
             preds: parsings at native size; every class but background is foreground.
             target: annotations at native size; pixels of 255 are background for both, as in the 2017 evaluator.
             sample_ids: SEQ/FRAME of each.
+
+        Raises:
+            ValueError: a name has another form, or a parsing another size than its annotation.
         """
         for _, pred, truth, name in zip(index, preds, target, sample_ids, strict=True):
             encoded, parts = _encoded(name), truth["parts"].cpu().numpy()
@@ -59,7 +62,11 @@ class DAVISMetrics(ShardMetric):
             self.append("scores", np.array([scores]).view(np.int64))
 
     def compute(self) -> dict[str, float]:
-        """Flat metrics, keys without a split; NaN where no sequence has a scored frame. Collective over ranks."""
+        """Compute the metrics so far; collective over ranks.
+
+        Returns:
+            `J_mean`, ..., `F_decay`; NaN where no sequence has a scored frame.
+        """
         names = [row.tobytes().rstrip(b"\0").decode() for row in self.gathered("names")]
         by_sequence: dict[str, dict[str, Any]] = {}
         for name, scores in zip(names, self.gathered("scores").view(np.float64), strict=True):

@@ -1,4 +1,4 @@
-"""The metrics of TCNet's tables: PaperDoll's accuracies, precision, recall and F-1."""
+"""Compute the metrics of TCNet's tables: PaperDoll's accuracies, precision, recall and F-1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from partwise.scores.facts import facts_scores
 
 
 class FACTSMetrics(nn.Module):
-    """All metrics of one split, in percent; an image counts once however many ranks see it.
+    """Compute all metrics of one split, in percent; an image counts once however many ranks see it.
 
     Args:
         label_set: the classes.
@@ -31,11 +31,25 @@ class FACTSMetrics(nn.Module):
         target: Sequence[Annotation],
         sample_ids: Sequence[str] = (),
     ) -> None:
-        """Add images: position of each in its split, parsings and annotations at native size; ids are not needed."""
+        """Add images.
+
+        Args:
+            index: position of each image in its split.
+            preds: parsings at native size.
+            target: annotations at native size.
+            sample_ids: not needed.
+
+        Raises:
+            ValueError: a parsing has another size than its annotation, or a label is out of range; the image is named.
+        """
         self.confusion.update(index, [p["parts"] for p in preds], [t["parts"] for t in target])
 
     def compute(self) -> dict[str, float]:
-        """Flat metrics, keys without a split; each class has its own: `f1_hair`. Collective over ranks."""
+        """Compute the metrics so far; collective over ranks.
+
+        Returns:
+            `accuracy`, ..., and for each class its own: `f1_hair`; NaN where undefined.
+        """
         values = facts_scores(self.confusion.compute().numpy())
         flat = {name: value for name, value in values.items() if isinstance(value, float)}
         per_class = zip(self.label_set.names, values["f1_per_class"], strict=True)

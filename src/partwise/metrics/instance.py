@@ -1,4 +1,4 @@
-"""AP^r: average precision of disjoint regions, by both matchings in use (`matching`)."""
+"""Compute AP^r: average precision of disjoint regions, by both matchings in use (`partwise.scores.matching`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from partwise.arrays import Float64Array, Int64Array, IntpArray
-from partwise.batches import InstanceMap
+from partwise.batches import InstanceMap, Instances
+from partwise.errors import InputError
 from partwise.metrics.shards import ShardMetric, first_visits
 from partwise.scores.average_precision import MATCHINGS, APScores, Matching, ap_scores, image_rows
 
 
 class InstanceAP(ShardMetric):
-    """AP^r over a dataset, at several thresholds, by both matchings at once.
+    """Compute AP^r over a dataset, at several thresholds, by both matchings at once.
 
     A detection's fate depends on its own image alone, so `update` settles it and keeps one row a detection.
     `compute` ranks all rows by score, ties in order of image and row, whatever rank they come from. An image
@@ -33,7 +34,7 @@ class InstanceAP(ShardMetric):
     Args:
         classes: ids to evaluate.
         thresholds: IoUs in [0, 1) that a true positive must exceed.
-        kwargs: see `torchmetrics.Metric`.
+        kwargs: of `torchmetrics.Metric`.
     """
 
     def __init__(self, classes: Sequence[int], thresholds: Sequence[float], **kwargs: Any) -> None:
@@ -49,22 +50,26 @@ class InstanceAP(ShardMetric):
         self.add_shard("scores", (), torch.int64)  # bits of float64: not every device has the type itself
         self.add_shard("hits", (len(MATCHINGS), len(thresholds)), torch.bool)
 
-    def update(self, index: Sequence[int], preds: Sequence[InstanceMap], target: Sequence[InstanceMap]) -> None:
+    def update(self, index: Sequence[int], preds: Sequence[Instances], target: Sequence[Instances]) -> None:
         """Add images.
 
         Args:
             index: position of each image in its split.
-            preds: objects with scores; `map` (H, W).
-            target: objects; `map` of the same size.
+            preds: disjoint objects with scores; `map` (H, W).
+            target: disjoint objects; `map` of the same size.
+
+        Raises:
+            InputError: objects of an image may overlap.
+            ValueError: an image's maps differ in size, an id has no row, or scores are missing or not finite.
         """
         for i, pred, truth in zip(index, preds, target, strict=True):
             try:
-                self._add(i, pred, truth)
+                self._add(i, _disjoint(pred, i), _disjoint(truth, i))
             except ValueError as error:
                 raise ValueError(f"image {i}: {error}") from error
 
     def compute(self) -> dict[Matching, APScores]:
-        """The metrics so far; collective over ranks."""
+        """Compute the metrics so far, by matching; collective over ranks."""
         images, hits = self.gathered("images"), self.gathered("hits")
         first = first_visits(images[:, 0])
         order = rank_detections(images, first, self.gathered("scores").view(np.float64))
@@ -72,7 +77,7 @@ class InstanceAP(ShardMetric):
         return ap_scores(objects, self.gathered("columns")[order], hits[order])
 
     def _add(self, index: int, pred: InstanceMap, truth: InstanceMap) -> None:
-        pred_classes, true_classes, scores = _rows(pred), _rows(truth), _scores(pred)
+        pred_classes, true_classes, scores = _rows(pred), _rows(truth), predicted_scores(pred)
         counts = joint_histogram(pred["map"], truth["map"], len(pred_classes), len(true_classes))
         rows = image_rows(counts, pred_classes, true_classes, scores, self.classes, self.thresholds)
         self.append("images", np.array([[index, len(rows.columns)]]))
@@ -83,7 +88,7 @@ class InstanceAP(ShardMetric):
 
 
 def rank_detections(images: Int64Array, first: IntpArray, scores: Float64Array) -> IntpArray:
-    """Detections by descending score, ties by image index, then by row; those of repeated images left out.
+    """Rank detections by descending score, ties by image index, then by row; leave out those of repeated images.
 
     Args:
         images: (K, 2) index and number of detections of every image seen.
@@ -106,20 +111,33 @@ def _rows(objects: InstanceMap) -> Int64Array:
     return classes
 
 
-def _scores(pred: InstanceMap) -> Float64Array:
-    """(n,) scores of predicted objects; float64 keeps the order of any input type."""
+def _disjoint(objects: Instances, index: int) -> InstanceMap:
+    if "map" not in objects:
+        raise InputError(
+            f"image {index}: AP^r is defined for disjoint persons but these may overlap, they are masks; score them "
+            "with partwise.metrics.coco.COCOMetrics"
+        )
+    return objects
+
+
+def predicted_scores(pred: Instances) -> Float64Array:
+    """Return the scores (n,) of predicted objects; float64 keeps the order of any input type.
+
+    Raises:
+        ValueError: there are none, or not as many as objects, or one is not finite.
+    """
     if "scores" not in pred:
         raise ValueError("predicted objects have no scores")
     scores: Float64Array = pred["scores"].detach().cpu().double().numpy()
     if scores.shape != tuple(pred["classes"].shape):
         raise ValueError(f"{len(pred['classes'])} predicted objects have {scores.size} scores")
-    if np.isnan(scores).any():
-        raise ValueError("the scores of predicted objects hold NaN, which has no rank")
+    if not np.isfinite(scores).all():
+        raise ValueError("the scores of predicted objects hold NaN or infinity, which have no rank")
     return scores
 
 
 def joint_histogram(preds: Tensor, target: Tensor, n: int, m: int) -> Int64Array:
-    """Pixels shared by every predicted and every true object, in one pass over the maps.
+    """Count the pixels shared by every predicted and every true object, in one pass over the maps.
 
     Args:
         preds: (H, W) integer ids 0..n, 0 = nobody.

@@ -1,4 +1,4 @@
-"""Pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
+"""Compute pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
 
 Averaging per image gives other metrics; the benchmarks sum first. `confusion[t, p]` counts the pixels of true
 class t that are called p. Metrics are percent, float64 on the CPU, NaN where undefined.
@@ -11,14 +11,13 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from partwise.labels import IGNORE
-from partwise.metrics.shards import ShardMetric, first_visits
+from partwise.metrics.shards import IndexedRows
 
 
 class ParsingScores(TypedDict):
-    """Percent; NaN where undefined."""
+    """The metrics of a confusion matrix, in percent; NaN where undefined."""
 
     miou: Tensor  # () mean over the classes in ground truth or predictions, background included
     pixel_accuracy: Tensor  # ()
@@ -53,10 +52,13 @@ def confusion_matrix(preds: Tensor, target: Tensor, num_classes: int) -> Tensor:
 
 
 def iou(confusion: Tensor) -> Tensor:
-    """(C,) IoU of every class, percent; NaN for a class in neither ground truth nor predictions.
+    """Compute the IoU of every class.
 
     Args:
         confusion: (C, C) int64, rows = ground truth.
+
+    Returns:
+        (C,) percent; NaN for a class in neither ground truth nor predictions.
     """
     counts = _precise(confusion)
     hits = counts.diagonal()
@@ -64,13 +66,13 @@ def iou(confusion: Tensor) -> Tensor:
 
 
 def pixel_accuracy(confusion: Tensor) -> Tensor:
-    """() percentage of pixels called right; `confusion` is (C, C), rows = ground truth."""
+    """Compute the percentage () of pixels called right; `confusion` is (C, C), rows = ground truth."""
     counts = _precise(confusion)
     return 100 * counts.trace() / counts.sum()
 
 
 def fg_accuracy(confusion: Tensor) -> Tensor:
-    """() percentage called right of the pixels that are not background (Fg.acc of PaperDoll).
+    """Compute the percentage () called right of the pixels that are not background (Fg.acc of PaperDoll).
 
     100 * sum_{c >= 1} N_cc / sum_{c >= 1} sum_j N_cj; `confusion` is (C, C), rows = ground truth.
     """
@@ -79,7 +81,7 @@ def fg_accuracy(confusion: Tensor) -> Tensor:
 
 
 def parsing_scores(confusion: Tensor) -> ParsingScores:
-    """All metrics of a (C, C) confusion matrix."""
+    """Compute all metrics of a confusion matrix (C, C), rows = ground truth."""
     per_class = iou(confusion)
     return ParsingScores(
         miou=per_class.nanmean(),
@@ -89,52 +91,19 @@ def parsing_scores(confusion: Tensor) -> ParsingScores:
     )
 
 
-class ParsingMetric(Metric):
-    """`parsing_scores` of all pixels seen, summed over updates and ranks.
-
-    An image seen twice counts twice: use `IndexedParsingMetric` behind a sampler that repeats images.
-
-    Args:
-        num_classes: classes, background included.
-        kwargs: see `torchmetrics.Metric`.
-    """
-
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = True
-
-    confusion: Tensor  # (C, C) int64
-
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = _checked(num_classes)
-        zeros = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        self.add_state("confusion", default=zeros, dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add the pixels of (...) int64 maps; `target` may hold 255 for ignored."""
-        self.confusion += confusion_matrix(preds, target, self.num_classes).to(self.device)
-
-    def compute(self) -> ParsingScores:
-        """The metrics so far; collective over ranks."""
-        return parsing_scores(self.confusion)
-
-
-class IndexedConfusion(ShardMetric):
-    """The confusion matrix of all images seen, each counted once however many ranks or updates saw it.
+class IndexedConfusion(IndexedRows):
+    """Sum the confusion matrices of all images seen, each counted once however many ranks or updates saw it.
 
     Keeps one confusion matrix an image: 3 KB at 20 classes.
 
     Args:
         num_classes: classes, background included.
-        kwargs: see `torchmetrics.Metric`.
+        kwargs: of `torchmetrics.Metric`.
     """
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = _checked(num_classes)
-        self.add_shard("index", (), torch.int64)
-        self.add_shard("confusions", (num_classes, num_classes), torch.int64)
+        super().__init__((_checked(num_classes), num_classes), torch.int64, **kwargs)
+        self.num_classes = num_classes
 
     def update(self, index: Sequence[int], preds: Sequence[Tensor], target: Sequence[Tensor]) -> None:
         """Add images.
@@ -143,26 +112,32 @@ class IndexedConfusion(ShardMetric):
             index: position of each image in its split.
             preds: one (H, W) int64 map an image.
             target: one (H, W) int64 map an image, 255 = ignored.
+
+        Raises:
+            ValueError: two maps differ in size, or a label is out of range; the image is named.
         """
         for i, pred, truth in zip(index, preds, target, strict=True):
             try:
                 confusion = confusion_matrix(pred, truth, self.num_classes)
             except ValueError as error:
                 raise ValueError(f"image {i}: {error}") from error
-            self.append("confusions", confusion[None])
-            self.append("index", torch.tensor([i]))
+            self.add([i], confusion[None])
 
     def compute(self) -> Any:
-        """(C, C) int64 so far, rows = ground truth; collective over ranks."""
-        first = first_visits(self.gathered("index"))
-        return torch.from_numpy(self.gathered("confusions")[first].sum(0))
+        """Sum the matrices so far, (C, C) int64, rows = ground truth; collective over ranks."""
+        return torch.from_numpy(self.distinct().sum(0))
 
 
 class IndexedParsingMetric(IndexedConfusion):
-    """`parsing_scores` of all images seen, each counted once; see `IndexedConfusion`."""
+    """Compute `parsing_scores` of all images seen, each counted once.
+
+    Args:
+        num_classes: classes, background included.
+        kwargs: of `torchmetrics.Metric`.
+    """
 
     def compute(self) -> ParsingScores:
-        """The metrics so far; collective over ranks."""
+        """Compute the metrics so far; collective over ranks."""
         return parsing_scores(super().compute())
 
 

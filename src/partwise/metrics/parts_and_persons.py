@@ -1,6 +1,6 @@
-"""The metrics of the VIP benchmark (Zhou et al., ACM MM 2018): mIoU, AP^r of persons, AP^r of parts.
+"""Compute the metrics of the VIP benchmark (Zhou et al., ACM MM 2018): mIoU, AP^r of persons, AP^r of parts.
 
-They suit any label set whose annotations have persons and part instances.
+They suit any label set whose annotations have disjoint persons and part instances.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from partwise.batches import Annotation, InstanceMap, Parsing
+from partwise.batches import Annotation, Instances, Parsing
 from partwise.labels import LabelSet
 from partwise.metrics.instance import InstanceAP
 from partwise.metrics.parsing import IndexedParsingMetric
@@ -17,7 +17,7 @@ from partwise.scores.vip import HUMAN_THRESHOLDS, PART_THRESHOLDS, InstanceScore
 
 
 class VIPMetrics(nn.Module):
-    """All metrics of one split, in percent.
+    """Compute all metrics of one split, in percent.
 
     `compute` and `report` are collective: call them on every rank or on none. An image counts once however
     many ranks see it.
@@ -45,9 +45,13 @@ class VIPMetrics(nn.Module):
 
         Args:
             index: position of each image in its split.
-            preds: parsings at native size.
-            target: annotations at native size.
+            preds: parsings at native size; their persons are disjoint.
+            target: annotations at native size; their persons are disjoint.
             sample_ids: not needed.
+
+        Raises:
+            InputError: persons may overlap.
+            ValueError: a field is missing, sizes differ or a label is out of range; the image is named.
         """
         self.parsing.update(index, [p["parts"] for p in preds], [t["parts"] for t in target])
         if self.human is not None and self.part is not None:
@@ -64,10 +68,11 @@ class VIPMetrics(nn.Module):
             )
 
     def compute(self) -> dict[str, float]:
-        """Flat metrics, keys without a split; NaN where undefined.
+        """Compute the metrics so far.
 
-        A key without the name of a matching is `one_to_one`'s: `human_ap_50`, `human_authors_ap_50`. Each class has
-        its own: `iou_hair`.
+        Returns:
+            Metrics by name, NaN where undefined. A key without the name of a matching is `one_to_one`'s: `human_ap_50`,
+            `human_authors_ap_50`. Each class has its own: `iou_hair`.
         """
         parsing = self.parsing.compute()
         flat = {
@@ -83,7 +88,7 @@ class VIPMetrics(nn.Module):
         return flat | {f"iou_{name}": value for name, value in per_class}
 
     def report(self) -> dict[str, object]:
-        """Nested metrics with the keys of the evaluation command; None where undefined."""
+        """Compute the metrics so far, nested under the keys of the evaluation command; None where undefined."""
         parsing = self.parsing.compute()
         return nested(float(parsing["miou"]), parsing["iou_per_class"].tolist(), self._instance_scores())
 
@@ -100,7 +105,7 @@ class VIPMetrics(nn.Module):
         return instance_scores(self.human.compute(), self.part.compute())
 
 
-def _objects(objects: InstanceMap | None, field: str, owner: str, index: int) -> InstanceMap:
+def _objects(objects: Instances | None, field: str, owner: str, index: int) -> Instances:
     if objects is None:
         raise ValueError(f"image {index}: the {owner} has no {field!r}, which instance metrics need")
     return objects

@@ -1,4 +1,4 @@
-"""Which person of this frame is which of the last ones."""
+"""Tell which person of this frame is which of the last ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from partwise.arrays import BoolArray, IntArray
+from partwise.arrays import BoolArray
 
 
 @dataclass
@@ -22,7 +22,7 @@ class _Track:
 
 
 class PersonLinker:
-    """Gives persons ids that stay the same from frame to frame.
+    """Give persons ids that stay the same from frame to frame.
 
     People are matched to those seen before by overlap, Hungarian over all pairs: first to the people of the last
     frame, then to those lost for a while. An id is never given to anyone else. Memory is bounded by the people of the
@@ -38,19 +38,18 @@ class PersonLinker:
         self._tracks: list[_Track] = []
         self._last_id = 0
 
-    def link(self, persons: IntArray, count: int) -> list[int]:
-        """Ids of the persons of the next frame.
+    def link(self, masks: BoolArray) -> list[int]:
+        """Give ids to the persons of the next frame.
 
         Args:
-            persons: (H, W) map; person n is the pixels that equal n, 1..count.
-            count: number of persons; some may have no pixels.
+            masks: (N, H, W) of the persons, who may overlap; some may have no pixels.
 
         Returns:
             id of each, 1, 2, ...; 0 for a person without pixels.
         """
         for track in self._tracks:
             track.lost += 1
-        seen = {n: cut for n in range(1, count + 1) if (cut := _cut(persons == n)) is not None}
+        seen = {n: cut for n, mask in enumerate(masks) if (cut := _cut(mask)) is not None}
         waiting = list(seen)
         # Last frame's people first: someone who left must not take over one who stayed.
         for stage in ([t for t in self._tracks if t.lost == 1], [t for t in self._tracks if t.lost > 1]):
@@ -61,7 +60,7 @@ class PersonLinker:
         found = {track.id for track in seen.values()}
         lost = [t for t in self._tracks if t.id not in found and t.lost <= self.memory]
         self._tracks = [*seen.values(), *lost]
-        return [seen[n].id if n in seen else 0 for n in range(1, count + 1)]
+        return [seen[n].id if n in seen else 0 for n in range(len(masks))]
 
     def _match(self, seen: dict[int, _Track], waiting: list[int], tracks: list[_Track]) -> list[int]:
         """Give ids of `tracks` to the persons they overlap; returns those still waiting."""
@@ -78,7 +77,7 @@ class PersonLinker:
 
 
 def _cut(mask: BoolArray) -> _Track | None:
-    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     if not width:
         return None
     cropped = mask[top : top + height, left : left + width].copy()  # a view would keep the whole frame

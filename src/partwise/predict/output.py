@@ -1,4 +1,4 @@
-"""The files that one run of `predict` leaves in a folder, written while frames come in, in constant memory."""
+"""Write the files that one run of `predict` leaves in a folder, while frames come in, in constant memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pycocotools import mask as rle
 
 from partwise import viz
 from partwise.arrays import BoolArray, Picture
-from partwise.batches import Parsing
+from partwise.batches import Parsing, map_of, masks_of
 from partwise.errors import InputError
 from partwise.io.atomic import atomic, write_json, writing
 from partwise.io.images import write_image, write_labels
@@ -30,9 +30,10 @@ IN_FLIGHT = 8  # tasks that may wait, two a frame; each holds its frame
 
 
 class Results:
-    """Writes overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video.
+    """Write overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video.
 
-    Use as a context manager. Files have their final names only when they are whole.
+    Use as a context manager. Files have their final names only when they are whole. Persons who overlap are whole in
+    persons.json; of them persons/*.png shows the front one at each pixel, the one with the higher score.
 
     Args:
         folder: made if need be. Results of an earlier run are replaced, other people's files never.
@@ -120,13 +121,14 @@ class Results:
         self._present.update(np.flatnonzero(np.bincount(parts.ravel(), minlength=256)).tolist())
         if "persons" in parsing and self._rows is not None:
             persons = parsing["persons"]
-            instances = persons["map"].numpy()
-            people = np.take(np.array([0, *ids]), instances)
+            people = np.take(np.array([0, *ids]), map_of(persons).numpy())
             write_labels(self.folder / "persons" / f"{name}.png", people, viz.person_palette())
             scores = persons["scores"].tolist() if "scores" in persons else [1.0] * len(ids)
-            for n, (person, score) in enumerate(zip(ids, scores, strict=True), 1):
+            poses = persons["keypoints"].flatten(1).tolist() if "keypoints" in persons else [None] * len(ids)
+            rows = zip(ids, scores, masks_of(persons).numpy(), poses, strict=True)
+            for person, score, mask, keypoints in rows:
                 if person:
-                    self._rows(about | coco_row(instances == n, score, person))
+                    self._rows(about | coco_row(mask, score, person, keypoints))
                     self.persons += 1
 
     def _drain(self, keep: int) -> None:
@@ -140,7 +142,12 @@ class Results:
 
 
 class ContactSheet:
-    """Thumbnails spread evenly over a stream of unknown length: between half of `most` and `most` of them."""
+    """Keep thumbnails spread evenly over a stream of unknown length.
+
+    Args:
+        most: thumbnails kept; there are always more than half of them, once so many came.
+        side: longer side of a thumbnail, pixels.
+    """
 
     def __init__(self, most: int = 24, side: int = 320) -> None:
         self.pictures: list[Picture] = []
@@ -159,7 +166,14 @@ class ContactSheet:
 
 @contextmanager
 def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
-    """Write a JSON array row by row; yields the function that appends one."""
+    """Write a JSON array row by row.
+
+    Args:
+        path: file to write; it has its name once the array is whole.
+
+    Yields:
+        the function that appends a row.
+    """
     with atomic(path) as temporary, ExitStack() as stack:
         with writing(path):
             file = stack.enter_context(temporary.open("w", encoding="utf-8"))
@@ -177,29 +191,36 @@ def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
             file.close()
 
 
-def coco_row(mask: BoolArray, score: float, person: int) -> dict[str, Any]:
-    """One COCO result of a person.
+def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[float] | None = None) -> dict[str, Any]:
+    """Make COCO's result of a person.
 
     Args:
         mask: (H, W).
         score: in [0, 1].
         person: id, the same in all frames of a video.
+        keypoints: x, y, visibility of each of K, 3 K numbers; None if they are not known.
 
     Returns:
-        category_id, person_id, bbox (x, y, width, height) of the mask in pixels, score, and the mask as compressed RLE.
+        category_id, person_id, bbox (x, y, width, height) of the mask in pixels, score, the mask as compressed RLE, and
+        the keypoints if there are any. COCO's evaluator, for APM and APL, takes the bbox's area for that of the result.
     """
     encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
+    row = {
         "category_id": 1,
         "person_id": int(person),
         "bbox": rle.toBbox(encoded).tolist(),
         "score": float(score),
         "segmentation": {"size": [int(s) for s in encoded["size"]], "counts": encoded["counts"].decode()},
     }
+    return row if keypoints is None else row | {"keypoints": list(keypoints)}
 
 
 def clear(folder: Path, overwrite: bool) -> None:
     """Remove an earlier run's results, so that none of its frames outlive it among the new ones.
+
+    Args:
+        folder: of the results; it need not exist.
+        overwrite: whether results may be removed.
 
     Raises:
         InputError: the folder is a file, holds files of other origin under our names, or may not be overwritten.

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from partwise.arrays import Picture
-from partwise.batches import Parsing
+from partwise.batches import Parsing, masks_of
 from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.io.video import Video, open_video
@@ -141,7 +141,7 @@ def _parse_video(
 def _link(linker: PersonLinker, parsing: Parsing) -> list[int]:
     if "persons" not in parsing:
         return []
-    return linker.link(parsing["persons"]["map"].numpy(), len(parsing["persons"]["classes"]))
+    return linker.link(masks_of(parsing["persons"]).numpy())
 
 
 def _fed(video: Video, waiting: deque[Picture], summary: Summary, progress: Progress) -> Iterator[Picture]:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from partwise import viz
 from partwise.arrays import Picture
+from partwise.batches import masks_of
 from partwise.io.atomic import write_json
 from partwise.io.images import read_image, write_image
 from partwise.io.video import VideoWriter
@@ -196,9 +197,7 @@ def _overlay_video(parser: FrameParser, files: list[Path], output: Path) -> None
     with ExitStack() as stack:
         video: VideoWriter | None = None
         for image, parsing in zip(images, parser.stream(images), strict=True):
-            ids = (
-                linker.link(parsing["persons"]["map"].numpy(), len(parsing["boxes"])) if "persons" in parsing else None
-            )
+            ids = linker.link(masks_of(parsing["persons"]).numpy()) if "persons" in parsing else None
             shown = _beside([image, viz.overlay(image, parsing, parser.label_set, person_ids=ids)])
             video = video or stack.enter_context(VideoWriter(output, fps=8, size=shown.shape[:2]))
             video.write(shown)

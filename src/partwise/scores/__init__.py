@@ -1,1 +1,1 @@
-"""Scores of benchmarks, in NumPy alone: what metrics compute over processes and evaluation reads from files."""
+"""Compute benchmarks' scores in NumPy alone: for metrics, over processes, and for evaluation, from files."""

@@ -1,4 +1,4 @@
-"""AP^r from what the images of a dataset add to it, in NumPy alone: evaluating files needs no torch, slow to import."""
+"""Compute AP^r from what the images of a dataset add to it, in NumPy alone: scoring files needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MATCHINGS: tuple[Matching, ...] = ("authors", "one_to_one")
 
 
 class APScores(TypedDict):
-    """Percent; NaN where undefined. Plain lists, because torchmetrics squeezes tensors of one element."""
+    """AP^r in percent; NaN where undefined. Plain lists, because torchmetrics squeezes tensors of one element."""
 
     ap: list[float]  # per threshold, mean over classes
     ap_per_class: list[list[float]]  # per class, per threshold
@@ -45,8 +45,11 @@ def image_rows(
         pred_classes: (n,).
         true_classes: (m,).
         scores: (n,).
-        classes: to evaluate.
-        thresholds: IoUs in [0, 1).
+        classes: ids to evaluate.
+        thresholds: IoUs in [0, 1) that a true positive must exceed.
+
+    Returns:
+        The true objects, and the detections of the evaluated classes with what they hit.
     """
     true_classes = np.where(counts.sum(0)[1:] > 0, true_classes, -1)  # without pixels: no object
     ious = overlaps(counts) * (pred_classes[:, None] == true_classes)
@@ -60,7 +63,14 @@ def image_rows(
 
 
 def dataset_scores(images: Sequence[ImageRows]) -> dict[Matching, APScores]:
-    """The metrics of at least one image; equal scores rank in their order, then in that of their rows."""
+    """Compute the AP^r of a dataset.
+
+    Args:
+        images: at least one; equal scores rank in the order of the images, then in that of their rows.
+
+    Returns:
+        The metrics by matching.
+    """
     order = np.argsort(-np.concatenate([rows.scores for rows in images]), kind="stable")
     objects = np.sum([rows.objects for rows in images], axis=0)
     columns = np.concatenate([rows.columns for rows in images])[order]
@@ -68,12 +78,15 @@ def dataset_scores(images: Sequence[ImageRows]) -> dict[Matching, APScores]:
 
 
 def ap_scores(objects: Int64Array, columns: Int64Array, hits: BoolArray) -> dict[Matching, APScores]:
-    """The metrics of a dataset's detections.
+    """Compute the AP^r of a dataset's ranked detections.
 
     Args:
         objects: (C,) true objects of each class.
         columns: (N,) classes of the detections by descending score, as positions among the C.
         hits: (N, 2, T) true positives, as `ImageRows` has them.
+
+    Returns:
+        The metrics by matching.
     """
     aps = 100 * np.stack(
         [average_precision(hits[columns == c], int(n)) for c, n in enumerate(objects)]
@@ -92,7 +105,7 @@ def _class_means(per_class: Float64Array, averaged: Float64Array) -> APScores:
 
 
 def average_precision(hits: BoolArray, objects: int) -> Float64Array:
-    """Area under the precision-recall curve, at all points, under the monotone envelope (VOC 2010).
+    """Compute the area under the precision-recall curve, at all points, under the monotone envelope (VOC 2010).
 
     Args:
         hits: (N, ...) true positives, descending score.

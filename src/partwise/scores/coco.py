@@ -1,7 +1,8 @@
-"""COCO's AP, by masks or by keypoints, of rows in memory.
+"""Compute COCO's AP, by masks or by keypoints, of rows in memory.
 
-The metrics are pycocotools', means over the categories that have objects: it matches and averages, or faster-coco-eval
-does to the same numbers. Left out is what no metric needs: small objects on their own, and fewer detections an image.
+The metrics are pycocotools', means over the categories that have objects: it matches and averages, or
+faster-coco-eval does to the same numbers. Left out is what no metric needs: small objects on their own, and fewer
+detections an image.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
 from partwise.scores.coco_rle import Row
 
+IouType = Literal["segm", "keypoints"]
 Backend = Literal["pycocotools", "faster-coco-eval"]
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+
+#: COCO's keypoints, the only ones whose sigmas are part of the protocol.
+KEYPOINTS = 17
 
 #: Areas that metrics are for: all, medium, large.
 _AREAS = 3
@@ -45,7 +52,7 @@ class Block:
     detections: list[Row] = field(default_factory=list)
 
     def split(self) -> list[Block]:
-        """The same images, in order, in blocks of about equal work."""
+        """Split into blocks of about equal work, of the same images in order."""
         single = {image: Block([image]) for image in self.images}
         for row in self.objects:
             single[row["image_id"]].objects.append(row)
@@ -70,7 +77,15 @@ _Over: TypeAlias = Callable[[Callable[[Block], _Matches], Sequence[Block]], Iter
 
 
 def check_options(iou_type: IouType, backend: Backend) -> None:
-    """Raise InputError for a kind of evaluation that there is not."""
+    """Check that there is such an evaluation.
+
+    Args:
+        iou_type: whether masks are compared or keypoints.
+        backend: what matches and averages.
+
+    Raises:
+        InputError: one of them does not exist, or the backend is not installed.
+    """
     if iou_type not in get_args(IouType):
         raise InputError(f"iou type {iou_type} does not exist; it is one of {', '.join(get_args(IouType))}")
     _classes(backend)
@@ -79,13 +94,16 @@ def check_options(iou_type: IouType, backend: Backend) -> None:
 def coco_metrics(
     block: Block, iou_type: IouType = "segm", backend: Backend = "pycocotools", over: _Over = map
 ) -> dict[str, float]:
-    """COCO's metrics, fractions; NaN where undefined.
+    """Compute COCO's metrics.
 
     Args:
         block: all images. The metrics are means over the categories of its objects, crowds aside.
         iou_type: whether masks are compared or keypoints.
         backend: what matches and averages.
         over: how pycocotools goes over parts of the block; results in order.
+
+    Returns:
+        `METRICS` by name, fractions; NaN where undefined.
     """
     categories = sorted({row["category_id"] for row in block.objects if not row["iscrowd"]})
     if not categories:
@@ -111,6 +129,11 @@ def coco_metrics(
         "APL": _mean(precision[..., 2]),
         "AR": _mean(recall[..., 0]),
     }
+
+
+def area_around(keypoints: Float64Array) -> float:
+    """Return the area of a detection's keypoints (51,) as COCO has it: of the box around all of them, in pixels."""
+    return float(np.ptp(keypoints[0::3]) * np.ptp(keypoints[1::3]))
 
 
 def _match(block: Block, iou_type: IouType, categories: Sequence[int]) -> _Matches:
@@ -173,6 +196,3 @@ def _mean(values: Float64Array) -> float:
     """The mean of the defined ones; the backends write -1 for the others."""
     known = values[values > -1]
     return float(known.mean()) if known.size else math.nan
-
-
-IouType = Literal["segm", "keypoints"]

@@ -1,4 +1,4 @@
-"""Whether texts of compressed RLE are whole: pycocotools reads on beyond one that was cut short."""
+"""Check that texts of compressed RLE are whole: pycocotools reads on beyond one that was cut short."""
 
 from __future__ import annotations
 

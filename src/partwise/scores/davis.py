@@ -1,8 +1,8 @@
-"""Region similarity J and boundary accuracy F of masks in video, with the metrics DAVIS draws from them.
+"""Compute region similarity J and boundary accuracy F of masks in video, with the metrics DAVIS draws from them.
 
-Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016. All metrics
-are fractions. Masks are (H, W) uint8, 0 = background, 1 = foreground. No torch: a command that only scores files
-starts at once.
+Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016. All
+metrics are fractions. Masks are (H, W) uint8, 0 = background, 1 = foreground. No torch: a command that only scores
+files starts at once.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ _BINS = 4
 
 
 def frame_scores(pred: UInt8Array, truth: UInt8Array, void: BoolArray | None = None) -> tuple[float, float]:
-    """J and F of one frame.
+    """Compute J and F of one frame.
 
     Args:
         pred: (H, W) mask.
         truth: (H, W) mask.
         void: (H, W), pixels that count for neither; both masks are taken as background there.
+
+    Returns:
+        J, F.
 
     Raises:
         ValueError: the shapes differ.
@@ -47,13 +50,21 @@ def frame_scores(pred: UInt8Array, truth: UInt8Array, void: BoolArray | None = N
 
 
 def region_similarity(pred: UInt8Array, truth: UInt8Array) -> float:
-    """J, intersection over union; 1 where both masks are empty."""
+    """Compute J, intersection over union.
+
+    Args:
+        pred: (H, W) mask.
+        truth: (H, W) mask.
+
+    Returns:
+        J; 1 where both masks are empty.
+    """
     union = np.count_nonzero(pred | truth)
     return np.count_nonzero(pred & truth) / union if union else 1.0
 
 
 def boundary_accuracy(pred: UInt8Array, truth: UInt8Array, radius: int | None = None) -> float:
-    """F, harmonic mean of the shares of either boundary that lie close to the other.
+    """Compute F, the harmonic mean of the shares of either boundary that lie close to the other.
 
     An empty boundary is all right (precision, or recall, 1) but nothing of the other is close to it; two empty
     boundaries agree.
@@ -62,6 +73,9 @@ def boundary_accuracy(pred: UInt8Array, truth: UInt8Array, radius: int | None = 
         pred: (H, W) mask.
         truth: (H, W) mask.
         radius: pixels that count as close; None takes `tolerance` of the masks' size.
+
+    Returns:
+        F.
     """
     radius = tolerance(truth.shape) if radius is None else radius
     called, true = boundary(pred), boundary(truth)
@@ -74,10 +88,16 @@ def boundary_accuracy(pred: UInt8Array, truth: UInt8Array, radius: int | None = 
 
 
 def boundary(mask: UInt8Array) -> UInt8Array:
-    """(H, W) 0/1, the 1-pixel boundary of Berkeley's seg2bmap.
+    """Find the 1-pixel boundary of Berkeley's seg2bmap.
 
     A pixel belongs to it if its eastern, southern or south-eastern neighbour differs; neighbours outside the picture
     do not.
+
+    Args:
+        mask: (H, W).
+
+    Returns:
+        (H, W) 0/1.
     """
     edge = np.zeros_like(mask)
     down, right = mask[1:] ^ mask[:-1], mask[:, 1:] ^ mask[:, :-1]
@@ -88,13 +108,16 @@ def boundary(mask: UInt8Array) -> UInt8Array:
 
 
 def dilated(mask: UInt8Array, radius: int) -> UInt8Array:
-    """(H, W) 0/1: the pixels within `radius` pixels of a mask's, x² + y² <= radius².
+    """Find the pixels within `radius` pixels of a mask's, x² + y² <= radius².
 
     A disk is a stack of rows, few of them of different length, and OpenCV is fast at rows.
 
     Args:
         mask: (H, W).
         radius: of the disk, 0 or more.
+
+    Returns:
+        (H, W) 0/1.
     """
     out = np.zeros_like(mask)
     rows, drawn = out, -1
@@ -108,22 +131,22 @@ def dilated(mask: UInt8Array, radius: int) -> UInt8Array:
 
 
 def tolerance(size: Sequence[int]) -> int:
-    """Radius in pixels of the disk by which a boundary may be off, in a picture (H, W)."""
+    """Return the radius in pixels by which a boundary may be off, in a picture of `size` (H, W)."""
     return math.ceil(TOLERANCE * math.sqrt(size[0] ** 2 + size[1] ** 2))
 
 
 def mean(values: Float64Array) -> float:
-    """Of a sequence's frames (n,); NaN of none."""
+    """Average over a sequence's frames (n,); NaN of none."""
     return float(np.mean(values)) if len(values) else math.nan
 
 
 def recall(values: Float64Array) -> float:
-    """Share of a sequence's frames (n,) above one half."""
+    """Return the share of a sequence's frames (n,) above one half."""
     return float(np.mean(values > RECALLED))
 
 
 def decay(values: Float64Array) -> float:
-    """How much of a sequence's quality (n,) is lost: mean of its first quarter less mean of its last.
+    """Measure how much of a sequence's quality (n,) is lost: the mean of its first quarter less the mean of its last.
 
     Neighbouring quarters share the frame between them. Of a single frame all quarters are that frame.
     """
@@ -133,10 +156,13 @@ def decay(values: Float64Array) -> float:
 
 
 def sequence_scores(scores: Float64Array) -> dict[str, float]:
-    """J_mean, J_recall, J_decay, F_mean, F_recall and F_decay of one sequence, fractions.
+    """Compute the metrics of one sequence.
 
     Args:
         scores: (n, 2) J and F of its scored frames in order; n = 0 leaves all metrics undefined, NaN.
+
+    Returns:
+        `J_mean`, `J_recall`, `J_decay`, `F_mean`, `F_recall` and `F_decay`, fractions.
     """
     return {
         f"{letter}_{name}": metric(values) if len(values) else math.nan
@@ -146,19 +172,19 @@ def sequence_scores(scores: Float64Array) -> dict[str, float]:
 
 
 def mean_scores(sequences: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Every metric's mean over the sequences in which it is defined; NaN where there is none."""
+    """Average every metric over the sequences in which it is defined; NaN where there is none."""
     sequences = list(sequences) or [sequence_scores(np.empty((0, 2)))]
     values = {name: np.array([metrics[name] for metrics in sequences]) for name in sequences[0]}
     return {name: mean(column[~np.isnan(column)]) for name, column in values.items()}
 
 
 def in_order(frames: Iterable[str]) -> list[str]:
-    """Distinct names of frames by number, padded with zeros or not."""
+    """Sort the distinct names of frames by number, padded with zeros or not."""
     return sorted(set(frames), key=lambda name: (len(name), name))
 
 
 def scored(frames: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Sequence -> its frames without the first, which methods may be given, and the last."""
+    """Leave out of each sequence's frames the first, which methods may be given, and the last."""
     return {sequence: names[1:-1] for sequence, names in frames.items()}
 
 

@@ -1,4 +1,4 @@
-"""The metrics of TCNet's tables from a confusion matrix, in NumPy alone; `facts` gathers it over ranks."""
+"""Compute the metrics of TCNet's tables from a confusion matrix, in NumPy alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from partwise.arrays import Float64Array, Int64Array
 
 
 class FACTSScores(TypedDict):
-    """Percent; NaN where undefined."""
+    """PaperDoll's metrics in percent; NaN where undefined."""
 
     accuracy: float
     fg_accuracy: float  # over pixels whose true class is not background
@@ -22,13 +22,16 @@ class FACTSScores(TypedDict):
 
 
 def facts_scores(confusion: Int64Array) -> FACTSScores:
-    """PaperDoll's metrics of the confusion matrix of a whole dataset (Yamaguchi et al., ICCV 2013).
+    """Compute PaperDoll's metrics of the confusion matrix of a whole dataset (Yamaguchi et al., ICCV 2013).
 
     P_c = N_cc / column sum, R_c = N_cc / row sum, F1_c = 2 N_cc / (row sum + column sum). A class seen in ground truth
     or predictions only has F1 0, one seen in neither is skipped.
 
     Args:
         confusion: (C, C) pixel counts, rows = ground truth.
+
+    Returns:
+        The metrics in percent.
     """
     hits, true, called = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     f1 = _percent(2 * hits, true + called)

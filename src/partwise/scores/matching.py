@@ -1,4 +1,4 @@
-"""Which predicted objects of one image find a true one: overlaps of disjoint objects and two matchings.
+"""Match predicted with true objects of one image: overlaps of disjoint objects and two matchings.
 
 NumPy, because the arrays are tiny: what is large, the label maps, is reduced to counts in `joint_histogram`.
 n predicted objects, m true ones, T thresholds.
@@ -6,18 +6,20 @@ n predicted objects, m true ones, T thresholds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from partwise.arrays import BoolArray, Float64Array, Int64Array
 
-if TYPE_CHECKING:
-    pass
-
 
 def overlaps(counts: Int64Array) -> Float64Array:
-    """(n, m) IoUs from the (n + 1, m + 1) joint histogram; 0 where an object has no pixels."""
+    """Compute the IoUs of predicted with true objects.
+
+    Args:
+        counts: (n + 1, m + 1) joint histogram of pixels, row and column 0 = nobody.
+
+    Returns:
+        (n, m) IoUs; 0 where an object has no pixels.
+    """
     shared = counts[1:, 1:]
     union = counts.sum(1)[1:, None] + counts.sum(0)[None, 1:] - shared
     ious: Float64Array = shared / np.maximum(union, 1)
@@ -25,7 +27,7 @@ def overlaps(counts: Int64Array) -> Float64Array:
 
 
 def match_authors(ious: Float64Array, thresholds: Float64Array) -> BoolArray:
-    """True positives without one-to-one matching, as the released VIP evaluator has them.
+    """Find true positives without one-to-one matching, as the released VIP evaluator does.
 
     Args:
         ious: (n, m) IoUs, 0 between objects of different classes.
@@ -39,7 +41,7 @@ def match_authors(ious: Float64Array, thresholds: Float64Array) -> BoolArray:
 
 
 def match_one_to_one(ious: Float64Array, scores: Float64Array, thresholds: Float64Array) -> BoolArray:
-    """True positives where each object is found once (Hariharan et al., ECCV 2014).
+    """Find true positives where each object is found once (Hariharan et al., ECCV 2014).
 
     Args:
         ious: (n, m) IoUs, 0 between objects of different classes.

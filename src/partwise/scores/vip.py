@@ -1,4 +1,4 @@
-"""The metrics of the VIP benchmark from what its images add to them, in NumPy alone; `vip` gathers them over ranks."""
+"""Compute the metrics of the VIP benchmark from what its images add to them, in NumPy alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from partwise.arrays import Int64Array
 from partwise.scores.average_precision import APScores, ImageRows, Matching, dataset_scores
+from partwise.scores.defined import defined
 
 HUMAN_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))
@@ -27,7 +28,14 @@ class ImageCounts(NamedTuple):
 
 
 def vip_report(images: Sequence[ImageCounts]) -> dict[str, object]:
-    """`VIPMetrics.report` of images counted elsewhere, at least one; their order ranks equal scores."""
+    """Compute `VIPMetrics.report` of images counted elsewhere.
+
+    Args:
+        images: at least one; their order ranks equal scores.
+
+    Returns:
+        Metrics with the keys of the evaluation command; None where undefined.
+    """
     confusion = np.sum([image.confusion for image in images], axis=0)
     hits, seen = confusion.diagonal(), confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
     ious = np.divide(100 * hits, seen, where=seen > 0, out=np.full(len(seen), np.nan))
@@ -38,16 +46,33 @@ def vip_report(images: Sequence[ImageCounts]) -> dict[str, object]:
 
 
 def nested(miou: float, iou_per_class: Sequence[float], instances: InstanceScores) -> dict[str, object]:
-    """Metrics with the keys of the evaluation command; None where undefined."""
+    """Nest metrics under the keys of the evaluation command.
+
+    Args:
+        miou: percent, NaN where undefined.
+        iou_per_class: (C,) percent, NaN where undefined.
+        instances: metrics of persons and parts by matching; empty without instances.
+
+    Returns:
+        The metrics; None where undefined.
+    """
     kinds: dict[str, object] = {
-        kind: {m: {name: _defined(value) for name, value in metrics.items()} for m, metrics in matchings.items()}
+        kind: {m: {name: defined(value) for name, value in metrics.items()} for m, metrics in matchings.items()}
         for kind, matchings in instances.items()
     }
-    return {"miou": _defined(miou), "iou_per_class": [_defined(value) for value in iou_per_class], **kinds}
+    return {"miou": defined(miou), "iou_per_class": [defined(value) for value in iou_per_class], **kinds}
 
 
 def instance_scores(human: Mapping[Matching, APScores], part: Mapping[Matching, APScores]) -> InstanceScores:
-    """By kind and matching: the mean over all thresholds, and the single ones that are published."""
+    """Name the mean over all thresholds, and the single ones that are published.
+
+    Args:
+        human: AP^r of persons at `HUMAN_THRESHOLDS`, by matching.
+        part: AP^r of part instances at `PART_THRESHOLDS`, by matching.
+
+    Returns:
+        "human" or "part" -> matching -> metric -> percent.
+    """
     return {"human": _named(human, HUMAN_THRESHOLDS, "ap"), "part": _named(part, PART_THRESHOLDS, "ap_vol")}
 
 
@@ -62,7 +87,3 @@ def _named(
             **{name: by_threshold[threshold] for name, threshold in _SINGLE.items()},
         }
     return named
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value

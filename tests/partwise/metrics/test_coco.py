@@ -156,9 +156,9 @@ def test_detections_within_ignored_pixels_do_not_count():
 @pytest.mark.parametrize(
     ("pred", "truth", "message"),
     [
-        (persons([1, 0, 0], scores=torch.ones(1)), persons([1, 0]), r"image 0: predicted map, true map .* \(1, 3\)"),
-        (persons([1, 0]), persons([1, 0]), "image 0: predicted persons have no scores"),
-        (persons([1, 2], scores=torch.ones(1)), persons([1, 0]), "image 0: 2 predicted persons have 1 scores"),
+        (persons([1, 0, 0], scores=torch.ones(1)), persons([1, 0]), r"image 0: predicted persons, .* \(1, 3\)"),
+        (persons([1, 0]), persons([1, 0]), "image 0: predicted objects have no scores"),
+        (persons([1, 2], scores=torch.ones(1)), persons([1, 0]), "image 0: 2 predicted objects have 1 scores"),
         (persons([1, 0], scores=torch.tensor([math.nan])), persons([1, 0]), "image 0: .* hold NaN"),
         (persons([1, 0], scores=torch.ones(1)), {**persons([1, 0]), "map": torch.tensor([[2, 0]])}, "holds id 2"),
         (persons([1, 0], scores=torch.ones(1)), {**persons([1, 0]), "map": torch.tensor([[-1, 0]])}, "holds id -1"),

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from partwise.errors import InputError
 from partwise.metrics.instance import InstanceAP
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
@@ -221,6 +222,14 @@ def test_scores_keep_their_order_in_any_type():
 def test_faults_are_named(pred, truth, message):
     with pytest.raises(ValueError, match=message):
         values([(pred, truth)], [1])
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_people_who_may_overlap_are_refused(side):
+    pair = [FOUND, PERSON]
+    pair[side] = {"masks": torch.ones(1, 1, 4, dtype=torch.bool), "classes": torch.ones(1), "scores": torch.ones(1)}
+    with pytest.raises(InputError, match=r"^image 0: AP\^r is defined for disjoint persons .*COCOMetrics$"):
+        values([tuple(pair)], [1])
 
 
 @pytest.mark.parametrize(("classes", "thresholds"), [([], [0.5]), ([1, 1], [0.5]), ([1], []), ([1], [1.0])])

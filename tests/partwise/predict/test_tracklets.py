@@ -10,6 +10,7 @@ import torch
 
 from data_modules.synthetic.render.renderer import Renderer
 from data_modules.synthetic.render.scene import draw_scene
+from partwise.batches import map_of
 from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.labels import FACTS
@@ -79,9 +80,10 @@ def test_persons_are_followed_and_parsed_in_the_frame():
         white = torch.from_numpy(frame[..., 0] > 0)
         found = parsing["parts"] == 3
         assert (found & white).sum() / (found | white).sum() > 0.75
-        assert set(parsing["persons"]["map"].unique().tolist()) == {0, 1, 2}
-        assert parsing["persons"]["map"][60, :].max() in (1, 2)
-        assert ((parsing["persons"]["map"] > 0) == (parsing["parts"] > 0)).all()
+        ids = map_of(parsing["persons"])
+        assert set(ids.unique().tolist()) == {0, 1, 2}
+        assert ids[60, :].max() in (1, 2)
+        assert ((ids > 0) == (parsing["parts"] > 0)).all()
 
 
 def test_nobody_is_background_until_somebody_is_found():
