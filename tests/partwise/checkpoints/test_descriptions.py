@@ -1,5 +1,7 @@
 """Checkpoints of versions up to 0.2.0, whose networks took flat arguments, give the same networks."""
 
+from typing import Any
+
 import pytest
 import small_networks
 import torch
@@ -20,7 +22,7 @@ HARD = {"sigmoid": "hard"}  # what ATEN had before there was a choice
 COARSE = {"_target_": f"{MODELS}aten.model.Coarse", "stride": 4, "encoder": {**UNITS["ConvGRU"], **HARD}}
 
 #: Flat description, and today's.
-PAIRS = {
+PAIRS: dict[str, Any] = {
     "Parsing R-CNN": ({"_target_": f"{NN}parsing_rcnn.ParsingRCNN", "persons": True, **PERSONS},
                       small_networks.parsing_rcnn()),
     "its parts alone": ({"_target_": f"{NN}parsing_rcnn.ParsingRCNN", **PERSONS, "persons": False, "num_classes": 2},
