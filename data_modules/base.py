@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from data_modules.loading.sampling import EvalSampler, TrainSampler
 from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.writer import Writer
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS
@@ -32,7 +32,7 @@ class ParsingDataModule(pl.LightningDataModule):
     Its arguments are theirs too, unless they state their own or another default.
 
     Args:
-        label_set: of the labels it yields.
+        label_set: of the labels it yields; None takes the reader's.
         root: folder in the dataset's native layout; None renders the synthetic stand-in.
         image_size: side of the square canvas, or its (height, width).
         splits: names of the train, val and test lists, or the ids themselves.
@@ -49,16 +49,22 @@ class ParsingDataModule(pl.LightningDataModule):
         published: the numbers that the dataset's authors state, by split, or "in all", and by unit.
         stages: those that the dataset has data for.
         keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
+        stretch: whether pictures fill the canvas and give up their aspect, instead of being padded.
+        reader: class of the datasets.
+        writer: class that writes the stand-in.
     """
 
     layout: ClassVar[str] = ""
     published: ClassVar[Mapping[str, Mapping[str, int]]] = {}
     stages: ClassVar[Sequence[str]] = ("train", "val", "test")
     keypoint_pairs: ClassVar[Sequence[tuple[int, int]]] = COCO_KEYPOINT_PAIRS
+    stretch: ClassVar[bool] = False
+    reader: Any
+    writer: type[Writer]
 
     def __init__(
         self,
-        label_set: LabelSet,
+        label_set: LabelSet | None = None,
         *,
         root: str | Path | None = None,
         image_size: int | Sequence[int] = 512,
@@ -75,7 +81,7 @@ class ParsingDataModule(pl.LightningDataModule):
         for key, folder in (("root", root), ("test_root", test_root)):
             if folder is not None and not Path(folder).is_dir():
                 raise InputError(f"data.{key}={folder} is not a folder; name the dataset's or leave data.{key} unset")
-        self.label_set, self.image_size = label_set, image_size
+        self.label_set, self.image_size = label_set or self.reader.label_set, image_size
         self.splits = {"train": "train", "val": "val", "test": "test", **(splits or {})}
         self.flip, self.augment = flip, augment
         self.stand_in_parameters = dict(synthetic or {})
@@ -90,22 +96,40 @@ class ParsingDataModule(pl.LightningDataModule):
         return self.given_root is None and self.test_root is None
 
     def make_stand_in(self) -> Path:
-        """Render the stand-in once and return its folder."""
-        raise InputError(f"{type(self).__name__} has no synthetic stand-in; name the dataset's folder with data.root")
+        """Renders the stand-in, unless the cache folder has it, and returns its folder."""
+        return self.writer.of(self.stand_in_parameters).cached()
 
-    @abstractmethod
-    def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
-        """The dataset of stage "train", "val" or "test"."""
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Returns the further arguments of the reader in stage "train", "val" or "test"."""
+        return {}
 
-    def transform(self, stage: str, *, stretch: bool = False) -> ClipTransform:
-        """What makes a sample of a stage from frames and labels; only training flips and augments.
+    def read(self, root: Path, stage: str, split: str | Sequence[str] | None = None) -> Any:
+        """Opens the reader on the split of a stage; val and test have the native ground truth.
 
         Args:
+            root: folder of the layout.
             stage: "train", "val" or "test".
-            stretch: fill the canvas and give up the aspect, instead of padding.
+            split: name of a split, or ids, to read instead of the stage's own.
         """
+        training = stage == "train"
+        return self.reader(
+            root,
+            self.splits[stage] if split is None else split,
+            self.transform(stage),
+            seed=self.seed if training else None,
+            annotations=not training,
+            **self.reader_options(stage),
+        )
+
+    def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
+        """Returns the dataset of stage "train", "val" or "test" in the folder `root`."""
+        dataset: Dataset[dict[str, Any]] = self.read(root, stage)
+        return dataset
+
+    def transform(self, stage: str) -> ClipTransform:
+        """Returns what makes samples of stage "train", "val" or "test"; only training flips and augments."""
         flip, augment = (self.flip, self.augment) if stage == "train" else (0.0, ())
-        return ClipTransform(self.image_size, self.label_set, flip, augment, self.keypoint_pairs, stretch)
+        return ClipTransform(self.image_size, self.label_set, flip, augment, self.keypoint_pairs, self.stretch)
 
     def count(self, dataset: Any) -> Mapping[str, int]:
         """How much one of its datasets has, by the units of `published`."""

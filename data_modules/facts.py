@@ -9,6 +9,7 @@ from typing import Any
 from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.datasets.clips import numbered
 from data_modules.datasets.facts import FACTS, PUBLISHED
+from data_modules.synthetic.layouts.facts import FACTSWriter
 
 
 class FACTSDataModule(ParsingDataModule):
@@ -22,13 +23,16 @@ class FACTSDataModule(ParsingDataModule):
         every: train on clips of all frames, also of those without labels (flow).
         true_flow: hand out the true flow in evaluation, which a stand-in has.
         options: see `ParsingDataModule`. `root` is the folder with images/, labels/ and lists/; `splits` are names of
-            lists or the tracklets; `synthetic` are parameters of `data_modules.synthetic.layouts.facts.write_facts`.
+            lists or the tracklets; `synthetic` are parameters of `data_modules.synthetic.layouts.facts.FACTSWriter`.
     """
 
     layout = """\
 images/TRACKLET/FRAME.jpg      all frames, numbered without gaps
 labels/TRACKLET/FRAME.png      13 classes of the labelled frames, 255 ignored
 lists/{train,val,test}.txt     a tracklet a row"""
+    stretch = True
+    reader = FACTS
+    writer = FACTSWriter
 
     def __init__(
         self,
@@ -41,41 +45,29 @@ lists/{train,val,test}.txt     a tracklet a row"""
         true_flow: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(FACTS.label_set, image_size=image_size, batch_size=batch_size, **options)
+        super().__init__(image_size=image_size, batch_size=batch_size, **options)
         self.offsets, self.another, self.every, self.true_flow = tuple(offsets), another, every, true_flow
 
     def count(self, dataset: Any) -> Mapping[str, int]:
         """Its tracklets and those of their frames that are samples."""
         return {"tracklets": len(dataset.tracklets), "labelled frames": len(dataset)}
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.facts import write_facts
-
-        return stand_in(write_facts, **self.stand_in_parameters)
-
     def clip(self) -> list[Path]:
         """The first frames of the first test tracklet, in order."""
         root = self.root("test")
-        tracklet = self.make_dataset(root, "test").tracklets[0]
+        tracklet = self.read(root, "test").tracklets[0]
         return list(numbered(root / "images" / tracklet).values())[:SHOWN]
 
-    def make_dataset(self, root: Path, stage: str) -> FACTS:
-        """The labelled frames of a stage with those before them."""
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Returns the further arguments of `FACTS`."""
         training = stage == "train"
-        return FACTS(
-            root,
-            self.splits[stage],
-            self.transform(stage, stretch=True),
-            offsets=self.offsets,
-            single=training,
-            seed=self.seed if training else None,
-            annotations=not training,
-            another=training and self.another,
-            every=training and self.every,
-            true_flow=not training and self.true_flow,
-        )
+        return {
+            "offsets": self.offsets,
+            "single": training,
+            "another": training and self.another,
+            "every": training and self.every,
+            "true_flow": not training and self.true_flow,
+        }
 
 
 class IndoorDataModule(FACTSDataModule):

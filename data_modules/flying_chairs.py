@@ -10,6 +10,7 @@ import albumentations as A
 
 from data_modules.base import ParsingDataModule
 from data_modules.datasets.flying_chairs import PUBLISHED, FlyingChairs
+from data_modules.synthetic.layouts.flying_chairs import FlyingChairsWriter
 
 
 class FlyingChairsDataModule(ParsingDataModule):
@@ -24,7 +25,7 @@ class FlyingChairsDataModule(ParsingDataModule):
         splits: train, val and test: "train", "val", "all", or ids.
         flip: probability of a horizontal flip in training.
         augment: see `FlyingChairs`.
-        synthetic: parameters of the stand-in, see `data_modules.synthetic.layouts.flying_chairs.write_flying_chairs`.
+        synthetic: parameters of the stand-in, see `data_modules.synthetic.layouts.flying_chairs.FlyingChairsWriter`.
         batch_size: pairs a process and step.
         num_workers: loader processes.
         seed: of shuffling, crops and flips.
@@ -35,6 +36,8 @@ FlyingChairs_release/data/00001_{img1,img2}.ppm
 FlyingChairs_release/data/00001_flow.flo
 FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
     published = PUBLISHED
+    reader = FlyingChairs
+    writer = FlyingChairsWriter
 
     def __init__(
         self,
@@ -66,13 +69,6 @@ FlyingChairs_train_val.txt    a row a pair: 1 trains, 2 validates"""
     def count(self, dataset: Any) -> Mapping[str, int]:
         """Its pairs of frames."""
         return {"pairs": len(dataset)}
-
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.flying_chairs import write_flying_chairs
-
-        return stand_in(write_flying_chairs, **self.stand_in_parameters)
 
     def make_dataset(self, root: Path, stage: str) -> FlyingChairs:
         """The pairs of a stage."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.horse_cow import PUBLISHED, HorseCow, keypoint_pairs
-from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
+from data_modules.synthetic.layouts.horse_cow import HorseCowWriter
 
 
 class HorseCowDataModule(StillsDataModule):
@@ -21,7 +21,7 @@ class HorseCowDataModule(StillsDataModule):
         masks: also read parts and segmentations.
         categories: animals that count, such as [horse, cow]; None takes all.
         options: see `StillsDataModule`. `root` is the folder with images/, annotations/ and, with masks, parts/;
-            `synthetic` are parameters of `data_modules.synthetic.layouts.horse_cow.write_horse_cow`.
+            `synthetic` are parameters of `data_modules.synthetic.layouts.horse_cow.HorseCowWriter`.
     """
 
     layout = """\
@@ -29,24 +29,19 @@ images/NAME.jpg
 annotations/SPLIT.json    COCO-style: keypoints, perhaps masks
 parts/NAME.png            7 classes, if there are any"""
     published = PUBLISHED
+    reader = HorseCow
+    writer = HorseCowWriter
 
     def __init__(self, *, masks: bool = True, categories: Sequence[str] | None = None, **options: Any) -> None:
-        super().__init__(HorseCow.label_set, **options)
+        super().__init__(**options)
         self.masks, self.categories = masks, categories
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.horse_cow import write_horse_cow
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Returns the further arguments of `HorseCow`."""
+        return {"masks": self.masks, "categories": self.categories}
 
-        return stand_in(write_horse_cow, **self.stand_in_parameters)
-
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> HorseCow:
-        """The reader of a split, of its pictures with an animal in them."""
-        dataset = HorseCow(
-            root, split, transform, seed=seed, annotations=annotations, masks=self.masks, categories=self.categories
-        )
-        transform.keypoint_pairs = keypoint_pairs(dataset.index.keypoint_names)  # known once the json is read
+    def make_dataset(self, root: Path, stage: str) -> HorseCow:
+        """Returns the pictures of a stage with an animal in them."""
+        dataset: HorseCow = self.read(root, stage)
+        dataset.transform.keypoint_pairs = keypoint_pairs(dataset.index.keypoint_names)  # known once the json is read
         return dataset

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset
+
 from data_modules.datasets.ochuman import PUBLISHED, OCHuman
-from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
+from data_modules.synthetic.layouts.ochuman import OCHumanWriter
 from partwise.errors import InputError
 
 
@@ -21,7 +23,7 @@ class OCHumanDataModule(StillsDataModule):
     Args:
         splits: train, val and test: "val", "test", a subset such as "test_range_0.75_1.00", or file names.
         options: see `StillsDataModule`. `root` is the folder with images/ and the jsons; `synthetic` are parameters of
-            `data_modules.synthetic.layouts.ochuman.write_ochuman`.
+            `data_modules.synthetic.layouts.ochuman.OCHumanWriter`.
     """
 
     stages = ("val", "test")
@@ -30,25 +32,18 @@ class OCHumanDataModule(StillsDataModule):
 images/000001.jpg
 ochuman_coco_format_{val,test}_range_0.00_1.00.json    COCO-style: boxes, 17 keypoints, RLE masks"""
     published = PUBLISHED
+    reader = OCHuman
+    writer = OCHumanWriter
 
     def __init__(self, *, splits: Mapping[str, str | Sequence[str]] | None = None, **options: Any) -> None:
-        super().__init__(OCHuman.label_set, splits={"test": "test", **(splits or {})}, **options)
+        super().__init__(splits={"test": "test", **(splits or {})}, **options)
 
     def count(self, dataset: Any) -> Mapping[str, int]:
         """Its pictures and the annotated persons in them."""
         return {"pictures": len(dataset), "persons": dataset.index.count(dataset.ids)}
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.ochuman import write_ochuman
-
-        return stand_in(write_ochuman, **self.stand_in_parameters)
-
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> OCHuman:
-        """The reader of a split; in training, of its pictures with somebody in them."""
-        if split == "train":
+    def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
+        """Returns the pictures of a stage; in training, those with somebody in them."""
+        if self.splits[stage] == "train":
             raise InputError("OCHuman has no training split; train on COCOPersons, or name one in data.splits.train")
-        return OCHuman(root, split, transform, seed=seed, annotations=annotations)
+        return super().make_dataset(root, stage)

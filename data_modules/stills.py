@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_modules.base import ParsingDataModule
-from data_modules.datasets.images import LabelledImages
-from data_modules.loading.transforms import ClipTransform
 from partwise.labels import LabelSet
 
 
@@ -29,7 +26,7 @@ class StillsDataModule(ParsingDataModule):
 
     def __init__(
         self,
-        label_set: LabelSet,
+        label_set: LabelSet | None = None,
         *,
         splits: Mapping[str, str | Sequence[str] | None] | None = None,
         batch_size: int = 8,
@@ -39,15 +36,3 @@ class StillsDataModule(ParsingDataModule):
         chosen = {stage: split for stage, split in (splits or {}).items() if split is not None}
         chosen.setdefault("test", "val" if test_root is None else "all")
         super().__init__(label_set, splits=chosen, batch_size=batch_size, test_root=test_root, **options)
-
-    @abstractmethod
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> LabelledImages:
-        """The reader of a split."""
-
-    def make_dataset(self, root: Path, stage: str) -> LabelledImages:
-        """The pictures of a stage."""
-        training = stage == "train"
-        seed = self.seed if training else None
-        return self.read(root, self.splits[stage], self.transform(stage), seed=seed, annotations=not training)

@@ -9,6 +9,7 @@ from typing import Any
 from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.datasets.sequences import FrameFolder
 from data_modules.datasets.unlabelled_video import JHMDB, JHMDB_KEYPOINT_PAIRS, UnlabelledVideo, find_split
+from data_modules.synthetic.layouts.unlabelled_video import UnlabelledVideoWriter
 
 
 class UnlabelledVideoDataModule(ParsingDataModule):
@@ -20,7 +21,7 @@ class UnlabelledVideoDataModule(ParsingDataModule):
         joints: in val and test also yield JHMDB's 15 joints of the middle frame.
         options: see `ParsingDataModule`. `root` is a folder with any of these; `splits` are a folder below the frames,
             "all", or a list of sequences; `synthetic` are parameters of
-            `data_modules.synthetic.layouts.unlabelled_video.write_unlabelled_video`.
+            `data_modules.synthetic.layouts.unlabelled_video.UnlabelledVideoWriter`.
     """
 
     keypoint_pairs = JHMDB_KEYPOINT_PAIRS
@@ -30,21 +31,16 @@ SEQ/FRAME.jpg                         folders of frames, or
 NAME.mp4                              video files, or
 images/{train,val,test}/SEQ/ID.jpg    PoseTrack18, or
 Rename_Images/ACTION/VIDEO/ID.png     JHMDB"""
+    reader = UnlabelledVideo
+    writer = UnlabelledVideoWriter
 
     def __init__(self, *, window: int = 3, stride: int = 1, joints: bool = False, **options: Any) -> None:
-        super().__init__(UnlabelledVideo.label_set, **options)
+        super().__init__(**options)
         self.window, self.stride, self.joints = window, stride, joints
 
     def count(self, dataset: Any) -> Mapping[str, int]:
         """Its sequences and the windows in them."""
         return {"sequences": len(dataset.sources), "windows": len(dataset)}
-
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.unlabelled_video import write_unlabelled_video
-
-        return stand_in(write_unlabelled_video, **self.stand_in_parameters)
 
     def clip(self) -> list[Path]:
         """The first frames of the first test sequence that is a folder."""

@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from data_modules.base import ParsingDataModule
 from data_modules.datasets.vip import PUBLISHED, VIP, read_list
 from data_modules.loading.contexts import Around
+from data_modules.synthetic.layouts.vip import VIPWriter
 
 
 class VIPDataModule(ParsingDataModule):
@@ -21,7 +22,7 @@ class VIPDataModule(ParsingDataModule):
     Args:
         around: frames that go with the labelled one, see `data_modules.loading.contexts`; None yields single pictures.
         options: see `ParsingDataModule`. `root` is VIP_Fine's folder; a horizontal flip is the paper's only
-            augmentation; `synthetic` are parameters of `data_modules.synthetic.layouts.vip.write_vip`.
+            augmentation; `synthetic` are parameters of `data_modules.synthetic.layouts.vip.VIPWriter`.
     """
 
     layout = """\
@@ -32,14 +33,11 @@ Images/videosN/000000000001.jpg              annotated frames, counted from 1
 lists/{train,val,trainval,test}_id.txt       rows videosN/ID
 adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annotated one (for clips)"""
     published = PUBLISHED
+    reader = VIP
+    writer = VIPWriter
 
-    def __init__(
-        self,
-        *,
-        around: Around | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(VIP.label_set, **options)
+    def __init__(self, *, around: Around | None = None, **options: Any) -> None:
+        super().__init__(**options)
         self.around = around
 
     def count(self, dataset: Any) -> Mapping[str, int]:
@@ -65,13 +63,6 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
         split = self.splits[stage]
         return read_list(self.root(stage), split) if isinstance(split, str) else split
 
-    def make_stand_in(self) -> Path:
-        """Render VIP's stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.vip import write_vip
-
-        return stand_in(write_vip, **self.stand_in_parameters)
-
     def clip(self) -> list[Path]:
         """The frames adjacent to a test frame that has them, in order, the frame itself in its place."""
         root = self.root("test")
@@ -82,17 +73,9 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
                 return [frames[stem] for stem in sorted(frames)]
         return []
 
-    def make_dataset(self, root: Path, stage: str) -> VIP:
-        """Annotated frames of a stage."""
-        training = stage == "train"
-        return VIP(
-            root,
-            self.splits[stage],
-            self.transform(stage),
-            around=self.around,
-            seed=self.seed if training else None,
-            annotations=not training,
-        )
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Returns the further arguments of `VIP`."""
+        return {"around": self.around}
 
 
 @rank_zero_only

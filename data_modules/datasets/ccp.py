@@ -9,8 +9,9 @@ import numpy as np
 
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.label_maps import check_size
+from data_modules.formats.layout import check_folders, given_ids, no_such_split
 from data_modules.formats.mat import read_mat
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.images import read_image
@@ -66,18 +67,11 @@ class CCP(LabelledImages):
 
     label_set = LABELS
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        ids = split_ids(root, split) if isinstance(split, str) else split
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
-        self._merged = merging_table(root / "label_list.mat")
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Finds the ids, and reads which of the 14 classes each of the dataset's becomes."""
+        ids = split_ids(self.root, split) if isinstance(split, str) else given_ids(split)
+        self._merged = merging_table(self.root / "label_list.mat")
+        return ids
 
     def picture(self, index: int) -> UInt8Array:
         """The photo (H, W, 3), RGB, at its native size."""
@@ -108,13 +102,9 @@ def split_ids(root: Path, split: str) -> list[str]:
         InputError: no such split, no such layout, no labels, or labels without their photo.
     """
     if split not in SPLITS:
-        raise InputError(f"Clothing Co-Parsing has the splits {', '.join(SPLITS)}, not {split!r}")
-    for folder in ("photos", "annotations/pixel-level"):
-        if not (root / folder).is_dir():
-            raise InputError(
-                f"{root} does not hold Clothing Co-Parsing: {folder}/ is missing; point data.root at the folder with "
-                "photos/, annotations/pixel-level/ and label_list.mat"
-            )
+        raise no_such_split("Clothing Co-Parsing", split, SPLITS, root)
+    folders = ("photos", "annotations/pixel-level")
+    check_folders(root, "Clothing Co-Parsing", folders, "photos/, annotations/pixel-level/ and label_list.mat")
     labelled = [file.stem for file in (root / "annotations" / "pixel-level").glob("*.mat")]
     if odd := sorted(name for name in labelled if not name.isdecimal()):
         raise InputError(f"{label_file(root, odd[0])} is not named by its photo's number; rename or remove it")

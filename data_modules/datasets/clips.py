@@ -20,7 +20,7 @@ from partwise.io.images import read_image
 _STREAM = 1
 
 
-class Context(NamedTuple):
+class ClipFiles(NamedTuple):
     """The frames that go with a target, in the order in which a model gets them."""
 
     files: Sequence[Path]
@@ -40,7 +40,7 @@ class LabelledClips(LabelledImages):
         """Where the target's picture lies."""
 
     @abstractmethod
-    def context(self, index: int, rng: np.random.Generator) -> Context | None:
+    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
         """The frames that go before the target; None makes the sample a single picture.
 
         Args:
@@ -55,7 +55,7 @@ class LabelledClips(LabelledImages):
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
         """One clip, or one picture if there is no context."""
         index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
-        context = self.context(index, np.random.default_rng([self.seed or 0, epoch, index, _STREAM]))
+        context = self.clip_files(index, np.random.default_rng([self.seed or 0, epoch, index, _STREAM]))
         if context is None:
             return super().__getitem__(draw)
         frames = read_clip([*context.files, self.file(index)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from data_modules.datasets.images import LabelledImages
 from data_modules.formats.coco_json import CocoIndex, Thing, read_coco
 from data_modules.formats.label_maps import dense
 from data_modules.formats.layout import given_ids
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation
 from partwise.errors import InputError
@@ -27,37 +28,45 @@ class MaskedImages(LabelledImages):
     """Pictures with the masks and keypoints of a COCO-style json.
 
     Args:
-        folder: of the pictures.
-        index: the json.
-        ids: file names of the pictures wanted.
+        root: folder of the layout.
+        split: name of a split, or file names of pictures.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        index: the json.
+        folder: of the pictures.
     """
 
+    index: CocoIndex
+    folder: Path
     label_set = FOREGROUND
 
-    def __init__(
-        self,
-        folder: Path,
-        index: CocoIndex,
-        ids: Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None,
-        annotations: bool,
-    ) -> None:
-        if unknown := [name for name in ids if name not in index]:
-            raise InputError(f"{unknown[0]} is not listed in {index.file}; name pictures by their file_name there")
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Finds the pictures, their folder and the json that lists them."""
+        self.index, self.folder, ids = self.open(split)
+        if unknown := [name for name in ids if name not in self.index]:
+            raise InputError(f"{unknown[0]} is not listed in {self.index.file}; name pictures by their file_name there")
         if not ids:
-            raise InputError(f"{index.file} lists no picture with an annotated object; take a list that does")
-        check_pictures(folder, ids, index.file)
-        super().__init__(folder, ids, transform, seed=seed, annotations=annotations)
-        self.index = index
+            raise InputError(f"{self.index.file} lists no picture with an annotated object; take a list that does")
+        check_pictures(self.folder, ids, self.index.file)
+        return ids
+
+    @abstractmethod
+    def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
+        """Opens the json of a split.
+
+        Args:
+            split: name of a split, or file names of pictures.
+
+        Returns:
+            The json, the folder of its pictures, and the file names of those that are wanted.
+        """
 
     def picture(self, index: int) -> UInt8Array:
         """The picture (H, W, 3), RGB, at its native size."""
-        return read_image(self.root / self.ids[index], upright=False)
+        return read_image(self.folder / self.ids[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Foreground, ids 1..N and the keypoints of persons 1..N."""
@@ -88,18 +97,10 @@ class COCOPersons(MaskedImages):
         annotations: also hand out the native ground truth (evaluation).
     """
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        index, ids = find_split(root / "annotations", _FILES, split, ("train", "val"), empty=seed is None)
-        folder = _picture_folder(root, split, ids)
-        super().__init__(folder, index, ids, transform, seed=seed, annotations=annotations)
+    def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
+        """Opens the first json of `annotations/` that fits the split."""
+        index, ids = find_split(self.root / "annotations", _FILES, split, ("train", "val"), empty=self.seed is None)
+        return index, _picture_folder(self.root, split, ids), ids
 
 
 def find_split(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered, read_clip
+from data_modules.datasets.clips import ClipFiles, LabelledClips, frame_at, numbered, read_clip
 from data_modules.formats.label_maps import check_size
-from data_modules.formats.layout import given_ids
+from data_modules.formats.layout import check_folders, given_ids
 from data_modules.loading.contexts import Around
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform, Labels
@@ -55,19 +55,17 @@ class DAVIS(LabelledClips):
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        for folder in ("JPEGImages/480p", "Annotations/480p"):
-            if not (root / folder).is_dir():
-                raise InputError(
-                    f"{root} does not hold DAVIS: {folder}/ is missing; point data.root at the folder with "
-                    "JPEGImages/, Annotations/ and ImageSets/"
-                )
         self.around = around
-        listed = read_list(root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
-        #: Sequence -> names of its frames, in order.
-        self.sequences = {name: frame_names(root, name, stems) for name, stems in listed.items()}
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Finds the frames SEQ/ID of all sequences of the split."""
+        folders = ("JPEGImages/480p", "Annotations/480p")
+        check_folders(self.root, "DAVIS", folders, "JPEGImages/, Annotations/ and ImageSets/")
+        listed = read_list(self.root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
+        self.sequences = {name: frame_names(self.root, name, stems) for name, stems in listed.items()}
         self._places = [(name, t) for name, stems in self.sequences.items() for t in range(len(stems))]
-        ids = [f"{name}/{self.sequences[name][t]}" for name, t in self._places]
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+        return [f"{name}/{self.sequences[name][t]}" for name, t in self._places]
 
     def file(self, index: int) -> Path:
         """Where the frame lies."""
@@ -77,7 +75,7 @@ class DAVIS(LabelledClips):
         """Where frame SEQ/ID lies."""
         return self.root / "JPEGImages" / "480p" / f"{name}.jpg"
 
-    def context(self, index: int, rng: np.random.Generator) -> Context | None:
+    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
         """The frames around the target."""
         if self.around is None:
             return None
@@ -92,7 +90,7 @@ class DAVIS(LabelledClips):
                 f"{self.file(index).parent} has {len(stems)} frames, too few for {self.around}; lower those numbers in "
                 "data.around"
             )
-        return Context([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
+        return ClipFiles([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Foreground or not; 255 where the release says neither."""

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from data_modules.datasets.clips import read_clip
 from data_modules.formats.label_maps import check_size
-from data_modules.formats.layout import given_ids
+from data_modules.formats.layout import given_ids, no_such_split, not_held
 from data_modules.loading.sampling import Draw
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
@@ -124,10 +124,8 @@ def find_data(root: Path) -> Path:
     for folder in (root / "FlyingChairs_release" / "data", root / "data"):
         if folder.is_dir():
             return folder
-    raise InputError(
-        f"{root} does not hold FlyingChairs: FlyingChairs_release/data/ is missing; point data.root at the folder with "
-        f"FlyingChairs_release/ and {LIST}"
-    )
+    place = f"the folder with FlyingChairs_release/ and {LIST}"
+    raise not_held(root, "FlyingChairs", "FlyingChairs_release/data/ is missing", place)
 
 
 def read_list(root: Path, split: str) -> list[str]:
@@ -137,7 +135,7 @@ def read_list(root: Path, split: str) -> list[str]:
         InputError: no such split or list, a damaged row, or no pair.
     """
     if split not in (*_SPLITS, "all"):
-        raise InputError(f"FlyingChairs has the splits {', '.join(_SPLITS)} and all, not {split!r}")
+        raise no_such_split("FlyingChairs", split, (*_SPLITS, "all"), root)
     files = [root / LIST, root / "FlyingChairs_release" / LIST]
     file = next((f for f in files if f.is_file()), None)
     if file is None:

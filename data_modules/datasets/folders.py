@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.label_maps import check_size
+from data_modules.formats.label_maps import read_parts
 from data_modules.formats.layout import given_ids, no_such_split, read_list
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.io.images import read_image, read_labels
+from partwise.io.images import read_image
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,18 @@ class FolderedImages(LabelledImages):
 
     dataset: ClassVar[str]
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        present = self.find_splits(root)
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Finds the ids, and the folders of each."""
+        present = self.find_splits(self.root)
         if not isinstance(split, str):
             ids = given_ids(split)
             self.folders = {name: self._holding(name, present) for name in ids}
-        elif split in present:
-            ids = read_list(present[split].ids)
-            self.folders = dict.fromkeys(ids, present[split])
-        else:
-            raise no_such_split(self.dataset, split, list(present))
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+            return ids
+        if split not in present:
+            raise no_such_split(self.dataset, split, present, self.root)
+        ids = read_list(present[split].ids)
+        self.folders = dict.fromkeys(ids, present[split])
+        return ids
 
     @staticmethod
     @abstractmethod
@@ -77,11 +70,7 @@ class FolderedImages(LabelledImages):
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """The parts."""
-        file = self.folders[name].parts / f"{name}.png"
-        parts = read_labels(file)
-        self.label_set.check(parts, file)
-        check_size(parts, size, file)
-        return Labels(parts=parts)
+        return Labels(parts=read_parts(self.folders[name].parts / f"{name}.png", self.label_set, size))
 
     def _holding(self, name: str, present: Mapping[str, SplitFolder]) -> SplitFolder:
         for folder in present.values():

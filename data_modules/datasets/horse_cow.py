@@ -9,11 +9,10 @@ import numpy as np
 
 from data_modules.datasets.coco_persons import MaskedImages
 from data_modules.formats.coco_json import CocoIndex, read_coco
-from data_modules.formats.label_maps import check_size
-from data_modules.formats.layout import given_ids
+from data_modules.formats.label_maps import read_parts
+from data_modules.formats.layout import check_folders, given_ids
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.errors import InputError
-from partwise.io.images import read_labels
 from partwise.labels import HORSE_COW
 
 #: Published numbers of Horse-Cow as pose transfer uses it: training and test pictures with parts, here train and val,
@@ -57,31 +56,28 @@ class HorseCow(MaskedImages):
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
-        seed: int | None = None,
-        annotations: bool = False,
         masks: bool = False,
         categories: Sequence[str] | None = None,
+        seed: int | None = None,
+        annotations: bool = False,
     ) -> None:
-        for folder in ("images", "annotations", *(["parts"] * masks)):
-            if not (root / folder).is_dir():
-                raise InputError(
-                    f"{root} does not hold animals: {folder}/ is missing; point data.root at the folder with images/ "
-                    f"and annotations/{', or set data.masks=false' * (folder == 'parts')}"
-                )
-        index = read_animals(root, split, categories)
-        ids = index.occupied() if isinstance(split, str) else given_ids(split)
-        super().__init__(root / "images", index, ids, transform, seed=seed, annotations=annotations and masks)
-        self.parts = root / "parts" if masks else None
+        self.masks, self.categories = masks, categories
+        super().__init__(root, split, transform, seed=seed, annotations=annotations and masks)
+
+    def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
+        """Opens the json of the split; `annotations/all.json` for pictures given by name."""
+        check_folders(self.root, "animals", ("images", "annotations"), "images/ and annotations/")
+        if self.masks:
+            check_folders(self.root, "animals", ("parts",), "images/, annotations/ and parts/, or set data.masks=false")
+        index = read_animals(self.root, split, self.categories)
+        return index, self.root / "images", index.occupied() if isinstance(split, str) else given_ids(split)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Keypoints of animals 1..N and, with masks, the parts and the ids."""
         labels = super().labels(name, size)
-        if self.parts is None:
+        if not self.masks:
             return Labels(keypoints=labels["keypoints"])
-        file = (self.parts / name).with_suffix(".png")
-        parts = read_labels(file)
-        self.label_set.check(parts, file)
-        check_size(parts, size, file)
+        parts = read_parts((self.root / "parts" / name).with_suffix(".png"), self.label_set, size)
         return Labels(parts=parts, persons=labels["persons"].astype(np.int32), keypoints=labels["keypoints"])
 
 

@@ -22,22 +22,43 @@ class LabelledImages(Dataset[dict[str, Any]]):
 
     Args:
         root: folder of the layout.
-        ids: of the samples.
+        split: name of a split, or the ids themselves.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        ids: of the samples, in order.
+        label_set: of the parts.
+        evenly_numbered: whether ids are SEQUENCE/NUMBER at one distance, so that a gap means that something is missing.
     """
 
+    ids: list[str]
     label_set: ClassVar[LabelSet]
-
-    #: Whether ids are SEQUENCE/NUMBER at one distance, so that a larger one means that something is missing.
     evenly_numbered: ClassVar[bool] = False
 
     def __init__(
-        self, root: Path, ids: Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
     ) -> None:
-        self.root, self.ids, self.transform = root, list(ids), transform
-        self.seed, self.annotations = seed, annotations
+        self.root, self.transform, self.seed, self.annotations = root, transform, seed, annotations
+        self.ids = self.find_ids(split)
+
+    @abstractmethod
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Checks the layout and finds the ids of a split; may keep what else it learns about the files.
+
+        Args:
+            split: name of a split, or the ids themselves.
+
+        Raises:
+            InputError: the layout, the split or one of the ids is not there.
+        """
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_modules.datasets.folders import FolderedImages, SplitFolder
-from data_modules.formats.layout import find_folder
-from partwise.errors import InputError
+from data_modules.formats.layout import find_folder, not_held
 from partwise.labels import LIP as LABELS
 
 #: Published numbers; the labels of the 10,000 test pictures are kept back.
@@ -32,10 +31,8 @@ class LIP(FolderedImages):
         images, parts = find_folder(root, "TrainVal_images"), find_folder(root, "TrainVal_parsing_annotations")
         if images is None or parts is None:
             missing = "TrainVal_images" if images is None else "TrainVal_parsing_annotations"
-            raise InputError(
-                f"{root} does not hold LIP: {missing}/ is missing; point data.root at the folder with "
-                "TrainVal_images/ and TrainVal_parsing_annotations/"
-            )
+            content = "the folder with TrainVal_images/ and TrainVal_parsing_annotations/"
+            raise not_held(root, "LIP", f"{missing}/ is missing", content)
         lists = images if list(images.glob("*_id.txt")) else images.parent
         splits = {
             name: SplitFolder(images / f"{name}_images", parts / f"{name}_segmentations", lists / f"{name}_id.txt")

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_modules.datasets.coco_persons import check_pictures
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.layout import given_ids
+from data_modules.formats.layout import given_ids, no_such_split, not_held
 from data_modules.formats.mat import read_mat
 from data_modules.formats.notes import Arrays, noted, packed, unpacked
 from data_modules.loading.transforms import ClipTransform, Labels
@@ -68,21 +68,27 @@ class MPII(LabelledImages):
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
+        full_body: bool = False,
         seed: int | None = None,
         annotations: bool = False,
-        full_body: bool = False,
     ) -> None:
-        people, file = read_people(root, split if isinstance(split, str) else "all")
-        if full_body:
+        self.full_body = full_body
+        super().__init__(root, split, transform, seed=seed, annotations=False)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Finds the pictures, and reads the joints of all people."""
+        people, file = read_people(self.root, split if isinstance(split, str) else "all")
+        if self.full_body:
             people = {name: found[(found[..., 2] > 0).all(1)] for name, found in people.items()}
         self._people = {name: found for name, found in people.items() if len(found)}
         ids = list(self._people) if isinstance(split, str) else given_ids(split)
+        body = "full body" if self.full_body else "body"
         if unknown := [name for name in ids if name not in self._people]:
-            raise InputError(f"{file} has no {'full ' * full_body}body in {unknown[0]}; name pictures that it lists")
+            raise InputError(f"{file} has no {body} in {unknown[0]}; name pictures that it lists")
         if not ids:
-            raise InputError(f"{file} has no {'full ' * full_body}body in split {split}; take another split")
-        check_pictures(root / "images", ids, file)
-        super().__init__(root, ids, transform, seed=seed, annotations=False)
+            raise InputError(f"{file} has no {body} in split {split}; take another split")
+        check_pictures(self.root / "images", ids, file)
+        return ids
 
     def picture(self, index: int) -> UInt8Array:
         """The picture (H, W, 3), RGB, at its native size."""
@@ -100,7 +106,7 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
         InputError: no such split, no such layout, or a damaged file.
     """
     if split not in SPLITS:
-        raise InputError(f"MPII has the splits {', '.join(SPLITS)}, not {split!r}: joints of its test set are secret")
+        raise no_such_split("MPII, whose test set has no public joints,", split, SPLITS, root)
     lists = [root / "annot" / f"{name}.json" for key, name in _LISTS.items() if split in (key, "all")]
     if any(file.is_file() for file in lists):
         people: dict[str, Float32Array] = {}
@@ -114,10 +120,8 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
             everybody = _cached(file, file.stat().st_size, file.stat().st_mtime_ns).items()
             chosen = {n: p for i, (n, p) in enumerate(everybody) if split == "all" or (i % 10 == 9) == (split == "val")}
             return chosen, file
-    raise InputError(
-        f"{root} does not hold MPII: neither annot/{lists[0].name} nor {MAT} is there; point data.root at the folder "
-        "with images/ and one of them"
-    )
+    fault = f"neither annot/{lists[0].name} nor {MAT} is there"
+    raise not_held(root, "MPII", fault, "the folder with images/ and one of them")
 
 
 @lru_cache(maxsize=4)  # each stage asks for it

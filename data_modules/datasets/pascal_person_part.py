@@ -13,8 +13,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.class_order import check_order, order_table
-from data_modules.formats.label_maps import check_size, dense
-from data_modules.formats.layout import given_ids, no_such_split, read_list
+from data_modules.formats.label_maps import dense, number_persons, read_parts
+from data_modules.formats.layout import given_ids, not_held, read_split
 from data_modules.formats.notes import noted
 from data_modules.formats.pascal_part import match_poses, paint, read_people, read_poses, shows_people
 from data_modules.loading import pool
@@ -22,7 +22,7 @@ from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation, InstanceMap
 from partwise.errors import InputError
-from partwise.io.images import read_image, read_labels
+from partwise.io.images import read_image
 from partwise.labels import (
     IGNORE,
     LR_TO_PASCAL_PERSON_PART,
@@ -87,16 +87,21 @@ class PascalPersonPart(LabelledImages):
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        self.layout, self._official = find_layout(root), order_table(class_order)
+        self.class_order, self._official = class_order, order_table(class_order)
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Finds the ids, and the folders of the layout."""
+        self.layout = find_layout(self.root)
         if self.needs_objects and self.layout.objects is None:
             raise InputError(
-                f"{root} has no Annotations_Part/, which alone tells left from right; "
+                f"{self.root} has no Annotations_Part/, which alone tells left from right; "
                 "add PASCAL-Part's files or set data.form=seven"
             )
         ids = split_ids(self.layout, split)
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
         if self.layout.maps is not None:
-            check_order([self.layout.maps / f"{name}.png" for name in ids], class_order)
+            check_order([self.layout.maps / f"{name}.png" for name in ids], self.class_order)
+        return ids
 
     def picture(self, index: int) -> UInt8Array:
         """The picture (H, W, 3), RGB, at its native size."""
@@ -121,8 +126,7 @@ class PascalPersonPart(LabelledImages):
         """Parts and, where they are known, persons and part instances."""
         truth = super().annotation(name, labels)
         if "persons" in labels:
-            persons = labels["persons"]
-            truth["persons"] = dense(persons, {i: 1 for i in np.unique(persons).tolist() if i})
+            truth["persons"] = number_persons(labels["persons"])
             truth["part_instances"] = part_instances(labels)
         return truth
 
@@ -137,11 +141,7 @@ class PascalPersonPart(LabelledImages):
         """The PNG's seven classes (H, W) by their official ids."""
         if self.layout.maps is None:
             return None
-        file = self.layout.maps / f"{name}.png"
-        stored = read_labels(file)
-        PASCAL_PERSON_PART.check(stored, file)
-        check_size(stored, size, file)
-        return self._official[stored]
+        return self._official[read_parts(self.layout.maps / f"{name}.png", PASCAL_PERSON_PART, size)]
 
 
 class PascalPersonPartLR(PascalPersonPart):
@@ -177,10 +177,8 @@ def find_layout(root: Path) -> Layout:
     lists = _first(root, "pascal_person_part/pascal_person_part_trainval_list", "pascal_person_part_trainval_list")
     if images is None or (objects is None and maps is None):
         what = "JPEGImages/ is" if images is None else "Annotations_Part/ and pascal_person_part_gt/ are"
-        raise InputError(
-            f"{root} does not hold Pascal-Person-Part: {what} missing; point data.root at the folder with VOC 2010's "
-            "JPEGImages/ and PASCAL-Part's Annotations_Part/ or pascal_person_part/"
-        )
+        place = "the folder with VOC 2010's JPEGImages/ and PASCAL-Part's Annotations_Part/ or pascal_person_part/"
+        raise not_held(root, "Pascal-Person-Part", f"{what} missing", place)
     return Layout(images, objects, maps, lists, _first(root, "PersonJoints"))
 
 
@@ -192,10 +190,7 @@ def split_ids(layout: Layout, split: str | Sequence[str]) -> list[str]:
     """
     named = split if isinstance(split, str) else None
     if layout.lists is not None:
-        present = sorted(file.name.removesuffix("_id.txt") for file in layout.lists.glob("*_id.txt"))
-        if named is not None and named not in present:
-            raise no_such_split("Pascal-Person-Part", named, present)
-        return given_ids(split) if named is None else read_list(layout.lists / f"{named}_id.txt")
+        return given_ids(split) if named is None else read_split("Pascal-Person-Part", layout.lists, named)
     if named not in (None, "all"):
         raise InputError(
             f"there is no list of the split {named!r} beside {layout.images}, as pascal_person_part_trainval_list/ is "

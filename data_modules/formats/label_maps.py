@@ -8,15 +8,81 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partwise.arrays import AnyArray, IntArray
+from partwise.arrays import AnyArray, Int32Array, IntArray, UInt8Array
 from partwise.batches import InstanceMap
 from partwise.errors import InputError
+from partwise.io.images import read_ids, read_labels
+from partwise.io.object_rows import covering, read_instance_classes
+from partwise.labels import LabelSet
+
+
+def read_parts(file: Path, label_set: LabelSet, size: Sequence[int]) -> UInt8Array:
+    """Reads a label map of parts.
+
+    Args:
+        file: indexed or greyscale PNG.
+        label_set: of its ids.
+        size: (H, W) of the picture.
+
+    Returns:
+        Ids of `label_set` (H, W), 255 where ignored.
+
+    Raises:
+        InputError: the file cannot be read, has another size than the picture, or an id that is no class.
+    """
+    parts = read_labels(file)
+    label_set.check(parts, file)
+    check_size(parts, size, file)
+    return parts
+
+
+def read_persons(file: Path, size: Sequence[int]) -> Int32Array:
+    """Reads a map of person ids.
+
+    Args:
+        file: indexed or greyscale PNG.
+        size: (H, W) of the picture.
+
+    Returns:
+        Ids (H, W), 0 for nobody.
+
+    Raises:
+        InputError: the file cannot be read, or has another size than the picture.
+    """
+    persons = read_ids(file)
+    check_size(persons, size, file)
+    return persons
+
+
+def number_persons(persons: IntArray) -> InstanceMap:
+    """Renumbers person ids (H, W) to 1..n; all are of class 1."""
+    return dense(persons, {i: 1 for i in np.unique(persons).tolist() if i})
+
+
+def read_part_instances(file: Path, size: Sequence[int], num_classes: int) -> InstanceMap:
+    """Reads the part instances of a picture as VIP and CIHP store them.
+
+    Args:
+        file: Instance_ids/ID.png, beside which ID.txt has rows of instance, class and person.
+        size: (H, W) of the picture.
+        num_classes: of the label set.
+
+    Raises:
+        InputError: a file cannot be read, has another size than the picture, or an instance has no class.
+    """
+    ids = read_persons(file, size)
+    classes = read_instance_classes(file.with_suffix(".txt"), num_classes)
+    return dense(ids, covering(ids, classes, file))
 
 
 def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
-    """Renumber a sparse id map (H, W) to 1..n in ascending order of the ids; `classes` names each id's class.
+    """Renumbers a sparse map of ids to 1..n in ascending order.
 
     Maps of up to 255 objects are uint8, others int32: they are handed from process to process.
+
+    Args:
+        ids: (H, W).
+        classes: class of each id.
     """
     small = np.uint8 if len(classes) <= 255 else np.int32
     table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=small)
@@ -29,7 +95,13 @@ def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
 
 
 def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
-    """Raise InputError if labels (H, W) from `file` do not have their picture's size."""
+    """Raises InputError if labels do not have their picture's size.
+
+    Args:
+        labels: (H, W).
+        size: (H, W) of the picture.
+        file: that the labels are from.
+    """
     if labels.shape != tuple(size):
         raise InputError(
             f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "

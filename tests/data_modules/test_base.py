@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from data_modules.davis import DAVISDataModule
-from data_modules.synthetic.layouts.davis import write_davis
+from data_modules.synthetic.layouts.davis import DAVISWriter
 from data_modules.vip import VIPDataModule
 
 
 @pytest.fixture(scope="module")
 def davis(tmp_path_factory):
     root = tmp_path_factory.mktemp("davis")
-    write_davis(root, sequences={"train": 1, "val": 1}, frames_per_sequence=3, size=(64, 96), workers=1)
+    DAVISWriter(sequences={"train": 1, "val": 1}, frames_per_sequence=3, size=(64, 96), workers=1).write(root)
     return DAVISDataModule(root=root, image_size=(64, 96), crop=None, sequences=True, num_workers=0)
 
 
