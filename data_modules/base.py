@@ -1,4 +1,4 @@
-"""What all DataModules share: loaders that can be resumed, collation, and where the data come from."""
+"""Base of all DataModules: loaders that can be resumed, collation, and the choice of real or rendered data."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ LISTED = frozenset({"index", "sample_ids", "annotations", "keypoints", "boxes"})
 
 
 class ParsingDataModule(pl.LightningDataModule):
-    """Base of the DataModules: subclasses build datasets in `make_dataset`.
+    """Base of the DataModules.
 
-    Its arguments are theirs too, unless they state their own or another default.
+    Subclasses name their `reader` and `writer`; a reader of another signature is opened in `make_dataset`.
 
     Args:
-        label_set: of the labels it yields; None takes the reader's.
+        label_set: classes of the parts; None takes the reader's.
         root: folder in the dataset's native layout; None renders the synthetic stand-in.
-        image_size: side of the square canvas, or its (height, width).
+        image_size: side of the square canvas in pixels, or its (height, width).
         splits: names of the train, val and test lists, or the ids themselves.
         flip: probability of a horizontal flip in training.
         augment: further albumentations transforms of training samples, in order, alike for all frames of one.
-        synthetic: parameters of the stand-in.
-        batch_size: samples a process and step.
+        synthetic: options of the writer.
+        batch_size: samples of a batch on one process.
         num_workers: loader processes; 0 loads in the training process.
-        seed: of shuffling, augmentation and whatever else a training sample draws.
+        seed: of shuffling, augmentation and everything else that a training sample draws.
         test_root: another folder of the same layout that the test split is read from.
 
     Attributes:
-        layout: the tree below root, for people.
-        published: the numbers that the dataset's authors state, by split, or "in all", and by unit.
-        stages: those that the dataset has data for.
+        layout: tree below the root, as a text.
+        published: numbers that the dataset's authors state, by split, or "in all", and by unit.
+        stages: stages that the dataset has data for.
         keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
         stretch: whether pictures fill the canvas and give up their aspect, instead of being padded.
         reader: class of the datasets.
@@ -96,20 +96,23 @@ class ParsingDataModule(pl.LightningDataModule):
         return self.given_root is None and self.test_root is None
 
     def make_stand_in(self) -> Path:
-        """Renders the stand-in, unless the cache folder has it, and returns its folder."""
+        """Return the folder of the stand-in, which is rendered now if the cache does not have it."""
         return self.writer.of(self.stand_in_parameters).cached()
 
     def reader_options(self, stage: str) -> dict[str, Any]:
-        """Returns the further arguments of the reader in stage "train", "val" or "test"."""
+        """Return the further arguments of the reader in stage "train", "val" or "test"."""
         return {}
 
     def read(self, root: Path, stage: str, split: str | Sequence[str] | None = None) -> Any:
-        """Opens the reader on the split of a stage; val and test have the native ground truth.
+        """Open the reader on the split of a stage; val and test have the native ground truth.
 
         Args:
             root: folder of the layout.
             stage: "train", "val" or "test".
             split: name of a split, or ids, to read instead of the stage's own.
+
+        Returns:
+            An instance of `reader`.
         """
         training = stage == "train"
         return self.reader(
@@ -122,25 +125,37 @@ class ParsingDataModule(pl.LightningDataModule):
         )
 
     def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
-        """Returns the dataset of stage "train", "val" or "test" in the folder `root`."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            The samples of the stage's split.
+        """
         dataset: Dataset[dict[str, Any]] = self.read(root, stage)
         return dataset
 
     def transform(self, stage: str) -> ClipTransform:
-        """Returns what makes samples of stage "train", "val" or "test"; only training flips and augments."""
+        """Return the transform of stage "train", "val" or "test"; only training flips and augments."""
         flip, augment = (self.flip, self.augment) if stage == "train" else (0.0, ())
         return ClipTransform(self.image_size, self.label_set, flip, augment, self.keypoint_pairs, self.stretch)
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """How much one of its datasets has, by the units of `published`."""
+        """Count the content of one of its datasets, by the units of `published`."""
         return {"pictures": len(dataset)}
 
     def clip(self) -> list[Path]:
-        """A few consecutive frames of the test split, to show; empty if the dataset has single pictures only."""
+        """Return a few consecutive frames of the test split, to show; none if the dataset has single pictures only."""
         return []
 
     def check(self, *stages: str) -> None:
-        """Fail now rather than after training: every split that will be used must be there."""
+        """Open every split that will be used, so that a fault shows now rather than after training.
+
+        Args:
+            stages: of "train", "val" and "test"; none stands for all three.
+        """
         for stage in stages or ("train", "val", "test"):
             self.dataset(stage)
 
@@ -150,7 +165,7 @@ class ParsingDataModule(pl.LightningDataModule):
             self.make_stand_in()
 
     def root(self, stage: str = "train") -> Path:
-        """Folder of a stage's data, real or rendered."""
+        """Return the folder of a stage's data, real or rendered."""
         if stage == "test" and self.test_root is not None:
             return self.test_root
         if self.given_root is not None:
@@ -160,11 +175,11 @@ class ParsingDataModule(pl.LightningDataModule):
         return self.make_stand_in()
 
     def dataset(self, stage: str) -> Dataset[dict[str, Any]]:
-        """The dataset of a stage, also for use without a Trainer."""
+        """Return the dataset of a stage, also for use without a Trainer."""
         return self.make_dataset(self.root(stage), stage)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled batches; a resumed run starts where it stopped."""
+        """Return shuffled batches; a resumed run starts where it stopped."""
         dataset = self.dataset("train")
         sampler = TrainSampler(len(dataset), self.batch_size, self.seed)  # type: ignore[arg-type]
         if self._position is not None:
@@ -173,15 +188,23 @@ class ParsingDataModule(pl.LightningDataModule):
         return self._loader(dataset, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Every validation sample once."""
+        """Return every validation sample once."""
         return self._eval_loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Every test sample once."""
+        """Return every test sample once."""
         return self._eval_loader("test")
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Pixels travel as uint8 and become [0, 1] on the device; native annotations become int64 there."""
+        """Convert pixels to [0, 1] and native annotations to int64 on the device; both travel in bytes.
+
+        Args:
+            batch: fields by name, changed in place.
+            dataloader_idx: of no effect.
+
+        Returns:
+            The batch.
+        """
         for name in ("images", "frames"):
             if name in batch and batch[name].dtype == torch.uint8:
                 batch[name] = batch[name].float() / 255
@@ -190,7 +213,7 @@ class ParsingDataModule(pl.LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and batches seen of it, for the checkpoint."""
+        """Return the epoch and the number of its batches seen, for the checkpoint."""
         if self.trainer is None:
             return {}
         # A checkpoint of the last step of an epoch continues with the next.

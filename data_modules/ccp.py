@@ -16,9 +16,10 @@ class CCPDataModule(StillsDataModule):
     """Photos and 14 classes; native ground truth for val and test.
 
     Args:
-        train_photos: train on so many of the training photos, spread evenly over them; None takes all.
-        options: see `StillsDataModule`. Splits are "train", "val" and "all"; the stand-in's parameters are those of
-            `data_modules.synthetic.layouts.ccp.CCPWriter`.
+        train_photos: number of training photos used, spread evenly over them; None takes all.
+        options: further arguments of `StillsDataModule`: root (the folder with photos/, annotations/ and
+            label_list.mat), splits ("train", "val", "all", or ids), synthetic (options of `CCPWriter`), image_size,
+            flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     layout = """\
@@ -34,11 +35,19 @@ label_list.mat                      their names, null first"""
         self.train_photos = train_photos
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its photos have labels, all of them."""
+        """Count its photos, all of which have labels."""
         return {"pixel-labelled photos": len(dataset)}
 
     def make_dataset(self, root: Path, stage: str) -> CCP:
-        """Returns the photos of a stage."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            Its photos.
+        """
         split = self.splits[stage]
         if stage == "train" and self.train_photos is not None:
             split = _evenly(split_ids(root, split) if isinstance(split, str) else split, self.train_photos)

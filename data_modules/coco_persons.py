@@ -1,4 +1,4 @@
-"""COCOPersons: what the self-supervised loop trains on first."""
+"""COCOPersons: persons of COCO, on which the self-supervised loop trains first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from data_modules.synthetic.layouts.coco_persons import COCOPersonsWriter
 class COCOPersonsDataModule(StillsDataModule):
     """Pictures, foreground, person ids and 17 keypoints; native ground truth for val and test.
 
-    Serves pose transfer as a mask-and-keypoint pool. Splits are "train", "val", the name of a json, or file names of
-    pictures. In training, pictures without persons are left out.
+    Serves pose transfer as a mask-and-keypoint pool. In training, pictures without persons are left out.
 
     Args:
-        options: see `StillsDataModule`. `root` is the folder with train2017/, val2017/ and annotations/; `synthetic`
-            are parameters of `data_modules.synthetic.layouts.coco_persons.COCOPersonsWriter`.
+        options: further arguments of `StillsDataModule`: root (the folder with train2017/, val2017/ and
+            annotations/), splits ("train", "val", the name of a json, or file names of pictures), synthetic
+            (options of `COCOPersonsWriter`), image_size, flip, augment, batch_size, num_workers, seed and
+            test_root.
     """
 
     layout = """\

@@ -22,14 +22,16 @@ class DAVISDataModule(ParsingDataModule):
     """Frames or clips of two classes, background and foreground; every frame is labelled.
 
     Args:
-        image_size: side of the square canvas, or its (height, width), of evaluation.
+        image_size: side of the square canvas in pixels, or its (height, width), in evaluation.
         crop: (height, width) of random crops in training, at the frames' own size; None resizes whole frames to
             `image_size`.
-        around: frames that go with the labelled one, see `data_modules.loading.contexts`; None yields single pictures.
-        sequences: val and test yield whole sequences, one a batch, instead of frames.
+        around: chooses the frames that go with the labelled one (`data_modules.loading.contexts`); None yields single
+            pictures.
+        sequences: whether val and test yield whole sequences, one a batch, instead of frames.
         splits: list names, or the sequences themselves, of train, val and test; the protocol tests on val.
-        options: see `ParsingDataModule`. `root` is the folder of the 2016 or the 2017 release; `augment` comes after
-            the crop; `synthetic` are parameters of `data_modules.synthetic.layouts.davis.DAVISWriter`.
+        options: further arguments of `ParsingDataModule`: root (the folder of the 2016 or the 2017 release),
+            synthetic (options of `DAVISWriter`), flip, augment (after the crop), batch_size, num_workers, seed and
+            test_root.
     """
 
     layout = """\
@@ -55,22 +57,30 @@ ImageSets/2016/{train,val}.txt    names of sequences (2017)"""
         self.crop, self.around, self.sequences = crop, around, sequences
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its sequences and their frames, whichever of the two the samples are."""
+        """Count its sequences and their frames, whichever of the two the samples are."""
         frames = dataset.frames if isinstance(dataset, DAVISSequences) else dataset
         return {"sequences": len(frames.sequences), "frames": len(frames)}
 
     def clip(self) -> list[Path]:
-        """The first frames of the first test sequence, in order."""
+        """Return the first frames of the first test sequence, in order."""
         frames = self._frames(self.root("test"), "test")
         sequence, stems = next(iter(frames.sequences.items()))
         return [frames.frame_file(f"{sequence}/{stem}") for stem in stems[:SHOWN]]
 
     def reader_options(self, stage: str) -> dict[str, Any]:
-        """Returns the further arguments of `DAVIS`."""
+        """Return the further arguments of `DAVIS`."""
         return {"around": self.around}
 
     def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
-        """Frames, clips or whole sequences of a stage."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            Frames, clips or whole sequences.
+        """
         frames = self._frames(root, stage)
         return DAVISSequences(frames) if self.sequences and stage != "train" else frames
 
@@ -79,7 +89,7 @@ ImageSets/2016/{train,val}.txt    names of sequences (2017)"""
         return frames
 
     def transform(self, stage: str) -> ClipTransform:
-        """As for any dataset, but that training crops where a size is given."""
+        """Return the transform of stage "train", "val" or "test"; training crops where a size is given."""
         if stage != "train" or self.crop is None:
             return super().transform(stage)
         height, width = self.crop

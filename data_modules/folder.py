@@ -14,13 +14,14 @@ from partwise.labels import PASCAL_PERSON_PART, LabelSet
 
 
 class LabelledFolderDataModule(StillsDataModule):
-    """Frames and label maps of your own classes; see `LabelledFolder` for the two folders.
+    """Frames and label maps of your own classes, in the folders frames/ and labels/.
 
     Args:
         classes: names by id, background first. None takes Pascal-Person-Part's, which the stand-in has.
         pairs: (left, right) names that a horizontal flip exchanges.
-        options: see `StillsDataModule`. Splits are "train", "val" and "all"; the stand-in's parameters are those of
-            `data_modules.synthetic.layouts.folder.FolderWriter`.
+        options: further arguments of `StillsDataModule`: root (the folder with frames/ and labels/), splits
+            ("train", "val", "all", or names), synthetic (options of `FolderWriter`), image_size, flip, augment,
+            batch_size, num_workers, seed and test_root.
     """
 
     layout = """\
@@ -35,13 +36,13 @@ labels/NAME.png    ids of data.classes, 255 ignored; few frames need one"""
         super().__init__(_label_set(classes, pairs), **options)
 
     def make_stand_in(self) -> Path:
-        """Renders the stand-in, unless the cache folder has it, and returns its folder."""
+        """Return the folder of the stand-in; raise InputError if its classes are not the user's."""
         if self.label_set != PASCAL_PERSON_PART:
             raise InputError("data.classes are yours, the stand-in has Pascal-Person-Part's; name data.root too")
         return super().make_stand_in()
 
     def reader_options(self, stage: str) -> dict[str, Any]:
-        """Returns the further arguments of `LabelledFolder`."""
+        """Return the further arguments of `LabelledFolder`."""
         return {"label_set": self.label_set}
 
 

@@ -14,14 +14,15 @@ from data_modules.synthetic.layouts.horse_cow import HorseCowWriter
 class HorseCowDataModule(StillsDataModule):
     """Pictures and keypoints; with `masks` also 7 classes of parts, animal ids and native ground truth.
 
-    With masks it is pose transfer's mask-and-keypoint pool of animals, without its keypoint-only pool. Splits are
-    names of jsons in annotations/, or file names of pictures that annotations/all.json lists.
+    With masks it is pose transfer's mask-and-keypoint pool of animals, without its keypoint-only pool.
 
     Args:
-        masks: also read parts and segmentations.
+        masks: whether to read parts and segmentations too.
         categories: animals that count, such as [horse, cow]; None takes all.
-        options: see `StillsDataModule`. `root` is the folder with images/, annotations/ and, with masks, parts/;
-            `synthetic` are parameters of `data_modules.synthetic.layouts.horse_cow.HorseCowWriter`.
+        options: further arguments of `StillsDataModule`: root (the folder with images/, annotations/ and, with
+            masks, parts/), splits (names of jsons in annotations/, or file names of pictures that
+            annotations/all.json lists), synthetic (options of `HorseCowWriter`), image_size, flip, augment,
+            batch_size, num_workers, seed and test_root.
     """
 
     layout = """\
@@ -37,11 +38,19 @@ parts/NAME.png            7 classes, if there are any"""
         self.masks, self.categories = masks, categories
 
     def reader_options(self, stage: str) -> dict[str, Any]:
-        """Returns the further arguments of `HorseCow`."""
+        """Return the further arguments of `HorseCow`."""
         return {"masks": self.masks, "categories": self.categories}
 
     def make_dataset(self, root: Path, stage: str) -> HorseCow:
-        """Returns the pictures of a stage with an animal in them."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            Its pictures with an animal in them.
+        """
         dataset: HorseCow = self.read(root, stage)
         dataset.transform.keypoint_pairs = keypoint_pairs(dataset.index.keypoint_names)  # known once the json is read
         return dataset

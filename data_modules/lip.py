@@ -11,8 +11,9 @@ class LIPDataModule(StillsDataModule):
     """Crops and 20 classes; native ground truth for val and test.
 
     Args:
-        options: see `StillsDataModule`. `root` is the folder with TrainVal_images/ and TrainVal_parsing_annotations/,
-            or the one above; `synthetic` are parameters of `data_modules.synthetic.layouts.stills.LIPWriter`.
+        options: further arguments of `StillsDataModule`: root (the folder with TrainVal_images/ and
+            TrainVal_parsing_annotations/, or the one above), splits ("train", "val", or ids), synthetic (options of
+            `LIPWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     layout = """\

@@ -1,4 +1,4 @@
-"""MPII Human Pose: poses without masks, to find similar poses for."""
+"""MPII Human Pose: poses without masks, among which pose transfer looks for similar ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from partwise.ops.flip import MPII_KEYPOINT_PAIRS
 class MPIIDataModule(StillsDataModule):
     """Pictures and 16 joints: pose transfer's keypoint-only pool of people.
 
-    Splits are "train", "val", "all", or file names of pictures; the joints of MPII's test set are secret.
-
     Args:
-        full_body: leave out people without all sixteen joints.
-        options: see `StillsDataModule`. `root` is the folder with images/ and annot/*.json or the release's .mat;
-            `synthetic` are parameters of `data_modules.synthetic.layouts.mpii.MPIIWriter`.
+        full_body: whether to leave out people without all sixteen joints.
+        options: further arguments of `StillsDataModule`: root (the folder with images/ and annot/*.json or the
+            release's .mat), splits ("train", "val", "all", or file names of pictures; the joints of the test set
+            are not public), synthetic (options of `MPIIWriter`), image_size, flip, augment, batch_size,
+            num_workers, seed and test_root.
     """
 
     keypoint_pairs = MPII_KEYPOINT_PAIRS
@@ -35,5 +35,5 @@ mpii_human_pose_v1_u12_1.mat    or annot/{train,valid}.json, the list form"""
         self.full_body = full_body
 
     def reader_options(self, stage: str) -> dict[str, Any]:
-        """Returns the further arguments of `MPII`."""
+        """Return the further arguments of `MPII`."""
         return {"full_body": self.full_body}

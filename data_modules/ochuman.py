@@ -1,4 +1,4 @@
-"""OCHuman: heavily occluded persons, the test bench of the self-supervised loop."""
+"""OCHuman: heavily occluded persons, on which the self-supervised loop is tested."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from partwise.errors import InputError
 class OCHumanDataModule(StillsDataModule):
     """Pictures, foreground, person ids and 17 keypoints; native ground truth for val and test.
 
-    OCHuman has no training split, for it is meant for evaluation. To train on it all the same, name one, such as
+    OCHuman is meant for evaluation and has no training split. To train on it all the same, name one, such as
     `splits={"train": "val"}`; it can then serve pose transfer as a mask-and-keypoint pool.
 
     Args:
         splits: train, val and test: "val", "test", a subset such as "test_range_0.75_1.00", or file names.
-        options: see `StillsDataModule`. `root` is the folder with images/ and the jsons; `synthetic` are parameters of
-            `data_modules.synthetic.layouts.ochuman.OCHumanWriter`.
+        options: further arguments of `StillsDataModule`: root (the folder with images/ and the jsons), synthetic
+            (options of `OCHumanWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     stages = ("val", "test")
@@ -39,11 +39,19 @@ ochuman_coco_format_{val,test}_range_0.00_1.00.json    COCO-style: boxes, 17 key
         super().__init__(splits={"test": "test", **(splits or {})}, **options)
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its pictures and the annotated persons in them."""
+        """Count its pictures and the annotated persons in them."""
         return {"pictures": len(dataset), "persons": dataset.index.count(dataset.ids)}
 
     def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
-        """Returns the pictures of a stage; in training, those with somebody in them."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            Its pictures; in training, those with somebody in them.
+        """
         if self.splits[stage] == "train":
             raise InputError("OCHuman has no training split; train on COCOPersons, or name one in data.splits.train")
         return super().make_dataset(root, stage)

@@ -14,14 +14,15 @@ FORMS = {"seven": PascalPersonPart, "left_right": PascalPersonPartLR}
 
 
 class PascalPersonPartDataModule(StillsDataModule):
-    """Pictures with 7 classes, or 11 with left and right limbs apart; persons and keypoints (N, 16, 3) as far as known.
+    """Pictures with 7 classes, or 11 with left and right limbs apart; persons and keypoints (N, 16, 3) where annotated.
 
     Args:
         form: "seven", or "left_right" for the ten parts and the background.
         class_order: of the PNGs: "official", or "bupt" for the repackaging that permutes the classes.
-        options: see `StillsDataModule`. `root` is the folder with JPEGImages/, Annotations_Part/ or
-            pascal_person_part/, and PersonJoints/ if wanted; `splits` may be "all" where there are no lists;
-            `synthetic` are parameters of `data_modules.synthetic.layouts.pascal_person_part.PascalPersonPartWriter`.
+        options: further arguments of `StillsDataModule`: root (the folder with JPEGImages/, Annotations_Part/ or
+            pascal_person_part/, and PersonJoints/ if wanted), splits (names of lists, ids, or "all" where there are
+            no lists), synthetic (options of `PascalPersonPartWriter`), image_size, flip, augment, batch_size,
+            num_workers, seed and test_root.
     """
 
     keypoint_pairs = MPII_KEYPOINT_PAIRS
@@ -42,5 +43,5 @@ PersonJoints/ID.mat                                    poses of Xia et al., if w
         self.reader, self.class_order = FORMS[form], class_order
 
     def reader_options(self, stage: str) -> dict[str, Any]:
-        """Returns the further arguments of `PascalPersonPart`."""
+        """Return the further arguments of `PascalPersonPart`."""
         return {"class_order": self.class_order}

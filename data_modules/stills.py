@@ -1,4 +1,4 @@
-"""What the DataModules of labelled still pictures share."""
+"""Base of the DataModules of labelled still pictures."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from partwise.labels import LabelSet
 class StillsDataModule(ParsingDataModule):
     """Pictures augmented for training, and with native ground truth for val and test.
 
-    Subclasses open their reader and render their stand-in; these arguments are theirs too.
-
     Args:
-        label_set: of the labels it yields.
+        label_set: classes of the parts; None takes the reader's.
         splits: train, val and test: names of splits, or ids. Test is val unless named, or None: the labels of these
             datasets' test pictures were never released.
-        batch_size: pictures a process and step.
+        batch_size: pictures of a batch on one process.
         test_root: another folder of the same layout, all of which is the test set unless `splits` says otherwise.
-        options: see `ParsingDataModule`.
+        options: further arguments of `ParsingDataModule`: root, image_size, flip, augment, synthetic, num_workers and
+            seed.
     """
 
     def __init__(

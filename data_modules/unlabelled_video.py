@@ -18,10 +18,10 @@ class UnlabelledVideoDataModule(ParsingDataModule):
     Args:
         window: frames of a sample, odd.
         stride: frames from one window to the next.
-        joints: in val and test also yield JHMDB's 15 joints of the middle frame.
-        options: see `ParsingDataModule`. `root` is a folder with any of these; `splits` are a folder below the frames,
-            "all", or a list of sequences; `synthetic` are parameters of
-            `data_modules.synthetic.layouts.unlabelled_video.UnlabelledVideoWriter`.
+        joints: whether val and test also yield JHMDB's 15 joints of the middle frame.
+        options: further arguments of `ParsingDataModule`: root (a folder with any of these), splits (a folder below
+            the frames, "all", or a list of sequences), synthetic (options of `UnlabelledVideoWriter`), image_size,
+            flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     keypoint_pairs = JHMDB_KEYPOINT_PAIRS
@@ -39,16 +39,24 @@ Rename_Images/ACTION/VIDEO/ID.png     JHMDB"""
         self.window, self.stride, self.joints = window, stride, joints
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its sequences and the windows in them."""
+        """Count its sequences and the windows in them."""
         return {"sequences": len(dataset.sources), "windows": len(dataset)}
 
     def clip(self) -> list[Path]:
-        """The first frames of the first test sequence that is a folder."""
+        """Return the first frames of the first test sequence that is a folder."""
         sources = find_split(self.root("test"), self.splits["test"])
         return next((list(s.files[:SHOWN]) for s in sources if isinstance(s, FrameFolder)), [])
 
     def make_dataset(self, root: Path, stage: str) -> UnlabelledVideo:
-        """The windows of a stage."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            Its windows.
+        """
         training = stage == "train"
         reader = JHMDB if self.joints and not training else UnlabelledVideo
         return reader(

@@ -20,9 +20,11 @@ class VIPDataModule(ParsingDataModule):
     With `around` set, samples are clips: the frames that it chooses, and last the annotated frame.
 
     Args:
-        around: frames that go with the labelled one, see `data_modules.loading.contexts`; None yields single pictures.
-        options: see `ParsingDataModule`. `root` is VIP_Fine's folder; a horizontal flip is the paper's only
-            augmentation; `synthetic` are parameters of `data_modules.synthetic.layouts.vip.VIPWriter`.
+        around: chooses the frames that go with the annotated one (`data_modules.loading.contexts`); None yields single
+            pictures.
+        options: further arguments of `ParsingDataModule`: root (VIP_Fine's folder), splits (names of lists, or
+            ids), synthetic (options of `VIPWriter`), image_size, flip (the paper's only augmentation), augment,
+            batch_size, num_workers, seed and test_root.
     """
 
     layout = """\
@@ -41,11 +43,15 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
         self.around = around
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its videos and those of their frames that are samples."""
+        """Count its videos and those of their frames that are samples."""
         return {"videos": len({name.split("/")[0] for name in dataset.ids}), "annotated frames": len(dataset)}
 
     def check(self, *stages: str) -> None:
-        """As for any dataset, and say where training and evaluation share frames: `trainval` holds `val`."""
+        """Open every split that will be used, and say where training and evaluation share frames.
+
+        Args:
+            stages: of "train", "val" and "test"; none stands for all three.
+        """
         super().check(*stages)
         wanted = stages or self.stages
         if "train" in wanted:
@@ -64,7 +70,7 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
         return read_list(self.root(stage), split) if isinstance(split, str) else split
 
     def clip(self) -> list[Path]:
-        """The frames adjacent to a test frame that has them, in order, the frame itself in its place."""
+        """Return the frames adjacent to a test frame that has them, in order, the frame itself in its place."""
         root = self.root("test")
         for name in VIP(root, self.splits["test"], self.transform("test")).ids:
             frames = {p.stem: p for p in (root / "adjacent_frames" / name).glob("*.jpg")}
@@ -74,7 +80,7 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
         return []
 
     def reader_options(self, stage: str) -> dict[str, Any]:
-        """Returns the further arguments of `VIP`."""
+        """Return the further arguments of `VIP`."""
         return {"around": self.around}
 
 

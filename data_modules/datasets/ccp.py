@@ -62,23 +62,31 @@ class CCP(LabelledImages):
         split: "train", "val", "all", or the ids themselves ("0001").
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     label_set = LABELS
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
-        """Finds the ids, and reads which of the 14 classes each of the dataset's becomes."""
+        """Find the ids, and read the merging table of the classes."""
         ids = split_ids(self.root, split) if isinstance(split, str) else given_ids(split)
         self._merged = merging_table(self.root / "label_list.mat")
         return ids
 
     def picture(self, index: int) -> UInt8Array:
-        """The photo (H, W, 3), RGB, at its native size."""
+        """Read the photo (H, W, 3), RGB, at its native size."""
         return read_image(self.root / "photos" / f"{self.ids[index]}.jpg", upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The 14 merged classes; nobody numbers the persons."""
+        """Read the 14 merged classes; persons are not numbered.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts.
+        """
         file = label_file(self.root, name)
         fine = np.atleast_2d(read_mat(file, "groundtruth"))
         check_size(fine, size, file)
@@ -91,12 +99,27 @@ class CCP(LabelledImages):
 
 
 def label_file(root: Path, name: str) -> Path:
-    """Where the labels of a photo lie."""
+    """Return the path of a photo's labels.
+
+    Args:
+        root: folder of the layout.
+        name: id of the photo.
+
+    Returns:
+        The path, whether or not the file exists.
+    """
     return root / "annotations" / "pixel-level" / f"{name}.mat"
 
 
 def split_ids(root: Path, split: str) -> list[str]:
-    """Ids of the labelled photos of a split, by number.
+    """Find the labelled photos of a split.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        Ids by number.
 
     Raises:
         InputError: no such split, no such layout, no labels, or labels without their photo.
@@ -119,7 +142,7 @@ def split_ids(root: Path, split: str) -> list[str]:
 
 
 def merging_table(label_list: Path) -> UInt8Array:
-    """(59,) table from the dataset's ids, named in `label_list`, to the 14 merged classes and 255."""
+    """Return the (59,) table from the ids, which the file `label_list` names, to the 14 merged classes and 255."""
     merged = {source: LABELS.id_of(target) for target, sources in SOURCES.items() for source in sources}
     merged |= dict.fromkeys(IGNORED, IGNORE)
     names = [str(name) for name in np.atleast_1d(read_mat(label_list, "label_list"))]

@@ -19,11 +19,18 @@ FOLDERS = {"train": "Training", "val": "Validation"}
 
 
 class CIHP(FolderedImages):
-    """Pictures with parts and, where their folders are there, persons and part instances.
+    """Pictures with parts and, where their folders exist, persons and part instances.
 
     Layout: `instance-level_human_parsing/{Training,Validation}/` with `Images/ID.jpg`, `Category_ids/ID.png` and
     `SPLIT_id.txt`; `Human_ids/ID.png` and `Instance_ids/ID.{png,txt}`, as VIP has them, may be absent: then there are
-    no persons, or no part instances. For arguments see `FolderedImages`.
+    no persons, or no part instances.
+
+    Args:
+        root: folder of the layout, or the one above it.
+        split: "train", "val", or the ids themselves, of either.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     label_set = LABELS
@@ -31,7 +38,7 @@ class CIHP(FolderedImages):
 
     @staticmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
-        """The splits that are present; raises InputError where none is."""
+        """Return the splits that exist; raise InputError if there is none."""
         base = find_folder(root, "instance-level_human_parsing") or root
         folders = {name: base / folder for name, folder in FOLDERS.items()}
         splits = {
@@ -45,7 +52,15 @@ class CIHP(FolderedImages):
         return present
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Parts and, where they are numbered, persons."""
+        """Read parts and, where they are numbered, persons.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts and perhaps persons.
+        """
         found = super().labels(name, size)
         file = self._file("Human_ids", name)
         if file.parent.is_dir():
@@ -53,7 +68,15 @@ class CIHP(FolderedImages):
         return found
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Parts and, where they are known, persons and part instances."""
+        """Return the native ground truth: parts and, where they are known, persons and part instances.
+
+        Args:
+            name: id of the picture.
+            labels: output of `labels`.
+
+        Returns:
+            Maps in the integers that they were read in: small to hand from process to process.
+        """
         truth = super().annotation(name, labels)
         if "persons" not in labels:
             return truth

@@ -53,19 +53,23 @@ class FACTS(LabelledClips):
 
     Layout: `images/TRACKLET/FRAME.jpg`, numbered without gaps; `labels/TRACKLET/FRAME.png`, the 13 classes of the
     labelled frames; `lists/SPLIT.txt`, a tracklet a row. A tracklet's name may hold slashes. Where a tracklet has too
-    few earlier frames its first one stands in for them, which `offsets` of the sample tells.
+    few earlier frames its first one stands in for them, as the sample's `offsets` show.
 
     Args:
         root: folder of the layout.
         split: name of a list, or the tracklets themselves.
         transform: makes the training or evaluation clip.
-        offsets: l and s, how many frames before the target the others lie; none makes samples single pictures.
-        single: use one labelled frame of each tracklet, the middle one, as TCNet does in training.
+        offsets: l and s, distances in frames from the target back to the others; none makes samples single pictures.
+        single: whether to use one labelled frame of each tracklet, the middle one, as TCNet does in training.
+        another: whether to take any other frame of the tracklet instead of those at `offsets`.
+        every: whether every frame is a target; those without labels are ignored altogether.
+        true_flow: whether samples have the flow (T - 1, 2, H, W) from the target to each earlier frame; only a stand-in
+            has it.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
-        another: instead of the frames at `offsets`, take another of the tracklet, any of them.
-        every: every frame is a target; those without labels are ignored altogether.
-        true_flow: also hand out the flow (T - 1, 2, H, W) from the target to each earlier frame; of a stand-in.
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        tracklets: names, in order.
     """
 
     label_set = LABELS
@@ -92,7 +96,7 @@ class FACTS(LabelledClips):
         super().__init__(root, split, transform, seed=seed, annotations=annotations)
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
-        """Finds the target frames TRACKLET/FRAME of all tracklets of the split."""
+        """Find the target frames TRACKLET/FRAME of all tracklets of the split."""
         folders = ("images", "labels", *(["lists"] * isinstance(split, str)))
         check_folders(self.root, "FACTS tracklets", folders, "images/, labels/ and lists/")
         lists = self.root / "lists"
@@ -105,11 +109,19 @@ class FACTS(LabelledClips):
         return labelled_frames(self.root, tracklet, self.single)
 
     def file(self, index: int) -> Path:
-        """Where the labelled frame lies."""
+        """Return the path of the labelled frame."""
         return self.root / "images" / f"{self.ids[index]}.jpg"
 
     def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
-        """The frames l and s earlier, no earlier than the tracklet's first; or another frame."""
+        """Choose the frames l and s earlier, no earlier than the tracklet's first; or another frame.
+
+        Args:
+            index: of the sample.
+            rng: of this sample and epoch; in evaluation of this sample alone.
+
+        Returns:
+            Their files and offsets; None without `offsets`.
+        """
         if not self.offsets:
             return None
         target = self.file(index)
@@ -142,7 +154,15 @@ class FACTS(LabelledClips):
         return resize_flow(torch.stack(flows), canvas_size(self.transform.size))
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The 13 classes; nobody numbers the persons."""
+        """Read the 13 classes; persons are not numbered.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts; 255 everywhere if the frame has no labels.
+        """
         file = self.root / "labels" / f"{name}.png"
         if self.every and not file.exists():
             return Labels(parts=np.full(size, IGNORE, np.uint8))
@@ -150,12 +170,28 @@ class FACTS(LabelledClips):
 
 
 def every_frame(root: Path, tracklet: str) -> list[str]:
-    """Names of a tracklet's frames in order."""
+    """List all frames of a tracklet.
+
+    Args:
+        root: folder of the layout.
+        tracklet: its name.
+
+    Returns:
+        Names in order.
+    """
     return [file.stem for file in numbered(root / "images" / tracklet).values()]
 
 
 def labelled_frames(root: Path, tracklet: str, single: bool) -> list[str]:
-    """Names of a tracklet's labelled frames in order, or of the middle one alone.
+    """List the labelled frames of a tracklet.
+
+    Args:
+        root: folder of the layout.
+        tracklet: its name.
+        single: whether to take the middle one alone.
+
+    Returns:
+        Names in order.
 
     Raises:
         InputError: the tracklet has no images or no labels.

@@ -98,7 +98,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         return {"frames": pair["frames"], "flow": pair["flow"][0], "index": index, "sample_ids": name}
 
     def picture(self, index: int) -> UInt8Array:
-        """The first frame (H, W, 3), RGB."""
+        """Read the first frame (H, W, 3), RGB."""
         return read_clip([self._files(self.ids[index])[0]])[0]
 
     def _files(self, name: str) -> tuple[Path, Path, Path]:
@@ -120,7 +120,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
 
 
 def find_data(root: Path) -> Path:
-    """The folder of frames and flows."""
+    """Return the folder of frames and flows; raise InputError if it is missing."""
     for folder in (root / "FlyingChairs_release" / "data", root / "data"):
         if folder.is_dir():
             return folder
@@ -129,7 +129,14 @@ def find_data(root: Path) -> Path:
 
 
 def read_list(root: Path, split: str) -> list[str]:
-    """Ids of the pairs of a split.
+    """Read the pairs of a split.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        Ids ("00001").
 
     Raises:
         InputError: no such split or list, a damaged row, or no pair.

@@ -26,11 +26,11 @@ class LabelledFolder(LabelledImages):
 
     Args:
         root: folder of the layout.
-        label_set: the classes of the label maps.
         split: "train", "val", "all", or the names themselves.
         transform: makes the training or evaluation sample.
+        label_set: the classes of the label maps.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class LabelledFolder(LabelledImages):
         super().__init__(root, split, transform, seed=seed, annotations=annotations)
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
-        """Finds the names, and the file of each frame."""
+        """Find the names, and the file of each frame."""
         files = _frames(self.root)
         ids = split_names(self.root, split) if isinstance(split, str) else given_ids(split)
         if lost := [name for name in ids if name not in files]:
@@ -57,16 +57,35 @@ class LabelledFolder(LabelledImages):
         return ids
 
     def picture(self, index: int) -> UInt8Array:
-        """The frame (H, W, 3), RGB, at its native size."""
+        """Read the frame (H, W, 3), RGB, at its native size."""
         return read_image(self._files[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The label map."""
+        """Read the label map.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts.
+        """
         return Labels(parts=read_parts(self.root / "labels" / f"{name}.png", self.classes, size))
 
 
 def split_names(root: Path, split: str) -> list[str]:
-    """Names of the labelled frames of a split."""
+    """List the labelled frames of a split.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        Names in order.
+
+    Raises:
+        InputError: no such split, or no label map in it.
+    """
     if split not in SPLITS:
         raise no_such_split("your own data", split, SPLITS, root)
     folder = root / "labels"

@@ -1,4 +1,4 @@
-"""What LIP and CIHP share: each split has its own folders, with pictures and 20-class label maps of the same names."""
+"""Read LIP and CIHP: each split has its own folders of pictures and of label maps with the same names."""
 
 from __future__ import annotations
 
@@ -33,20 +33,24 @@ class SplitFolder:
 
 
 class FolderedImages(LabelledImages):
-    """Pictures with parts; subclasses say where their splits lie.
+    """Pictures with parts; subclasses find the folders of their splits.
 
     Args:
         root: folder of the layout, or the one above it.
         split: "train", "val", or the ids themselves, of either.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        dataset: its name in messages.
+        folders: id -> folders of its split.
     """
 
     dataset: ClassVar[str]
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
-        """Finds the ids, and the folders of each."""
+        """Find the ids, and the folders of each."""
         present = self.find_splits(self.root)
         if not isinstance(split, str):
             ids = given_ids(split)
@@ -61,15 +65,23 @@ class FolderedImages(LabelledImages):
     @staticmethod
     @abstractmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
-        """The splits that are present; raises InputError where none is."""
+        """Return the splits that exist in `root`; raise InputError if there is none."""
 
     def picture(self, index: int) -> UInt8Array:
-        """The picture (H, W, 3), RGB, at its native size."""
+        """Read the picture (H, W, 3), RGB, at its native size."""
         name = self.ids[index]
         return read_image(self.folders[name].images / f"{name}.jpg", upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The parts."""
+        """Read the parts.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts.
+        """
         return Labels(parts=read_parts(self.folders[name].parts / f"{name}.png", self.label_set, size))
 
     def _holding(self, name: str, present: Mapping[str, SplitFolder]) -> SplitFolder:

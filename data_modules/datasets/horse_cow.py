@@ -43,8 +43,8 @@ class HorseCow(MaskedImages):
         split: name of a json, or file names of pictures that `annotations/all.json` lists.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation), where there are masks.
-        masks: also read parts and segmentations.
+        annotations: whether samples have the native ground truth (evaluation), if there are masks.
+        masks: whether to read parts and segmentations too.
         categories: animals that count; None takes all of the json.
     """
 
@@ -65,7 +65,7 @@ class HorseCow(MaskedImages):
         super().__init__(root, split, transform, seed=seed, annotations=annotations and masks)
 
     def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
-        """Opens the json of the split; `annotations/all.json` for pictures given by name."""
+        """Open the json of the split; `annotations/all.json` for pictures given by name."""
         check_folders(self.root, "animals", ("images", "annotations"), "images/ and annotations/")
         if self.masks:
             check_folders(self.root, "animals", ("parts",), "images/, annotations/ and parts/, or set data.masks=false")
@@ -73,7 +73,15 @@ class HorseCow(MaskedImages):
         return index, self.root / "images", index.occupied() if isinstance(split, str) else given_ids(split)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Keypoints of animals 1..N and, with masks, the parts and the ids."""
+        """Read the keypoints of animals 1..N and, with masks, the parts and ids.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Keypoints, and perhaps parts and persons.
+        """
         labels = super().labels(name, size)
         if not self.masks:
             return Labels(keypoints=labels["keypoints"])
@@ -82,7 +90,19 @@ class HorseCow(MaskedImages):
 
 
 def read_animals(root: Path, split: str | Sequence[str], categories: Sequence[str] | None) -> CocoIndex:
-    """The json of a split; of pictures given by name, `annotations/all.json`."""
+    """Read the json of a split, or `annotations/all.json` for pictures given by name.
+
+    Args:
+        root: folder of the layout.
+        split: name of a json, or file names of pictures.
+        categories: animals that count; None takes all.
+
+    Returns:
+        The json.
+
+    Raises:
+        InputError: the json is missing or damaged.
+    """
     file = root / "annotations" / f"{split if isinstance(split, str) else 'all'}.json"
     if not file.is_file():
         found = ", ".join(sorted(p.stem for p in file.parent.glob("*.json"))) or "none"
@@ -91,7 +111,7 @@ def read_animals(root: Path, split: str | Sequence[str], categories: Sequence[st
 
 
 def keypoint_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
-    """(left, right) rows of keypoints that a flip exchanges, by their names.
+    """Find the (left, right) rows of keypoints that a flip exchanges, by their names.
 
     Names are told apart by left... and right..., or by L_... and R_.... Horse-10's near and off are as seen from the
     camera, and a flip leaves them where they are.

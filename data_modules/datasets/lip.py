@@ -15,11 +15,18 @@ SPLITS = ("train", "val")
 
 
 class LIP(FolderedImages):
-    """Crops of people with parts; nobody numbers the persons.
+    """Crops of people with parts; persons are not numbered.
 
     Layout: `TrainVal_images/SPLIT_images/ID.jpg`, `TrainVal_parsing_annotations/SPLIT_segmentations/ID.png` and
     `TrainVal_images/SPLIT_id.txt` for SPLIT train and val. Both folders may repeat their name inside, as the
-    archives unpack. For arguments see `FolderedImages`.
+    archives unpack.
+
+    Args:
+        root: folder of the layout, or the one above it.
+        split: "train", "val", or the ids themselves, of either.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     label_set = LABELS
@@ -27,7 +34,7 @@ class LIP(FolderedImages):
 
     @staticmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
-        """The splits that are present; raises InputError where none is."""
+        """Return the splits that exist; raise InputError if a folder is missing."""
         images, parts = find_folder(root, "TrainVal_images"), find_folder(root, "TrainVal_parsing_annotations")
         if images is None or parts is None:
             missing = "TrainVal_images" if images is None else "TrainVal_parsing_annotations"

@@ -57,7 +57,7 @@ class MPII(LabelledImages):
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
         annotations: of no effect: metrics of parsing need parts, and there are none.
-        full_body: leave out people without all sixteen joints, and pictures without others.
+        full_body: whether to leave out people without all sixteen joints, and pictures without others.
     """
 
     label_set = FOREGROUND  # there are no labels: a flip exchanges joints only
@@ -76,7 +76,7 @@ class MPII(LabelledImages):
         super().__init__(root, split, transform, seed=seed, annotations=False)
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
-        """Finds the pictures, and reads the joints of all people."""
+        """Find the pictures, and read the joints of all people."""
         people, file = read_people(self.root, split if isinstance(split, str) else "all")
         if self.full_body:
             people = {name: found[(found[..., 2] > 0).all(1)] for name, found in people.items()}
@@ -91,16 +91,31 @@ class MPII(LabelledImages):
         return ids
 
     def picture(self, index: int) -> UInt8Array:
-        """The picture (H, W, 3), RGB, at its native size."""
+        """Read the picture (H, W, 3), RGB, at its native size."""
         return read_image(self.root / "images" / self.ids[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The joints (N, 16, 3) of its people."""
+        """Read the joints of a picture's people.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Keypoints (N, 16, 3).
+        """
         return Labels(keypoints=self._people[name])
 
 
 def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
-    """Joints (N, 16, 3) of the people of each picture by its file name, counted from 0, and the file they are from.
+    """Read the joints of the people of each picture.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        File name -> joints (N, 16, 3), counted from 0; and the file that they are from.
 
     Raises:
         InputError: no such split, no such layout, or a damaged file.

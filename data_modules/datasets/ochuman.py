@@ -31,11 +31,11 @@ class OCHuman(MaskedImages):
         split: "val", "test", the rest of a json's name, or file names of pictures that one of the jsons lists.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None is evaluation, which also takes pictures without persons.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
-        """Opens the json of the split, at the root or in `annotations/`."""
+        """Open the json of the split, at the root or in `annotations/`."""
         content = "images/ and ochuman_coco_format_val_range_0.00_1.00.json"
         check_folders(self.root, "OCHuman", ("images",), content)
         below = self.root / "annotations"

@@ -38,9 +38,12 @@ class VIP(LabelledClips):
         root: folder of the layout.
         split: name of a list, or the ids themselves.
         transform: makes the training or evaluation clip.
-        around: the frames that go with the annotated one; None makes samples single pictures.
+        around: chooses the frames that go with the annotated one; None makes samples single pictures.
         seed: of the draws and the augmentation; None is evaluation.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        labels_root: folder of the labels.
     """
 
     label_set = LABELS
@@ -60,7 +63,7 @@ class VIP(LabelledClips):
         super().__init__(root, split, transform, seed=seed, annotations=annotations)
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
-        """Finds the ids, and the folder of the labels."""
+        """Find the ids, and the folder of the labels."""
         below = "Annotations/" if (self.root / "Annotations").is_dir() else ""
         folders = ("Images", f"{below}Category_ids", f"{below}Human_ids")
         check_folders(self.root, "VIP", folders, "Images/, Category_ids/ (or Annotations/Category_ids/) and lists/")
@@ -73,11 +76,19 @@ class VIP(LabelledClips):
         return read_list(self.root, split) if isinstance(split, str) else given_ids(split)
 
     def file(self, index: int) -> Path:
-        """Where the annotated frame lies."""
+        """Return the path of the annotated frame."""
         return self.root / "Images" / f"{self.ids[index]}.jpg"
 
     def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
-        """The frames around the target."""
+        """Choose the frames around the target with `around`.
+
+        Args:
+            index: of the sample.
+            rng: of this sample and epoch; in evaluation of this sample alone.
+
+        Returns:
+            Their files and offsets; None without `around`.
+        """
         if self.around is None:
             return None
         folder, target = self.root / "adjacent_frames" / self.ids[index], self.file(index)
@@ -93,12 +104,28 @@ class VIP(LabelledClips):
         return ClipFiles([frames[key] for key in chosen], [key - t for key in chosen])
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Reads parts and person ids."""
+        """Read parts and person ids.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts and persons.
+        """
         parts = read_parts(self.labels_root / "Category_ids" / f"{name}.png", self.label_set, size)
         return Labels(parts=parts, persons=read_persons(self.labels_root / "Human_ids" / f"{name}.png", size))
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Returns parts, persons and part instances."""
+        """Return the native ground truth: parts, persons and part instances.
+
+        Args:
+            name: id of the picture.
+            labels: output of `labels`.
+
+        Returns:
+            Maps in the integers that they were read in: small to hand from process to process.
+        """
         file = self.labels_root / "Instance_ids" / f"{name}.png"
         return Annotation(
             parts=torch.from_numpy(labels["parts"]),
@@ -108,5 +135,16 @@ class VIP(LabelledClips):
 
 
 def read_list(root: Path, split: str) -> list[str]:
-    """Reads the ids "videosN/ID" of a split of the layout in `root`; raises InputError if there is no such list."""
+    """Read the ids of a split.
+
+    Args:
+        root: folder of the layout.
+        split: name of a list.
+
+    Returns:
+        Ids "videosN/ID".
+
+    Raises:
+        InputError: the list is missing or empty.
+    """
     return read_split("VIP", root / "lists", split)

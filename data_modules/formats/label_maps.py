@@ -1,4 +1,4 @@
-"""Label maps as samples hold them: renumbered objects, of the size of their picture."""
+"""Read label maps in the form that samples have: of the size of their picture, objects numbered from 1."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from partwise.labels import LabelSet
 
 
 def read_parts(file: Path, label_set: LabelSet, size: Sequence[int]) -> UInt8Array:
-    """Reads a label map of parts.
+    """Read a label map of parts.
 
     Args:
         file: indexed or greyscale PNG.
-        label_set: of its ids.
+        label_set: the classes of its ids.
         size: (H, W) of the picture.
 
     Returns:
         Ids of `label_set` (H, W), 255 where ignored.
 
     Raises:
-        InputError: the file cannot be read, has another size than the picture, or an id that is no class.
+        InputError: the file cannot be read, differs from the picture's size, or holds an id that is no class.
     """
     parts = read_labels(file)
     label_set.check(parts, file)
@@ -37,7 +37,7 @@ def read_parts(file: Path, label_set: LabelSet, size: Sequence[int]) -> UInt8Arr
 
 
 def read_persons(file: Path, size: Sequence[int]) -> Int32Array:
-    """Reads a map of person ids.
+    """Read a map of person ids.
 
     Args:
         file: indexed or greyscale PNG.
@@ -47,7 +47,7 @@ def read_persons(file: Path, size: Sequence[int]) -> Int32Array:
         Ids (H, W), 0 for nobody.
 
     Raises:
-        InputError: the file cannot be read, or has another size than the picture.
+        InputError: the file cannot be read, or differs from the picture's size.
     """
     persons = read_ids(file)
     check_size(persons, size, file)
@@ -55,20 +55,23 @@ def read_persons(file: Path, size: Sequence[int]) -> Int32Array:
 
 
 def number_persons(persons: IntArray) -> InstanceMap:
-    """Renumbers person ids (H, W) to 1..n; all are of class 1."""
+    """Renumber person ids (H, W) to 1..n; all are of class 1."""
     return dense(persons, {i: 1 for i in np.unique(persons).tolist() if i})
 
 
 def read_part_instances(file: Path, size: Sequence[int], num_classes: int) -> InstanceMap:
-    """Reads the part instances of a picture as VIP and CIHP store them.
+    """Read the part instances of a picture as VIP and CIHP store them.
 
     Args:
         file: Instance_ids/ID.png, beside which ID.txt has rows of instance, class and person.
         size: (H, W) of the picture.
-        num_classes: of the label set.
+        num_classes: number of classes, background included.
+
+    Returns:
+        The instances, renumbered to 1..n.
 
     Raises:
-        InputError: a file cannot be read, has another size than the picture, or an instance has no class.
+        InputError: a file cannot be read, differs from the picture's size, or an instance has no class.
     """
     ids = read_persons(file, size)
     classes = read_instance_classes(file.with_suffix(".txt"), num_classes)
@@ -76,13 +79,16 @@ def read_part_instances(file: Path, size: Sequence[int], num_classes: int) -> In
 
 
 def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
-    """Renumbers a sparse map of ids to 1..n in ascending order.
+    """Renumber a sparse map of ids to 1..n in ascending order.
 
     Maps of up to 255 objects are uint8, others int32: they are handed from process to process.
 
     Args:
-        ids: (H, W).
+        ids: (H, W), 0 for no object.
         classes: class of each id.
+
+    Returns:
+        The renumbered map (H, W) and the classes (n,) in its order.
     """
     small = np.uint8 if len(classes) <= 255 else np.int32
     table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=small)
@@ -95,12 +101,12 @@ def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
 
 
 def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
-    """Raises InputError if labels do not have their picture's size.
+    """Raise InputError if labels do not have their picture's size.
 
     Args:
         labels: (H, W).
         size: (H, W) of the picture.
-        file: that the labels are from.
+        file: source of the labels.
     """
     if labels.shape != tuple(size):
         raise InputError(

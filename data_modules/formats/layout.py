@@ -1,4 +1,4 @@
-"""Where a dataset's folders lie beneath `data.root`, and which ids its lists name."""
+"""Find a dataset's folders below `data.root` and the ids of its lists, and name what is missing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from partwise.errors import InputError
 
 
 def find_folder(root: Path, name: str) -> Path | None:
-    """The folder `name` in `root` or, if it is there only once, in one of the folders of `root`.
+    """Find a folder in `root`, or in the only folder of `root` that has it.
 
     Archives often unpack into a folder that repeats their name: `NAME/NAME/...` is entered.
+
+    Args:
+        root: where to look.
+        name: of the folder.
+
+    Returns:
+        The innermost folder of that name; None if there is none.
 
     Raises:
         InputError: several folders of `root` hold one.
@@ -29,13 +36,13 @@ def find_folder(root: Path, name: str) -> Path | None:
 
 
 def check_folders(root: Path, dataset: str, folders: Iterable[str], content: str) -> None:
-    """Raises InputError unless all folders of a layout are there.
+    """Raise InputError unless all folders of a layout exist.
 
     Args:
-        root: the folder of the layout.
-        dataset: its name.
+        root: folder of the layout.
+        dataset: name of the dataset.
         folders: paths below `root` that must be folders.
-        content: what the right folder holds.
+        content: contents by which a user recognises the right folder.
     """
     for folder in folders:
         if not (root / folder).is_dir():
@@ -43,31 +50,34 @@ def check_folders(root: Path, dataset: str, folders: Iterable[str], content: str
 
 
 def not_held(root: Path, dataset: str, fault: str, place: str) -> InputError:
-    """Returns the error for a folder that does not hold a dataset.
+    """Return the error for a folder that does not hold a dataset.
 
     Args:
         root: the folder.
-        dataset: its name.
+        dataset: name of the dataset.
         fault: what is missing there.
         place: what `data.root` should name instead.
+
+    Returns:
+        The error to raise.
     """
     return InputError(f"{root} does not hold {dataset}: {fault}; point data.root at {place}")
 
 
 def read_split(dataset: str, folder: Path, split: str, suffix: str = "_id.txt") -> list[str]:
-    """Reads the ids of a split from its list.
+    """Read the ids of a split from its list.
 
     Args:
-        dataset: its name.
-        folder: of the lists SPLIT`suffix`.
-        split: name of a list.
-        suffix: that ends the lists' names.
+        dataset: name of the dataset.
+        folder: of the lists.
+        split: name of a list without `suffix`.
+        suffix: end of the lists' file names.
 
     Returns:
-        The ids, in the list's order.
+        The ids in the list's order.
 
     Raises:
-        InputError: there is no such list, or nothing in it.
+        InputError: the list is missing or empty.
     """
     file = folder / f"{split}{suffix}"
     if not file.is_file():
@@ -77,7 +87,7 @@ def read_split(dataset: str, folder: Path, split: str, suffix: str = "_id.txt") 
 
 
 def read_list(file: Path) -> list[str]:
-    """Reads ids, one a line; raises InputError if there is no such file, or nothing in it."""
+    """Read ids, one a line; raise InputError if the file is missing or empty."""
     if not file.is_file():
         raise InputError(f"{file} is missing; copy the dataset's list there, or list ids in data.splits")
     ids = [row.strip() for row in file.read_text(encoding="utf-8").splitlines() if row.strip()]
@@ -87,7 +97,7 @@ def read_list(file: Path) -> list[str]:
 
 
 def given_ids(ids: Iterable[object]) -> list[str]:
-    """Returns ids as listed in `data.splits`.
+    """Return the ids that `data.splits` lists.
 
     Raises:
         InputError: there are none, or one is a number, as YAML reads 2008_000652 and 0012003 without quotes.
@@ -103,13 +113,16 @@ def given_ids(ids: Iterable[object]) -> list[str]:
 
 
 def no_such_split(dataset: str, split: str, present: Iterable[str], place: Path) -> InputError:
-    """Returns the error for a split that a copy of a dataset does not have.
+    """Return the error for a split that a copy of a dataset does not have.
 
     Args:
-        dataset: its name.
-        split: that was asked for.
-        present: the splits that there are.
-        place: folder or file in which they are.
+        dataset: name of the dataset.
+        split: the split that was asked for.
+        present: the splits that exist.
+        place: folder or file in which they were looked for.
+
+    Returns:
+        The error to raise.
     """
     return InputError(
         f"{dataset} in {place} has the splits {', '.join(present) or 'none'}, not {split!r}; "

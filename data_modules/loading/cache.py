@@ -1,4 +1,4 @@
-"""Stand-ins are rendered once and kept in a cache folder."""
+"""Render stand-ins once and keep them in a cache folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FORMAT_VERSION = 1
 
 
 def cache_folder() -> Path:
-    """The folder named by PARTWISE_CACHE, else ~/.cache/partwise."""
+    """Return the folder named by PARTWISE_CACHE, else ~/.cache/partwise."""
     given = os.environ.get("PARTWISE_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "partwise"
 
 
 def stand_in(layout: str, content: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
-    """Returns the folder that holds a stand-in, which is rendered now if it is not there yet.
+    """Return the folder of a stand-in, which is rendered now if it does not exist yet.
 
     A folder appears under its final name only when it is complete. If two processes render the same one, the
     second to finish drops its copy.

@@ -1,4 +1,4 @@
-"""The stand-in in Clothing Co-Parsing's native layout."""
+"""Write the stand-in of Clothing Co-Parsing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CCPWriter(SceneWriter):
     severity: float = 0.2
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the photos and their labels into the empty folder `root`."""
         (root / "photos").mkdir(parents=True)
         label_file(root, "0001").parent.mkdir(parents=True)
         names = np.array([NAMES], dtype=object)

@@ -1,4 +1,4 @@
-"""The stand-in in the native layout of COCO's persons."""
+"""Write the stand-in of COCO's persons."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class COCOPersonsWriter(SceneWriter):
     crowds: float = 0.1
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the photos and jsons into the empty folder `root`."""
         self.check_splits(self.photos)
         like = self.shot(root, "labelled")
         start = 1  # no two pictures have one name, whatever their splits

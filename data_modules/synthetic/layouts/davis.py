@@ -1,4 +1,4 @@
-"""The stand-in in DAVIS's native layouts."""
+"""Write the stand-in of DAVIS in the layout of either release."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DAVISWriter(SceneWriter):
     domain: str = "video"
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the lists and sequences into the empty folder `root`."""
         if self.release not in RELEASES:
             raise InputError(f"release {self.release} of DAVIS is none of {', '.join(map(str, RELEASES))}")
         like = self.shot(root, self.domain, self.frames_per_sequence)

@@ -1,4 +1,4 @@
-"""The stand-in in the layout of the FACTS tracklets."""
+"""Write the stand-in of the FACTS tracklets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FACTSWriter(SceneWriter):
     domain: str = "surveillance"
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the lists and tracklets into the empty folder `root`."""
         like = self.shot(root, self.domain, (self.frames_per_tracklet - 1) * self.step + 1)
         shots = self.plan(like, self.tracklets, "{split}{n:04d}", stream=9)
         for split in self.splits:

@@ -1,4 +1,4 @@
-"""The stand-in in FlyingChairs' native layout: textured shapes that fly over a moving background."""
+"""Write the stand-in of FlyingChairs: textured shapes that fly over a moving background."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _RADIUS = 48
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames and the truth about them.
+    """Two frames and the flow between them.
 
     Attributes:
         first: (H, W, 3) uint8 RGB.
-        second: likewise.
+        second: (H, W, 3) uint8 RGB.
         flow: (2, H, W) float32 (dx, dy) pixels from the first to the second.
         visible: (H, W) whether the second frame shows the pixel of the first.
     """
@@ -70,7 +70,7 @@ class FlyingChairsWriter(Writer):
     shapes: int = 10
 
     def write(self, root: Path) -> None:
-        """Writes the list and the pairs into the empty folder `root`."""
+        """Write the list and the pairs into the empty folder `root`."""
         rows = [str(1 + self.splits.index(split)) for split in self.splits_of_all(self.pairs)]
         folder = root / "FlyingChairs_release" / "data"
         folder.mkdir(parents=True)
@@ -89,7 +89,16 @@ class FlyingChairsWriter(Writer):
 
 
 def draw_pair(seed: int, size: tuple[int, int], shapes: int = 10) -> Pair:
-    """Draw a pair of frames of `size` (height, width) with at most `shapes` shapes; equal seeds give equal pairs."""
+    """Draw a pair of frames.
+
+    Args:
+        seed: equal seeds give equal pairs.
+        size: (height, width) in pixels.
+        shapes: at most; at least half as many.
+
+    Returns:
+        The frames, their flow and its visibility.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 28]))
     count = int(rng.integers((shapes + 1) // 2, shapes + 1))
     layers = [_draw_background(rng, size), *(_draw_shape(rng, size) for _ in range(count))]

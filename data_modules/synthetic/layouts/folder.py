@@ -1,4 +1,4 @@
-"""The stand-in as somebody's own frames: a folder a video, few of the frames labelled."""
+"""Write the stand-in of a user's own frames: a folder a video, few of the frames labelled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FolderWriter(SceneWriter):
     severity: float = 0.2
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the frames and label maps into the empty folder `root`."""
         like = self.shot(root, "labelled", self.frames_per_video)
         shots = self.line_up(like, [""] * self.videos, "video{number}", stream=9)
         pool.run(self._write_video, shots, "rendering labelled frames", self.workers)

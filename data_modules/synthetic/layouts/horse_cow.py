@@ -1,4 +1,4 @@
-"""The stand-in of horses and cows: animals of capsules with exact parts, masks and keypoints."""
+"""Write the stand-in of horses and cows: animals of capsules with exact parts, masks and keypoints."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class HorseCowWriter(SceneWriter):
     severity: float = 0.2
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the photos, jsons and parts into the empty folder `root`."""
         splits = self.splits_of_all(self.photos)
         shots = self.line_up(self.shot(root, "single"), splits, "{number:06d}", stream=25)
         for folder in ("images", "parts"):

@@ -1,4 +1,4 @@
-"""The stand-in in MPII's native layouts."""
+"""Write the stand-in of MPII in either of its forms."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class MPIIWriter(SceneWriter):
     form: str = "mat"
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the photos and their joints into the empty folder `root`."""
         if self.form not in ("mat", "json"):
             raise InputError(f"form {self.form!r} of MPII is neither 'mat' nor 'json'")
         (root / "images").mkdir(parents=True)
@@ -75,9 +75,14 @@ def _write_photo(shot: Shot) -> None:
 
 
 def mpii_joints(posed: Float64Array, frame: Frame) -> Float64Array:
-    """MPII's joints (n, 16, 3) from the 0-based places (n, J, 3) of all of the figure's, and COCO's visibility.
+    """Convert the joints of rendered people to MPII's.
 
-    Visibility is 2, 1 where something hides the joint, 0 outside the frame.
+    Args:
+        posed: (n, J, 3) pixels, counted from 0, of all the figures' joints.
+        frame: the picture, with COCO's visibility.
+
+    Returns:
+        (n, 16, 3) x, y and visibility: 2, 1 where something hides the joint, 0 outside the frame.
     """
     at = {name: posed[:, i, :2] for i, name in enumerate(POSED)}
     at["thorax"] = at["neck"]

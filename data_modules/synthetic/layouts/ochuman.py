@@ -1,4 +1,4 @@
-"""The stand-in in OCHuman's native layout."""
+"""Write the stand-in of OCHuman."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OCHumanWriter(SceneWriter):
     severity: float = 0.2
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the photos and jsons into the empty folder `root`."""
         splits = self.splits_of_all(self.photos)
         (root / "images").mkdir(parents=True)
         shots = self.line_up(self.shot(root, "crowd"), splits, "{number:06d}", stream=22)

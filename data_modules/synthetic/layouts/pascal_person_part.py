@@ -1,4 +1,4 @@
-"""The stand-in in the native layout of PASCAL-Part and Pascal-Person-Part."""
+"""Write the stand-in of PASCAL-Part and Pascal-Person-Part."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ _LIMBS = [
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 ]
 
+_LISTS = "pascal_person_part/pascal_person_part_trainval_list"
+
 #: PASCAL VOC's class id of persons.
 _PERSON = 15
 
@@ -43,34 +45,23 @@ class PascalPersonPartWriter(StillsWriter):
 
     JPEGImages/ID.jpg; Annotations_Part/ID.mat with hair, hands, feet and neck as parts of their own;
     pascal_person_part/ with the PNGs of seven classes and the lists; PersonJoints/ID.mat with fourteen joints of
-    everybody who is seen.
-
-    Args:
-        images: number of pictures of the splits train and val.
-        size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
-        seed: equal seeds give equal files.
-        domain: of the scenes, key of `scene.DOMAINS`.
-        workers: processes at most; None takes the cores available, up to eight.
+    everybody who is seen. Its options are those of `StillsWriter`.
     """
 
     name = "pascal_person_part"
+    lists = (f"{_LISTS}/train_id.txt", f"{_LISTS}/val_id.txt")
     dataset = "Pascal-Person-Part"
     ids = "2008_{number:06d}"
     stream = 13
 
     def write(self, root: Path) -> None:
-        """Writes the lists and the pictures into the empty folder `root`."""
+        """Write the lists and the pictures into the empty folder `root`."""
         for folder in ("Annotations_Part", "PersonJoints"):
             (root / folder).mkdir(parents=True)
         super().write(root)
 
-    def list_file(self, root: Path, split: str) -> Path:
-        """Returns pascal_person_part/pascal_person_part_trainval_list/SPLIT_id.txt."""
-        return root / "pascal_person_part" / "pascal_person_part_trainval_list" / f"{split}_id.txt"
-
     def write_picture(self, shot: Shot) -> None:
-        """Writes one picture with its parts, persons and poses."""
+        """Write one picture with its parts, persons and poses."""
         root, name = shot.root, shot.name
         frame = shot.picture(root / "JPEGImages" / f"{name}.jpg")
         png = root / "pascal_person_part" / "pascal_person_part_gt" / f"{name}.png"
@@ -84,7 +75,7 @@ class PascalPersonPartWriter(StillsWriter):
 
 
 def write_objects(file: Path, objects: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a `.mat` of PASCAL-Part.
+    """Write a `.mat` of PASCAL-Part.
 
     Args:
         file: `ID.mat`.
@@ -96,7 +87,12 @@ def write_objects(file: Path, objects: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_poses(file: Path, poses: Sequence[Float64Array]) -> None:
-    """Writes a `.mat` of Xia et al. from poses (14, 3) of x, y and whether the joint is annotated."""
+    """Write a `.mat` of Xia et al.
+
+    Args:
+        file: `ID.mat`.
+        poses: (14, 3) x, y and whether the joint is annotated, of each person.
+    """
     boxes = np.empty((1, len(poses)), dtype=object)
     joints = np.empty((1, len(poses)), dtype=object)
     for n, pose in enumerate(poses):

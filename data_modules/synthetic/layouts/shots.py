@@ -1,4 +1,4 @@
-"""What the writers of rendered scenes share: which picture or video shows what, and the lists of the splits."""
+"""Plan the pictures and videos of rendered scenes, and write the lists of the splits."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class Shot:
     seed: int = 0
 
     def scene(self) -> Scene:
-        """Draws the scene that it shows."""
+        """Draw the scene of the shot."""
         return draw_scene(self.seed, size=self.size, frames=self.frames, severity=self.severity, domain=self.domain)
 
     def picture(self, file: Path) -> Frame:
-        """Writes its first frame to `file` and returns the frame with the truth about it."""
+        """Write the first frame to `file` and return it with its labels."""
         frame = Renderer(self.scene()).frame(0)
         write_image(file, frame.image, quality=QUALITY)
         return frame
 
     def video(self) -> Renderer:
-        """Writes the scene to truth/ and returns what renders its frames."""
+        """Write the scene to truth/ and return the renderer of its frames."""
         scene = self.scene()
         save_truth(self.root, self.name, scene)
         return Renderer(scene)
@@ -74,21 +74,24 @@ class SceneWriter(Writer):
     severity: float = 0.2
 
     def shot(self, root: Path, domain: str, frames: int = 1) -> Shot:
-        """Returns what all pictures or videos of this stand-in have in common.
+        """Return what all pictures or videos of this stand-in have in common.
 
         Args:
             root: folder of the layout.
             domain: of the scenes, key of `scene.DOMAINS`.
-            frames: how many are rendered of each; a picture is one.
+            frames: frames that are rendered of each; a picture is one.
+
+        Returns:
+            A shot without split, name and seed.
         """
         return Shot(root, self.canvas, float(self.severity), domain, frames)
 
     def plan(self, like: Shot, counts: Mapping[str, int], name: str, *, stream: int | None) -> list[Shot]:
-        """Lists the pictures or videos of all splits; a seed does not depend on how many the other splits have.
+        """List the pictures or videos of all splits; a seed does not depend on how many the other splits have.
 
         Args:
             like: what they have in common.
-            counts: how many each split has.
+            counts: number of each split.
             name: format of a name: {split}, {n} from 0 in each split, {number} from 1 over all.
             stream: number of the dataset, so that stand-ins of different datasets show different people.
 
@@ -106,7 +109,7 @@ class SceneWriter(Writer):
         return shots
 
     def line_up(self, like: Shot, splits: Sequence[str], name: str, *, stream: int) -> list[Shot]:
-        """Lists pictures or videos whose numbers and seeds run on from split to split.
+        """List pictures or videos whose numbers and seeds run on from split to split.
 
         Args:
             like: what they have in common.
@@ -125,11 +128,11 @@ class SceneWriter(Writer):
 
 
 def write_list(file: Path, shots: Iterable[Shot], split: str) -> None:
-    """Writes the ids of a split, one a line.
+    """Write the ids of a split, one a line.
 
     Args:
         file: text file to write.
         shots: pictures or videos of any split.
-        split: whose ids are written.
+        split: the split whose ids are written.
     """
     write_text(file, "".join(f"{shot.name}\n" for shot in shots if shot.split == split))

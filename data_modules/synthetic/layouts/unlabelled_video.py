@@ -1,4 +1,4 @@
-"""The stand-in of unlabelled video: folders of rendered frames."""
+"""Write the stand-in of unlabelled video: folders of rendered frames."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class UnlabelledVideoWriter(SceneWriter):
     domain: str = "video"
 
     def write(self, root: Path) -> None:
-        """Writes the files into the empty folder `root`."""
+        """Write the videos into the empty folder `root`."""
         like = self.shot(root, self.domain, self.frames_per_video)
         shots = self.plan(like, self.videos, "{split}/{n:04d}", stream=29)
         pool.run(_write_video, shots, "rendering unlabelled video", self.workers)

@@ -1,4 +1,4 @@
-"""The stand-in in VIP's native layout."""
+"""Write the stand-in of VIP."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class VIPWriter(SceneWriter):
     domain: str = "video"
 
     def write(self, root: Path) -> None:
-        """Writes the lists and the videos into the empty folder `root`."""
+        """Write the lists and the videos into the empty folder `root`."""
         like = self.shot(root, self.domain, self.frames_per_video)
         shots = self.plan(like, self.videos, "videos{number}", stream=None)
         self._write_lists(root / "lists", shots)

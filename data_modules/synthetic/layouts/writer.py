@@ -1,4 +1,4 @@
-"""What every writer of a stand-in is: options as fields, and a method that writes the files."""
+"""Define the writer of a stand-in: options as fields, and a method that writes the files."""
 
 from __future__ import annotations
 
@@ -39,10 +39,13 @@ class Writer(ABC):
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
-        """Builds the writer from options by name.
+        """Build the writer from options by name.
+
+        Args:
+            options: name -> value, as `data.synthetic` has them.
 
         Raises:
-            InputError: there is no such option, or it is not said how many videos or pictures there are.
+            InputError: an option does not exist, or the number of videos or pictures is missing.
         """
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(options) - set(known)):
@@ -53,26 +56,26 @@ class Writer(ABC):
 
     @classmethod
     def amount(cls) -> str:
-        """Returns the name of the option that says how many videos or pictures there are."""
+        """Return the name of the option that says how many videos or pictures there are."""
         return next(field.name for field in fields(cls) if field.default is MISSING)
 
     @abstractmethod
     def write(self, root: Path) -> None:
-        """Writes the files into the folder `root`, which is empty."""
+        """Write the files into the empty folder `root`."""
 
     def cached(self) -> Path:
-        """Returns the cache folder that holds the files, and writes them first if they are not there yet."""
+        """Return the cache folder that holds the files; write them first if they are not there yet."""
         content = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "workers"}
         return stand_in(self.name, content, self.write)
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """(height, width) in pixels, whatever sequence of numbers `size` is."""
+        """The size as (height, width) in pixels, whatever sequence `size` is."""
         height, width = (int(side) for side in self.size)
         return height, width
 
     def check_splits(self, given: Iterable[str]) -> None:
-        """Raises InputError for a split that the layout does not have."""
+        """Raise InputError for a split that the layout does not have."""
         if unknown := set(given) - set(self.splits):
             raise InputError(
                 f"there is no split {', '.join(sorted(unknown))} in the stand-in {self.name}; "
@@ -80,6 +83,6 @@ class Writer(ABC):
             )
 
     def splits_of_all(self, counts: Mapping[str, int]) -> list[str]:
-        """Returns the split of every picture, in order, if each split has as many as `counts` says."""
+        """Return the split of every picture, in order, if each split has as many as `counts` says."""
         self.check_splits(counts)
         return [split for split in self.splits for _ in range(counts.get(split, 0))]

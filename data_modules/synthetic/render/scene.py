@@ -1,4 +1,4 @@
-"""Everything a rendered clip is made of, as plain numbers that go to JSON and back.
+"""Describe a rendered clip completely, in plain numbers that go to JSON and back.
 
 Lengths are in frame heights, times in frames, angles in radians. World coordinates are those of the image of a
 camera at rest: x to the right, y down, origin at the top left corner.
@@ -123,7 +123,7 @@ class Scene:
     steady_light: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain containers; `Scene.from_dict` reads them back."""
+        """Return plain containers; `Scene.from_dict` reads them back."""
         return asdict(self)
 
     @classmethod
@@ -136,7 +136,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Domain:
-    """What kind of clips are drawn.
+    """Kind of clips to draw.
 
     Attributes:
         people: chances of 1, 2, 3, ... persons.
@@ -145,8 +145,8 @@ class Domain:
         gap: distance of neighbours relative to an even spread over the frame's width; small values overlap.
         props: mean number of props.
         shake: factor on the camera's motion.
-        tracked: the camera goes along with the first person.
-        steady_light: the light changes once for the whole clip, as for a fixed camera, not in every frame.
+        tracked: whether the camera goes along with the first person.
+        steady_light: whether the light changes once for the whole clip, as for a fixed camera, not in every frame.
     """
 
     people: tuple[float, ...]
@@ -191,6 +191,9 @@ def draw_scene(
         frames: number of frames.
         severity: of the corruption, 0..1.
         domain: key of `DOMAINS`.
+
+    Returns:
+        The scene.
     """
     if domain not in DOMAINS:
         raise ValueError(f"domain {domain!r} is none of {', '.join(DOMAINS)}")

@@ -67,8 +67,8 @@ def test_jobs_of_a_writer_go_to_other_processes():
 
 
 def test_what_nobody_can_ask_for_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"stand-in vip has no option 'sise'; it has size, seed"):
-        VIPDataModule(synthetic={"videos": {"train": 1}, "sise": 3}).prepare_data()
+    with pytest.raises(InputError, match=r"stand-in vip has no option 'sizes'; it has size, seed"):
+        VIPDataModule(synthetic={"videos": {"train": 1}, "sizes": 3}).prepare_data()
     with pytest.raises(InputError, match="stand-in ccp has no number of photos; set photos"):
         CCPWriter.of({})
     with pytest.raises(InputError, match="form 'xml' of MPII"):
@@ -94,7 +94,7 @@ def test_the_command_shares_pictures_among_splits(script, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["vop"], "there is no layout 'vop'"),
-    (["vip", "sise=3"], "has no option 'sise'"),
+    (["vip", "sizes=3"], "has no option 'sizes'"),
 ])  # fmt: skip
 def test_the_command_says_in_one_line_what_is_wrong(arguments, message, script, tmp_path, capsys):
     with pytest.raises(SystemExit):
