@@ -51,7 +51,7 @@ class ParsingDataModule(pl.LightningDataModule):
         keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
         stretch: whether pictures fill the canvas and give up their aspect, instead of being padded.
         reader: class of the datasets.
-        writer: class that writes the stand-in.
+        writer: class that writes the stand-in; None if there is none.
     """
 
     layout: ClassVar[str] = ""
@@ -60,7 +60,7 @@ class ParsingDataModule(pl.LightningDataModule):
     keypoint_pairs: ClassVar[Sequence[tuple[int, int]]] = COCO_KEYPOINT_PAIRS
     stretch: ClassVar[bool] = False
     reader: Any
-    writer: type[Writer]
+    writer: type[Writer] | None = None
 
     def __init__(
         self,
@@ -81,7 +81,8 @@ class ParsingDataModule(pl.LightningDataModule):
         for key, folder in (("root", root), ("test_root", test_root)):
             if folder is not None and not Path(folder).is_dir():
                 raise InputError(f"data.{key}={folder} is not a folder; name the dataset's or leave data.{key} unset")
-        self.label_set, self.image_size = label_set or self.reader.label_set, image_size
+        self.label_set = self.reader.label_set if label_set is None else label_set
+        self.image_size = image_size
         self.splits = {"train": "train", "val": "val", "test": "test", **(splits or {})}
         self.flip, self.augment = flip, augment
         self.stand_in_parameters = dict(synthetic or {})
@@ -97,6 +98,9 @@ class ParsingDataModule(pl.LightningDataModule):
 
     def make_stand_in(self) -> Path:
         """Return the folder of the stand-in, which is rendered now if the cache does not have it."""
+        if self.writer is None:
+            name = type(self).__name__
+            raise InputError(f"{name} has no synthetic stand-in; name the dataset's folder with data.root")
         return self.writer.of(self.stand_in_parameters).cached()
 
     def reader_options(self, stage: str) -> dict[str, Any]:

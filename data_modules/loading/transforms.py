@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from partwise.arrays import Float32Array, Int32Array, UInt8Array
+from partwise.errors import InputError
 from partwise.labels import IGNORE, LabelSet
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS, hflip
 from partwise.ops.resize import Letterbox
@@ -52,7 +53,7 @@ class ClipTransform:
         stretch: bool = False,
     ) -> None:
         if any(isinstance(t, A.HorizontalFlip | A.D4 | A.Transpose) for t in augment):
-            raise ValueError("flips exchange left and right labels: use `flip`, not an albumentations flip")
+            raise InputError("data.augment has a flip, which would leave left and right labels; set data.flip instead")
         self.size, self.label_set, self.flip, self.keypoint_pairs = size, label_set, flip, keypoint_pairs
         self.place = Letterbox.stretch if stretch else Letterbox.fit
         points = A.KeypointParams("xy", remove_invisible=False)

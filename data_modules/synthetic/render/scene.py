@@ -18,6 +18,7 @@ from data_modules.synthetic.body.fabric import Fabric, draw_fabric
 from data_modules.synthetic.body.motion import Motion, draw_motion
 from data_modules.synthetic.body.outfit import Outfit, draw_outfit
 from data_modules.synthetic.body.skeleton import Body
+from partwise.errors import InputError
 
 #: (amplitude, period, phase) of a sine.
 Wave = tuple[float, float, float]
@@ -176,12 +177,7 @@ DOMAINS = {
 
 
 def draw_scene(
-    seed: int,
-    *,
-    size: tuple[int, int] = (128, 128),
-    frames: int,
-    severity: float = 0.5,
-    domain: str = "video",
+    seed: int, *, size: tuple[int, int] = (128, 128), frames: int, severity: float = 0.5, domain: str = "video"
 ) -> Scene:
     """Draw a clip.
 
@@ -192,13 +188,13 @@ def draw_scene(
         severity: of the corruption, 0..1.
         domain: key of `DOMAINS`.
 
-    Returns:
-        The scene.
+    Raises:
+        InputError: there is no such domain, or the severity is out of range.
     """
     if domain not in DOMAINS:
-        raise ValueError(f"domain {domain!r} is none of {', '.join(DOMAINS)}")
+        raise InputError(f"domain {domain!r} is none of {', '.join(DOMAINS)}")
     if not 0 <= severity <= 1:
-        raise ValueError(f"severity {severity} is not in 0..1")
+        raise InputError(f"severity {severity} is not in 0..1")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     rules, aspect = DOMAINS[domain], size[1] / size[0]
     horizon = float(rng.uniform(0.22, 0.38))
@@ -219,9 +215,8 @@ def draw_scene(
 
 def _draw_people(rng: np.random.Generator, rules: Domain, aspect: float) -> tuple[Person, ...]:
     count = 1 + int(rng.choice(len(rules.people), p=rules.people))
-    slots = rng.permutation(count) + 0.5
     people = []
-    for slot in slots:
+    for slot in rng.permutation(count) + 0.5:
         middle = aspect * (0.5 + rules.gap * (slot / count - 0.5))
         people.append(_draw_person(rng, rules, float(middle + rng.normal(0, 0.05))))
     return tuple(people)
