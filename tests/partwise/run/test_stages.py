@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from data_modules.synthetic.layouts.flying_chairs import write_flying_chairs
+from data_modules.synthetic.layouts.flying_chairs import FlyingChairsWriter
 from partwise.errors import InputError
 from partwise.run import stages
 from partwise.run.cli import quoted
@@ -186,7 +186,7 @@ CHAIN = [
 @pytest.fixture(scope="module")
 def chairs(tmp_path_factory):
     root = tmp_path_factory.mktemp("chairs")
-    write_flying_chairs(root, pairs={"train": 12, "val": 2}, size=(96, 96), workers=1)
+    FlyingChairsWriter(pairs={"train": 12, "val": 2}, size=(96, 96), workers=1).write(root)
     return root
 
 
