@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from partwise.checkpoints.loading import start_from
@@ -18,6 +18,7 @@ from partwise.run.averaging import ExponentialAverage
 from partwise.run.checkpointing import AtomicCheckpointIO, Provenance, RandomState
 from partwise.run.configs import plain
 from partwise.run.devices import bfloat16, trainer_options
+from partwise.run.extensions import make_all
 from partwise.run.folder import Run
 from partwise.run.loggers import make_loggers
 
@@ -51,11 +52,8 @@ def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = 
 def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
     """The Trainer of a run, with its checkpoints, loggers and progress bar."""
     config = plain(cfg)
-    tags = [
-        f"experiment={cfg.name}",
-        f"profile={cfg.profile}",
-        f"data={'synthetic' if data.synthetic else 'real'}",
-    ]
+    # In code stands what a run cannot do without: the average, which must come before all that reads or saves weights;
+    # what every checkpoint holds beside them; and the checkpoint that a killed run goes on from.
     callbacks = [
         *([ExponentialAverage(cfg.ema)] if cfg.ema else []),
         Provenance(
@@ -63,12 +61,8 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
             image_size=config["image_size"], synthetic=data.synthetic, stretch=config["model"].get("stretch", False),
         ),
         RandomState(),
-        RichProgressBar(),
-        ModelCheckpoint(  # the best validation score; whole, for callbacks do not see what is saved of weights alone
-            run.last.parent, "best", monitor=cfg.monitor, mode=cfg.monitor_mode,
-            auto_insert_metric_name=False, enable_version_counter=False,
-        ),
-        ModelCheckpoint(  # where a killed run goes on
+        *make_all(cfg.callbacks, "callbacks", pl.Callback),
+        ModelCheckpoint(
             run.last.parent, "last", every_n_train_steps=cfg.checkpoint_every, enable_version_counter=False
         ),
     ]  # fmt: skip
@@ -77,7 +71,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         **trainer_options(cfg.trainer),
         default_root_dir=str(run.folder),
         callbacks=callbacks,
-        logger=make_loggers(run, cfg.logger, config, tags),
+        logger=make_loggers(run, cfg.logger, config),
         plugins=[AtomicCheckpointIO()],
         enable_model_summary=False,
     )
@@ -86,8 +80,10 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
 
 def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
     """A Trainer that only scores: no logger, no checkpoints."""
+    bar = {name: entry for name, entry in cfg.callbacks.items() if name == "progress_bar"}
     scorer: pl.Trainer = instantiate(
-        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder), callbacks=[RichProgressBar()],
+        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder),
+        callbacks=make_all(bar, "callbacks", pl.Callback),
         logger=False, enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
     return scorer

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from hydra import compose
@@ -39,6 +40,7 @@ SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "tr
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
                     "accumulate_grad_batches")  # fmt: skip
+WATCHING = ("progress_bar", "best")  # callbacks that leave the weights as they are
 PLACES = ("root", "test_root", "num_workers")  # of data
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
 DEEPEST = 8  # stages of stages; the papers have two
@@ -100,9 +102,22 @@ def _digest(cfg: DictConfig, synthetic: bool, stages: Mapping[str, Stage]) -> st
     kept["trainer"] = {key: content["trainer"][key] for key in DECISIVE_TRAINER}
     left_out = PLACES if synthetic else (*PLACES, "synthetic")
     kept["data"] = {key: value for key, value in content["data"].items() if key not in left_out}
+    kept["callbacks"] = {name: entry for name, entry in content["callbacks"].items() if name not in WATCHING and entry}
     kept["synthetic"] = synthetic
     kept["init"] = [stages[entry].identity if entry in stages else _path(entry) for entry in content["init"]]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    text = json.dumps(_without_modules(kept), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_modules(tree: Any) -> Any:
+    """Name classes without their modules: one that moves is the same."""
+    if isinstance(tree, list):
+        return [_without_modules(value) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        key: value.rsplit(".", 1)[-1] if key == "_target_" else _without_modules(value) for key, value in tree.items()
+    }
 
 
 def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth: int = 0) -> dict[str, Stage]:
