@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 #: Releases that must not be used, and why.
@@ -67,9 +68,10 @@ def _hardware() -> dict[str, str]:
 
 def provenance() -> dict[str, Any]:
     """What a reader needs to make a run again: code, versions, host."""
+    git = ["git", "-C", str(Path(__file__).parent)]  # the code's repository, from whatever folder it is run
     try:
-        sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = bool(subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True).stdout)
+        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = bool(subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True).stdout)
     except (OSError, subprocess.CalledProcessError):
         sha, dirty = None, None
     return {

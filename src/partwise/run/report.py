@@ -26,6 +26,7 @@ from partwise.predict.frames import FrameParser, to_cpu
 from partwise.predict.linking import PersonLinker
 from partwise.predict.predict import Summary
 from partwise.run.folder import Run, console
+from partwise.tables.units import is_fraction
 
 TITLES = {
     "trained": "trained",
@@ -52,7 +53,6 @@ COLUMNS = {
     "reconstruction": "mean difference of images, 0 to 3",
 }
 DIGITS = {"epe": 2, "reconstruction": 3}  # decimals of what is not shown in percent
-FRACTIONS = {"J_mean", "F_mean"}  # shown in percent like the others
 PER_CLASS = {"iou_": "IoU", "f1_": "F-1"}
 PICTURES = 10  # test samples in the overlay picture
 CLASS_COLUMNS = 4  # classes beside each other in the table of their IoUs
@@ -108,7 +108,7 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
 def _shown(key: str, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{100 * value if key in FRACTIONS else value:.{DIGITS.get(key, 1)}f}"
+    return f"{100 * value if is_fraction(key) else value:.{DIGITS.get(key, 1)}f}"
 
 
 def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSet, title: str) -> Table:

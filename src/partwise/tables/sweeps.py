@@ -24,13 +24,13 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from yaml import YAMLError
 
 from partwise.errors import InputError
 from partwise.io.atomic import write_text
-from partwise.tables.published import FRACTION_KEYS
+from partwise.io.progress import counter
+from partwise.tables.units import is_fraction
 
 #: Parameters whose values repeat a setting: a table gives the mean over them.
 REPEATS = ("seed", "data.around.offset")
@@ -97,12 +97,13 @@ def cell_name(cell: Cell) -> str:
 
 
 def run_sweep(
-    sweep: Sweep, outputs: Path, overrides: Sequence[str] = (), jobs: int = 1, attempts: int = 2
+    sweep: Sweep, program: Path, outputs: Path, overrides: Sequence[str] = (), jobs: int = 1, attempts: int = 2
 ) -> list[str]:
     """Run the cells that are not finished yet.
 
     Args:
         sweep: the grid.
+        program: `run.py`, which every cell starts in the current folder.
         outputs: folder of the cells.
         overrides: further `key=value` for every cell.
         jobs: cells that run beside each other and share the cores.
@@ -114,14 +115,13 @@ def run_sweep(
     waiting = [cell for cell in sweep.cells() if finished(outputs / cell_name(cell)) is None]
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     failed: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress, ThreadPoolExecutor(jobs) as pool:
+    with counter() as progress, ThreadPoolExecutor(jobs) as pool:
         total = len(sweep.cells())
         bar = progress.add_task(sweep.name, total=total, completed=total - len(waiting))
 
         def run(cell: Cell) -> None:
             folder = outputs / cell_name(cell)
-            if not any(_start(sweep, cell, folder, overrides, threads) for _ in range(attempts)):
+            if not any(_start(program, {**sweep.fixed, **cell}, folder, overrides, threads) for _ in range(attempts)):
                 failed.append(cell_name(cell))
                 progress.console.print(f"failed: {folder.name}; see {folder / 'log.txt'}", markup=False)
             progress.advance(bar)
@@ -130,12 +130,11 @@ def run_sweep(
     return failed
 
 
-def _start(sweep: Sweep, cell: Cell, folder: Path, overrides: Sequence[str], threads: str) -> bool:
+def _start(program: Path, values: Cell, folder: Path, overrides: Sequence[str], threads: str) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
-    values = {**sweep.fixed, **cell}
     arguments = [f"{key}={override(value)}" for key, value in values.items()]
     places = [f"outputs={folder}", f"stages_in={folder.parent / 'stages'}"]  # what cells have in common is made once
-    command = [sys.executable, "run.py", *arguments, *overrides, *places, "resume=auto"]
+    command = [sys.executable, str(program), *arguments, *overrides, *places, "resume=auto"]
     with (folder / "log.txt").open("a") as log:
         done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
     return done.returncode == 0 and finished(folder) is not None
@@ -197,7 +196,7 @@ def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: st
 
 def digits(metric: str) -> int:
     """Decimals that a metric is shown with: fractions need more than percent."""
-    return 3 if FRACTION_KEYS.fullmatch(metric) else 1
+    return 3 if is_fraction(metric) else 1
 
 
 def _spread(values: Sequence[float | None], decimals: int) -> str:
