@@ -23,7 +23,7 @@ PUBLISHED = ROOT / "experiments" / "published"
 
 
 def main() -> None:
-    """Run the cells, write results.csv, print the table."""
+    """Run the cells, write results.csv, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep", type=Path, help="grid in Weights & Biases' format, by file or name")
     parser.add_argument("--outputs", type=Path, help="folder of the cells (default outputs/sweeps/NAME)")

@@ -24,12 +24,18 @@ from partwise.run.loggers import make_loggers
 
 
 def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = None) -> Any:
-    """The task with the weights that the seed gives; the generators are then at the seed's start again.
+    """Make the task with the weights that the seed gives, and set the generators to the seed's start again.
 
     Args:
-        cfg: of the run.
+        cfg: composed config of the run.
         label_set: of the data.
         network: to score, in place of the config's.
+
+    Returns:
+        The LightningModule.
+
+    Raises:
+        InputError: the config and the data have different numbers of classes.
     """
     if cfg.num_classes != label_set.num_classes:
         raise InputError(f"num_classes={cfg.num_classes}, but the data have {label_set.num_classes}; set the latter")
@@ -50,7 +56,16 @@ def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = 
 
 
 def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
-    """The Trainer of a run, with its checkpoints, loggers and progress bar."""
+    """Make the Trainer of a run, with its callbacks and loggers.
+
+    Args:
+        cfg: composed config of the run.
+        run: whose folder holds checkpoints and metrics.csv.
+        data: DataModule that it trains on.
+
+    Raises:
+        InputError: an entry of `callbacks` or `logger` is none.
+    """
     config = plain(cfg)
     # In code stands what a run cannot do without: the average, which must come before all that reads or saves weights;
     # what every checkpoint holds beside them; and the checkpoint that a killed run goes on from.
@@ -79,7 +94,12 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
 
 
 def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
-    """A Trainer that only scores: no logger, no checkpoints."""
+    """Make a Trainer that only scores, without loggers and checkpoints.
+
+    Args:
+        cfg: composed config of the run.
+        run: whose folder is the Trainer's.
+    """
     bar = {name: entry for name, entry in cfg.callbacks.items() if name == "progress_bar"}
     scorer: pl.Trainer = instantiate(
         cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder),
@@ -90,7 +110,7 @@ def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
 
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:
-    """Where and how task=predict parses; see `load_parser`."""
+    """Return where and how task=predict parses, as arguments of `load_parser`."""
     on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return {
         "device": torch.device("cuda" if on_gpu else "cpu"),

@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Names and versions of everything that matters; "missing" where a package is not installed."""
+    """Return names and versions of everything that matters; "missing" where a package is not installed."""
     return {"system": platform.platform(), **_packages(), **_hardware()}
 
 
@@ -40,7 +40,7 @@ def _packages() -> dict[str, str]:
 
 
 def faults() -> Iterator[str]:
-    """One line on each thing that will not work."""
+    """Yield one line on each thing that will not work."""
     found = versions()
     for name in PACKAGES:
         if found[name] == "missing":
@@ -67,7 +67,7 @@ def _hardware() -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """What a reader needs to make a run again: code, versions, host."""
+    """Return what a reader needs to repeat a run: code, versions, host and time."""
     git = ["git", "-C", str(Path(__file__).parent)]  # the code's repository, from whatever folder it is run
     try:
         sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

@@ -17,12 +17,18 @@ from partwise.run.folder import Run, is_first
 
 
 def make_loggers(run: Run, entries: Mapping[str, Any], config: dict[str, Any]) -> list[Logger]:
-    """Make metrics.csv, which every run writes and goes on with, and the loggers that the config names.
+    """Make the logger of metrics.csv, which every run has, and those that the config names.
 
     Args:
         run: whose folder holds metrics.csv.
         entries: of the config's `logger`, by name.
-        config: of the run, plain containers, which the named loggers get too.
+        config: of the run, plain containers; the named loggers log it.
+
+    Returns:
+        The loggers, metrics.csv first.
+
+    Raises:
+        InputError: an entry is no logger.
     """
     named = make_all(entries, "logger", Logger)
     for logger in named:

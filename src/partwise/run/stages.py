@@ -51,7 +51,7 @@ class Stage:
     """A training that another one starts from.
 
     Attributes:
-        name: by which `init` names it.
+        name: by which `init` refers to it.
         arguments: for `run.py`, without folders.
         roots: for `run.py`, the folders of its data.
         config: composed of both.
@@ -68,17 +68,17 @@ class Stage:
 
     @property
     def experiment(self) -> str:
-        """Name of its experiment."""
+        """Return the name of its experiment."""
         return str(self.config.name)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        """Its own stages, see `stages_of`."""
+        """Return its own stages, by name."""
         return stages_of(self.config, self.synthetic, self.arguments, self.depth)
 
     @cached_property
     def identity(self) -> str:
-        """See `identity`."""
+        """Return the digest of what decides its weights."""
         return _digest(self.config, self.synthetic, self.stages)
 
 
@@ -121,16 +121,19 @@ def _without_modules(tree: Any) -> Any:
 
 
 def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth: int = 0) -> dict[str, Stage]:
-    """The stages that `init` names, by name; see `identity` for the arguments.
+    """Compose the stages that `init` names.
 
     Args:
         cfg: composed config of the run.
         synthetic: whether it trains on a stand-in.
-        overrides: of the run.
+        overrides: of the run, which its stages share in part.
         depth: of the run among the stages; 0 for the one that was asked for.
 
+    Returns:
+        The stages by name.
+
     Raises:
-        InputError: a stage says something else than its experiment and overrides, or starts from itself.
+        InputError: a stage gives something else than its experiment and overrides, or starts from itself.
     """
     shared = [override for override in overrides if override.startswith(SHARED)]
     return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in cfg.init}
@@ -152,7 +155,7 @@ def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], d
 
 
 def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[str]:
-    """Train missing stages and return the checkpoints that `init` names.
+    """Train missing stages in order, and return the checkpoints that `init` names.
 
     Runs that share `stages_in` take turns: what one of them trains, the next finds.
 
@@ -175,7 +178,17 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[s
 
 
 def find(outputs: Path, experiment: str, identity: str, status: str = "finished") -> Path | None:
-    """The folder of the newest training of an experiment with an identity and a status, if there is one."""
+    """Find the newest training of an experiment.
+
+    Args:
+        outputs: where run folders lie.
+        experiment: name of the experiment.
+        identity: digest of what decides its weights.
+        status: "finished", or "running" for one that was interrupted.
+
+    Returns:
+        The folder of the run, or None.
+    """
     wanted = {"task": "train", "identity": identity, "status": status}
     for file in sorted((outputs / experiment).glob("*/run.json"), reverse=True):
         if wanted.items() <= json.loads(file.read_text()).items():

@@ -26,19 +26,29 @@ VERDICTS = REPRODUCED, DIFFERENT, NOT_RUN = ("reproduced", "different", "not run
 
 
 class Comparison(NamedTuple):
-    """A published metric beside the mean of the runs that reproduce it."""
+    """A published metric beside the mean of the runs that reproduce it.
+
+    Attributes:
+        record: the published metric.
+        ours: mean over the runs, in the paper's unit; None without a run.
+        deviation: standard deviation over seeds; None with fewer than two.
+        runs: number of runs.
+        difference: ours minus published, points of percent; None where it is not judged.
+        verdict: one of `VERDICTS`, or empty where the paper prints no number.
+        data: what the runs were trained on; empty without a run.
+    """
 
     record: PublishedMetric
-    ours: float | None  # in the paper's unit
-    deviation: float | None  # standard deviation over seeds
+    ours: float | None
+    deviation: float | None
     runs: int
-    difference: float | None  # points of percent
-    verdict: str  # empty where the paper gives nothing to judge by
-    data: str  # empty without a run
+    difference: float | None
+    verdict: str
+    data: str
 
 
 def compare(records: Sequence[PublishedMetric], runs: Sequence[TrainedRun], tolerance: float = 1.0) -> list[Comparison]:
-    """Every metric beside its runs: at least one line a metric, one for each set of overrides.
+    """Set every metric beside its runs: at least one line a metric, one for each set of overrides.
 
     Runs that cannot be judged are shown only where no other is.
 
@@ -46,6 +56,12 @@ def compare(records: Sequence[PublishedMetric], runs: Sequence[TrainedRun], tole
         records: published metrics.
         runs: finished runs.
         tolerance: points of percent that a reproduced metric may differ by.
+
+    Returns:
+        The comparisons, in the order of `records`.
+
+    Raises:
+        InputError: the tolerance is negative or no number.
     """
     if not tolerance >= 0:
         raise InputError(f"tolerance {tolerance} must be 0 or more points of percent")
@@ -78,13 +94,18 @@ def _compare_group(record: PublishedMetric, runs: Sequence[TrainedRun], toleranc
 
 
 def unplaced(records: Sequence[PublishedMetric], runs: Sequence[TrainedRun]) -> list[str]:
-    """Names of the runs that no published metric asks for."""
+    """Name the runs that no published metric asks for.
+
+    Args:
+        records: published metrics.
+        runs: finished runs.
+    """
     named = {record.run for record in records if record.run}
     return sorted({run.name for run in runs if not any(map(run.fits, named))})
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """The comparisons for a terminal."""
+    """Make a table of comparisons for a terminal."""
     table = Table("paper", "table", "row", "metric", title="published metrics and ours", title_justify="left")
     for name in ("published", "ours", "difference, points"):
         table.add_column(name, justify="right")
@@ -105,7 +126,12 @@ def _ours(c: Comparison) -> str:
 
 
 def write_csv(file: Path, comparisons: Sequence[Comparison]) -> None:
-    """The comparisons as one CSV; after the terminal's columns, the standard deviation and the number of runs."""
+    """Write comparisons as one CSV.
+
+    Args:
+        file: to write; behind the terminal's columns stand the standard deviation and the number of runs.
+        comparisons: one for each row.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(

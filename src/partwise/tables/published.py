@@ -22,38 +22,52 @@ FRACTION_PAPERS = ("self_supervised",)  # the others print percent
 
 
 class PublishedMetric(NamedTuple):
-    """A cell of a paper's table; `run`, `key` and `note` are empty where there is none."""
+    """A cell of a paper's table.
+
+    Attributes:
+        paper: name of its CSV.
+        table: number of the table in the paper.
+        row: the method, as printed.
+        metric: the column, as printed.
+        printed: the number; empty for a dash or an unreadable one.
+        run: what reproduces it, EXPERIMENT[@DATA][+ABLATION...]; empty if nothing does.
+        key: of metrics.json, SPLIT/NAME; empty if there is none.
+        note: on misprints and the like; mostly empty.
+    """
 
     paper: str
     table: str
     row: str
     metric: str
-    printed: str  # empty: a dash, or unreadable
-    run: str  # EXPERIMENT[@DATA][+ABLATION...]
-    key: str  # of metrics.json
+    printed: str
+    run: str
+    key: str
     note: str
 
     @property
     def value(self) -> float | None:
-        """The metric, in the paper's own unit."""
+        """Return the metric in the paper's own unit, None where nothing is printed."""
         return float(self.printed) if self.printed else None
 
     @property
     def scale(self) -> float:
-        """What makes percent of the printed metric."""
+        """Return the factor that makes percent of the printed metric."""
         return 100.0 if self.paper in FRACTION_PAPERS else 1.0
 
     @property
     def decimals(self) -> int:
-        """Digits that metrics beside this one are shown with."""
+        """Return the number of digits that metrics beside this one are shown with."""
         return 3 if self.paper in FRACTION_PAPERS else 2
 
 
 def read_published(folder: str | Path) -> list[PublishedMetric]:
-    """Every metric of the papers, in the papers' order.
+    """Read every metric of the papers, in the papers' order.
+
+    Args:
+        folder: of the CSVs, one for each paper.
 
     Raises:
-        InputError: no CSVs, or a row that is not well-formed.
+        InputError: there are no CSVs, or a row is not well-formed.
     """
     files = sorted(Path(folder).glob("*.csv"))
     if not files:
@@ -88,7 +102,12 @@ def _checked(record: PublishedMetric, where: str) -> PublishedMetric:
 
 
 def select(records: Sequence[PublishedMetric], paper: str | None, table: str | None) -> list[PublishedMetric]:
-    """The metrics of one paper, of one table, or both.
+    """Choose the metrics of one paper, of one table, or both.
+
+    Args:
+        records: published metrics.
+        paper: name of a paper; None takes all.
+        table: number of a table; None takes all.
 
     Raises:
         InputError: there is no such paper or table.

@@ -56,15 +56,18 @@ class Sweep:
     grid: Mapping[str, Sequence[Any]]
 
     def cells(self) -> list[Cell]:
-        """Every combination, the last parameter varying fastest."""
+        """Return every combination, the last parameter varying fastest."""
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
 
 
 def read_sweep(file: str | Path) -> Sweep:
     """Read a grid in Weights & Biases' format.
 
+    Args:
+        file: YAML with method, metric.name and parameters.
+
     Raises:
-        InputError: the file is missing, no YAML, or no grid.
+        InputError: the file is missing, is no YAML, or holds no grid.
     """
     file = Path(file)
     try:
@@ -91,7 +94,7 @@ def read_sweep(file: str | Path) -> Sweep:
 
 
 def cell_name(cell: Cell) -> str:
-    """A folder's name: key=value of every parameter that varies."""
+    """Name a cell's folder: key=value of every parameter that varies."""
     text = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
     return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in text) or "only"
 
@@ -106,7 +109,7 @@ def run_sweep(
         program: `run.py`, which every cell starts in the current folder.
         outputs: folder of the cells.
         overrides: further `key=value` for every cell.
-        jobs: cells that run beside each other and share the cores.
+        jobs: number of cells that run at the same time and share the cores.
         attempts: how often a cell is started before it counts as failed; it goes on from its last checkpoint.
 
     Returns:
@@ -141,7 +144,7 @@ def _start(program: Path, values: Cell, folder: Path, overrides: Sequence[str], 
 
 
 def override(value: Any) -> str:
-    """A value as Hydra's command line takes it."""
+    """Write a value as Hydra's command line takes it."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -150,7 +153,7 @@ def override(value: Any) -> str:
 
 
 def finished(folder: Path) -> Row | None:
-    """Metrics of the finished run in a cell's folder and its data, "real" or "synthetic", if there is one."""
+    """Return metrics and data ("real" or "synthetic") of the finished run in a cell's folder, None without one."""
     for file in sorted(folder.glob("*/*/run.json"), reverse=True):
         record = json.loads(file.read_text())
         if record.get("status") == "finished":
@@ -159,7 +162,12 @@ def finished(folder: Path) -> Row | None:
 
 
 def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
-    """Finished cells and their metrics."""
+    """Yield finished cells and their metrics.
+
+    Args:
+        sweep: the grid.
+        outputs: folder of the cells.
+    """
     for cell in sweep.cells():
         values = finished(outputs / cell_name(cell))
         if values is not None:
@@ -167,7 +175,13 @@ def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
 
 
 def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
-    """One row a finished cell: its parameters, then its metrics on the test split."""
+    """Write one row for each finished cell: its parameters, then its metrics on the test split.
+
+    Args:
+        sweep: the grid.
+        outputs: folder of the cells.
+        file: to write.
+    """
     rows = [
         {**cell, **{k: v for k, v in values.items() if k.startswith(("data", "test/"))}}
         for cell, values in collect(sweep, outputs)
@@ -181,7 +195,14 @@ def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
 
 
 def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: str) -> Table:
-    """Mean ± standard deviation over the repetitions of every setting."""
+    """Make a table of mean ± standard deviation over the repetitions of every setting.
+
+    Args:
+        sweep: the grid.
+        outputs: folder of the cells.
+        metrics: keys of metrics.json, one column each.
+        title: of the table.
+    """
     keys = [key for key in sweep.grid if key not in REPEATS]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for cell, values in collect(sweep, outputs):
@@ -195,7 +216,7 @@ def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: st
 
 
 def digits(metric: str) -> int:
-    """Decimals that a metric is shown with: fractions need more than percent."""
+    """Return the number of decimals that a metric is shown with: fractions need more than percent."""
     return 3 if is_fraction(metric) else 1
 
 

@@ -21,7 +21,8 @@ RECIPE = frozenset({"full", "l3", "p2", "l_s_c_uf"})
 #: Overrides that say where and how often a recipe runs, or that a run's identity holds already.
 FREE = re.compile(
     r"experiment|ablation|data|profile|task|seed|ckpt|resume|outputs|stages_in|compile|channels_last|checkpoint_every"
-    r"|data\.(root|test_root|num_workers)|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy))?|logger(\..*)?"
+    r"|data\.(root|test_root|num_workers)|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy))?"
+    r"|(logger|callbacks\.(progress_bar|best))(\..*)?"
 )
 SYNTHETIC = "synthetic, not comparable"
 
@@ -54,23 +55,27 @@ class TrainedRun:
 
     @property
     def comparable(self) -> bool:
-        """Whether its metrics may be judged beside a paper's."""
+        """Tell whether its metrics may be judged beside a paper's."""
         return not self.synthetic and self.profile == "paper" and self.changes is not None
 
     @property
     def about(self) -> str:
-        """Its data, and what else keeps it apart from the paper's run."""
+        """Describe its data, and what else distinguishes it from the paper's run."""
         profile = [] if self.profile == "paper" else [f"{self.profile} profile"]
         changes = ("overrides not recorded",) if self.changes is None else self.changes
         return ", ".join([SYNTHETIC if self.synthetic else "real", *profile, *changes])
 
     @property
     def name(self) -> str:
-        """The run as the CSVs write it."""
+        """Return the run as the CSVs write it."""
         return "+".join([f"{self.experiment}@{self.data}", *sorted(self.ablations)])
 
     def fits(self, run: str) -> bool:
-        """Whether the run is the one that a CSV names; without @DATA, the experiment's name ends in its dataset's."""
+        """Tell whether the run is the one that a CSV names.
+
+        Args:
+            run: EXPERIMENT[@DATA][+ABLATION...]; without @DATA, the experiment's name must end in its dataset's.
+        """
         wanted = RUN.fullmatch(run)
         if wanted is None or wanted["experiment"] != self.experiment:
             return False
@@ -82,12 +87,15 @@ class TrainedRun:
 
 
 def find_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
-    """Finished training runs in folders, at any depth, each once.
+    """Find finished training runs in folders, at any depth, each once.
 
     Runs of task=test are left out: their recipe is their checkpoint's, which they do not record.
 
+    Args:
+        folders: of runs, or of folders of runs.
+
     Raises:
-        InputError: a folder without any, or files of a run that cannot be read.
+        InputError: a folder has none, or files of a run cannot be read.
     """
     found: dict[Path, TrainedRun] = {}
     for folder in map(Path, folders):
