@@ -66,6 +66,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
     Raises:
         InputError: an entry of `callbacks` or `logger` is none.
     """
+    cfg.run = run.about(data.synthetic)  # also where it was not started, but only measured or tested
     config = plain(cfg)
     # In code stands what a run cannot do without: the average, which must come before all that reads or saves weights;
     # what every checkpoint holds beside them; and the checkpoint that a killed run goes on from.

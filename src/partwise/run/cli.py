@@ -178,5 +178,6 @@ def explain(error: BaseException) -> str | None:
         return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
     # By name too: commands without Hydra do not wait for its import.
     if any(kind.__name__ in ("HydraException", "OmegaConfBaseException") for kind in type(error).__mro__):
+        text = text.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "")  # it is set
         return text.split(" Config search path")[0].removeprefix("In 'config': ")
     return None

@@ -49,6 +49,14 @@ class Run:
         """Return the checkpoint that a resumed run continues from, and in the end the trained network."""
         return self.folder / "checkpoints" / "last.ckpt"
 
+    def about(self, synthetic: bool) -> dict[str, str]:
+        """Return the config's `run`, which callbacks and loggers refer to.
+
+        Args:
+            synthetic: whether the run's data are synthetic.
+        """
+        return {"folder": str(self.folder), "id": self.id, "data": "synthetic" if synthetic else "real"}
+
     @property
     def checkpoint(self) -> Path | None:
         """Return `last` if training should continue from it."""

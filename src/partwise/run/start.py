@@ -35,7 +35,7 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
     training = cfg.task == "train"
     traits = f"{cfg.profile}-{origin}" if training else f"{origin}-{cfg.task}"
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
-    cfg.run = {"folder": str(run.folder), "id": run.id, "data": origin}
+    cfg.run = run.about(synthetic)
     keep_freed_memory()
     quiet()
     if is_first():
