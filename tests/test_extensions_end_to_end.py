@@ -13,8 +13,8 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[1]
 TINY = [
     "experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32",
-    "image_size=64", "trainer.max_epochs=9", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2", "monitor=val/miou",
-    "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
+    "image_size=64", "trainer.max_epochs=9", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
+    "monitor=val/miou", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
 ]  # fmt: skip
 
 
