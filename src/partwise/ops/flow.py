@@ -81,7 +81,7 @@ def enlarge_flow(flow: Tensor, size: tuple[int, int], stride: int) -> Tensor:
 
 
 def centred_mean(x: Tensor, stride: int) -> Tensor:
-    """Downsample by means centred at every `stride`-th pixel from the first on, where strided convolutions place theirs.
+    """Downsample by means centred at every `stride`-th pixel from the first on, where strided convolutions have theirs.
 
     Args:
         x: (B, C, H, W) images or flow; values are not rescaled.
