@@ -26,6 +26,9 @@ class ConvGRU(nn.Module):
         update_bias: initial bias of the update gate z; 0 in the release. Negative values keep more of the initial
             state, the mean of the features; at -2.5 the hard sigmoid is 0.
         sigmoid: sigma of the gates, "logistic" as in the paper or "hard" as in the release.
+
+    Raises:
+        InputError: `sigmoid` is neither of these.
     """
 
     def __init__(self, channels: int, kernel: int = 3, update_bias: float = 0.0, sigmoid: Sigmoid = "logistic") -> None:
@@ -67,6 +70,9 @@ class ConvLSTM(nn.Module):
         channels: channels of the inputs, of the state and of the cell.
         kernel: side of the kernels in pixels, odd.
         sigmoid: sigma of the gates, "logistic" or "hard".
+
+    Raises:
+        InputError: `sigmoid` is neither of these.
     """
 
     def __init__(self, channels: int, kernel: int = 3, sigmoid: Sigmoid = "logistic") -> None:

@@ -79,6 +79,9 @@ class DeepLabFeature(nn.Module):
         image_size: side of the square input in pixels, or its (height, width); determines the `dilations`.
         backbone_multiplier: factor on the backbone's widths; 1 with `pretrained`.
         norm: batch norm in encoder and decoder, which the paper does not have.
+
+    Raises:
+        InputError: `backbone` is no timm ResNet, its weights cannot be loaded, or `backbone_multiplier` has none.
     """
 
     def __init__(

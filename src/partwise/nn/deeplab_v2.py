@@ -25,6 +25,9 @@ class DeepLabV2(ImageParser):
         width: channels of the classifiers' hidden layers, 1024 in the paper.
         backbone_multiplier: factor on VGG's widths; 1 with `pretrained`.
         norm: batch norm after every hidden convolution; False with `pretrained`.
+
+    Raises:
+        InputError: no pre-trained weights exist for `backbone_multiplier` or `norm`, or they cannot be loaded.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class FrameParser:
         stretch: frames fill the input, as in the network's training; otherwise they keep their aspect ratio.
 
     Raises:
-        InputError: `smoothing` is out of range, or the network is no dense parser of images.
+        InputError: the network is no dense parser of images, and `smoothing` is not 0.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class FrameParser:
             one parsing per frame at its size, on the CPU, in order.
 
         Raises:
-            InputError: a frame's size differs from the first one's.
+            InputError: a frame's size differs from the first one's, or `smoothing` is out of range.
         """
         frames = iter(frames)
         first = next(frames, None)

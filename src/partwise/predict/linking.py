@@ -25,8 +25,8 @@ class PersonLinker:
     """Gives persons ids that stay the same from frame to frame.
 
     Persons are matched by overlap to those seen before, with the Hungarian method over all pairs: first to the persons
-    of the last frame, then to those lost more recently than `memory` frames ago. An id is never reused for another
-    person. Memory is bounded by the persons of the last `memory` frames, not by the length of the video.
+    of the last frame, then to those lost for at most `memory` frames. An id is never reused for another person. Memory
+    is bounded by the persons of the last `memory` frames, not by the length of the video.
 
     Args:
         memory: number of frames for which a lost person is remembered.
