@@ -1,4 +1,4 @@
-"""Names of numpy's array types. Shapes and units stand where an array is described."""
+"""Names of NumPy's array types. Shapes and units are stated where an array is described."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The one exception that means "the user can mend this"."""
+"""The one exception for mistakes that the user can correct."""
 
 from __future__ import annotations
 
 
 class InputError(Exception):
-    """Bad input: a missing file, a wrong size, an unknown label, an unfit checkpoint.
+    """An invalid input: a missing file, a wrong size, an unknown label, an unsuitable checkpoint.
 
-    The message is one line that says what is wrong, where, and what to do about it.
-    Commands print it without a traceback and exit with 1; anything else that is raised is a defect.
+    The message is one line that says what is wrong, where, and what to do about it. Commands print it without a
+    traceback and exit with 1. Any other exception is a bug.
     """

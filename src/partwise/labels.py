@@ -1,4 +1,4 @@
-"""Label sets: names, left/right pairs, colours, and the remaps between them.
+"""Label sets: class names, left/right pairs, colours, and the tables that map one set to another.
 
 Ids are those stored in each dataset's label PNGs; 0 is background and 255 is ignored everywhere.
 """
@@ -32,7 +32,11 @@ class LabelSet:
     pairs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        """Reject sets whose pairs are no pairs."""
+        """Check the pairs.
+
+        Raises:
+            ValueError: pairs overlap, or hold an id that is no class.
+        """
         paired = [i for pair in self.pairs for i in pair]
         if len(set(paired)) != len(paired) or not all(0 < i < len(self.names) for i in paired):
             raise ValueError(f"label set {self.name}: pairs {self.pairs} overlap or leave 1..{len(self.names) - 1}")
@@ -44,7 +48,7 @@ class LabelSet:
 
     @cached_property
     def flip_table(self) -> UInt8Array:
-        """(256,) table: the id that each id becomes under a horizontal flip."""
+        """Table (256,) from each id to its id under a horizontal flip."""
         table = np.arange(256, dtype=np.uint8)
         for left, right in self.pairs:
             table[left], table[right] = right, left
@@ -52,24 +56,31 @@ class LabelSet:
 
     @cached_property
     def colors(self) -> UInt8Array:
-        """(256, 3) RGB: PASCAL VOC's map, the palette of this field's label PNGs; `viz.palette` is for looking at."""
+        """PASCAL VOC's colour map (256, 3) RGB, as in the field's label PNGs; `viz.palette` is easier to look at."""
         return voc_colors()
 
     def id_of(self, name: str) -> int:
-        """The id of a class name; raises KeyError if the set has no such class."""
+        """Return the id of a class name.
+
+        Raises:
+            KeyError: the set has no such class.
+        """
         try:
             return self.names.index(name)
         except ValueError:
             raise KeyError(f"{self.name} has no class {name!r}; it has {', '.join(self.names)}") from None
 
     def check(self, parts: IntArray, where: object) -> None:
-        """Raise InputError if a label map holds an id that is neither a class nor 255.
+        """Check that every id of a label map is a class or 255.
 
         Args:
-            parts: (H, W) ids.
-            where: the file the map was read from, named in the message.
+            parts: (H, W) integer ids.
+            where: the file that the map was read from, named in the message.
+
+        Raises:
+            InputError: an id is neither a class nor 255.
         """
-        # Two passes of a maximum: a histogram would take as long as decoding the map.
+        # Two maxima are cheap; a histogram would take as long as decoding the map.
         highest = parts.max(initial=0)
         if highest == IGNORE:
             highest = np.where(parts == IGNORE, 0, parts).max()
@@ -81,12 +92,16 @@ class LabelSet:
             )
 
     def state(self) -> dict[str, object]:
-        """Plain containers for a checkpoint; `LabelSet.from_state` reads them back."""
+        """Return the set as plain containers for a checkpoint; `from_state` is the inverse."""
         return {"name": self.name, "names": list(self.names), "pairs": [list(p) for p in self.pairs]}
 
     @classmethod
     def from_state(cls, state: Mapping[str, object]) -> LabelSet:
-        """Rebuild a label set from `state`."""
+        """Build a label set from its `state`.
+
+        Raises:
+            ValueError: the state holds no lists of names and pairs, or pairs that do not fit.
+        """
         names, pairs = state["names"], state["pairs"]
         if not isinstance(names, list) or not isinstance(pairs, list):
             raise ValueError("a label set's state holds lists of names and pairs")
@@ -94,7 +109,7 @@ class LabelSet:
 
 
 def voc_colors() -> UInt8Array:
-    """PASCAL VOC's 256 colours: the id's bits dealt in turn to the high bits of R, G and B."""
+    """Compute PASCAL VOC's 256 colours (256, 3) RGB: the id's bits go in turn to the high bits of R, G and B."""
     ids = np.arange(256)
     colors = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):
@@ -104,7 +119,15 @@ def voc_colors() -> UInt8Array:
 
 
 def remap_table(mapping: Mapping[int, int], default: int = IGNORE) -> UInt8Array:
-    """(256,) lookup table for `table[parts]`; ids that are not mapped become `default`, 255 stays 255."""
+    """Build a lookup table for `table[parts]`; 255 stays 255.
+
+    Args:
+        mapping: from source ids to target ids.
+        default: target of all other ids.
+
+    Returns:
+        (256,) table.
+    """
     table = np.full(256, default, dtype=np.uint8)
     for source, target in mapping.items():
         table[source] = target
@@ -160,14 +183,14 @@ LR_TO_PASCAL_PERSON_PART = remap_table({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 6: 4
 
 
 def to_foreground(label_set: LabelSet) -> UInt8Array:
-    """(256,) table that maps every class but background to 1; ids beyond the set's classes are ignored."""
+    """Build a table (256,) that maps background to 0, every other class to 1, and ids beyond the classes to 255."""
     return remap_table({i: int(i > 0) for i in range(label_set.num_classes)})
 
 
 def vip_to_facts() -> UInt8Array:
-    """(256,) table from VIP's classes to FACTS' 13; what FACTS does not name becomes its nearest class.
+    """Build a table (256,) from VIP's classes to FACTS' 13; classes that FACTS lacks become the nearest one.
 
-    FACTS labels bags, VIP does not, so the map has no source for them.
+    FACTS labels bags and VIP does not, so no class maps to them.
     """
     to = {
         "face": ("face", "sunglasses", "torso-skin"), "hair": ("hair", "hat"),

@@ -1,1 +1,1 @@
-"""Checkpoints read safely, and the networks that they describe."""
+"""Safe reading of checkpoints, and the networks that they describe."""

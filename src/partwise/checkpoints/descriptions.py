@@ -1,7 +1,7 @@
-"""Descriptions of networks as older versions wrote them, brought to today's form.
+"""Conversion of network descriptions that older versions wrote to the current form.
 
-Up to 0.2.0 a network's arguments were flat: ATEN took its backbone's name and its box head's width itself. Now it takes
-the networks that it is made of. The names of the weights are the same.
+Up to 0.2.0 a network's arguments were flat: ATEN itself took its backbone's name and its box head's width. Now it takes
+the networks that it is made of. The names of the weights are unchanged.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ NN, MODELS = "partwise.nn.", "partwise.models."
 
 
 def upgraded(description: Any) -> Any:
-    """Bring a checkpoint's description of its network to today's form.
+    """Convert a checkpoint's description of its network to the current form.
 
     Args:
-        description: as the checkpoint holds it; anything, for it has not been checked.
+        description: what the checkpoint holds, of any type, unchecked.
 
     Returns:
-        the same network with nested networks for arguments; what is no flat description comes back as it is.
+        the description with nested networks as arguments; anything but a known flat description is returned unchanged.
     """
     if type(description) is not dict or type(target := description.get("_target_")) is not str:
         return description
@@ -31,13 +31,13 @@ def upgraded(description: Any) -> Any:
     given = dict(description)
     try:
         network = {"_target_": given.pop("_target_"), **upgrade(given)}
-    except Exception:  # values of any type; what cannot be brought to today's form is refused as it is
+    except Exception:  # values may have any type; what cannot be converted is refused later, unchanged
         return description
-    return {**network, **given}  # what is left is an argument still
+    return {**network, **given}  # what is left remains an argument
 
 
 def _take(given: Description, **names: str) -> Description:
-    """Move arguments that are there from a flat description; `new="old"`."""
+    """Move those arguments that are present out of a flat description; `new="old"` also renames them."""
     return {new: given.pop(old) for new, old in names.items() if old in given}
 
 
@@ -68,7 +68,7 @@ def _aten(given: Description) -> Description:
     frame = _frame(given)
     width = frame["feature"].get("width", 256)
     flow = _take(given, unit="flow_unit", width="flow_width", size="flow_size")
-    # Before there was a choice, sigma was the hard sigmoid.
+    # Before `sigmoid` was an argument, sigma was the hard sigmoid.
     sigma, bias = {"sigmoid": given.pop("sigmoid", "hard")}, _take(given, update_bias="update_bias")
     unit = given.pop("encoder", "gru")
     encoder: Description = {"_target_": f"{NN}conv_gru.Mean"}
@@ -130,7 +130,7 @@ def _netwarp(given: Description) -> Description:
     return {"frame": frame, "flow": flow}
 
 
-#: Class -> the argument that only today's form has, and what makes the nested arguments of flat ones.
+#: Class -> an argument that only the current form has, and the function that makes nested arguments of flat ones.
 UPGRADES: dict[str, tuple[str, Callable[[Description], Description]]] = {
     f"{NN}parsing_rcnn.ParsingRCNN": ("feature", _parsing_rcnn),
     f"{NN}deeplab.DeepLab": ("feature", _deeplab),

@@ -1,6 +1,6 @@
-"""Checkpoints and the networks in them.
+"""Loading of checkpoints and of the networks in them.
 
-A checkpoint may come from anywhere. What it says is checked before it is used; see also `checkpoints.networks`.
+A checkpoint may come from anywhere, so its contents are checked before use. `checkpoints.networks` checks networks.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from partwise.checkpoints.reading import fault, read
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 
-KEY = "partwise"  # where a checkpoint keeps what rebuilds its network
+KEY = "partwise"  # entry of a checkpoint that holds what rebuilds its network
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of this project onto the CPU and check what it says of itself.
+    """Read a checkpoint of this project onto the CPU and check what it states about itself.
+
+    Args:
+        path: file that run.py wrote.
+
+    Returns:
+        the checkpoint; `KEY` holds what rebuilds its network, in the current form.
 
     Raises:
-        InputError: the file is missing, damaged, another program's, or says what cannot be.
+        InputError: the file is missing, damaged, from another program, or states impossible values.
     """
     checkpoint = read(Path(path))
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
@@ -38,23 +44,35 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
-    """The network a checkpoint describes, with its weights; see `networks.build`."""
+    """Build the network that a checkpoint describes and load its weights.
+
+    Args:
+        checkpoint: result of `load`.
+        path: its file, named in messages.
+
+    Returns:
+        the network, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: the checkpoint describes no network of partwise, or one that its weights do not fit.
+    """
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     return build(checkpoint[KEY]["network"], weights, path)
 
 
 def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
-    """Load trained parts of other networks: whatever part has the same name, or is that other network.
+    """Load the weights of trained networks into parts of a network.
 
-    A frame model gives ATEN its feature and heads; a flow network goes where the network keeps one of its kind.
+    A trained network of the same type as parts of `network` is loaded into each of these; otherwise, parts of the same
+    name are. A frame model thus provides ATEN's feature and heads, a flow network ATEN's flow.
 
     Args:
         network: receives the weights.
-        paths: checkpoints, later ones over earlier ones.
+        paths: checkpoints; later ones override earlier ones.
 
     Raises:
-        InputError: a checkpoint cannot be read, has no part of the network, or one of another size.
+        InputError: a checkpoint cannot be read, has no part of the network, or has one of another size.
     """
     for path in paths:
         checkpoint = load(path)
@@ -77,7 +95,17 @@ def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:
-    """Raise InputError if a checkpoint is not of the experiment and the labels asked for."""
+    """Check that a checkpoint belongs to an experiment and to a label set.
+
+    Args:
+        checkpoint: result of `load`.
+        experiment: name of the experiment.
+        label_set: label set of the data.
+        path: the checkpoint's file, named in messages.
+
+    Raises:
+        InputError: the checkpoint is of another experiment or label set.
+    """
     trained = checkpoint[KEY]["experiment"]
     if experiment != trained:
         raise InputError(

@@ -1,6 +1,7 @@
-"""Networks from descriptions in checkpoints, which may come from anywhere: plain values and partwise's own modules.
+"""Building of networks from descriptions in checkpoints, which may come from anywhere.
 
-Hydra's `instantiate` calls whatever a `_target_` names, so it is not used here.
+A description may hold plain values and partwise's own modules. Hydra's `instantiate` calls whatever a `_target_` names,
+so it is not used here.
 """
 
 from __future__ import annotations
@@ -24,34 +25,36 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from partwise.errors import InputError
 
 TARGET = "_target_"
-PATH = re.compile(r"partwise\.(nn|models)(\.[a-z][a-z0-9_]*)+\.[A-Z]\w*")  # of a network's class
+PATH = re.compile(r"partwise\.(nn|models)(\.[a-z][a-z0-9_]*)+\.[A-Z]\w*")  # matches the path of a network's class
 
-# Far beyond any network of the suite; they bound the time that a description can take.
-LARGEST = 16_384  # number
-LONGEST = 256  # list, string
-MOST = 256  # values in all, those of nested modules included
-DEEPEST = 8  # modules, lists and dictionaries within one another
+# Limits far beyond any network of the suite, which bound the time that a description can take.
+LARGEST = 16_384  # largest number
+LONGEST = 256  # longest list or string
+MOST = 256  # number of values, those of nested modules included
+DEEPEST = 8  # depth of nested modules, lists and dictionaries
 
 
 class _UnfitError(ValueError):
-    """What is wrong with a description, on one line."""
+    """An invalid description; the message is one line."""
 
 
 def build(description: object, weights: Mapping[str, Any], where: str | Path) -> nn.Module:
     """Build the network of a description and load its weights.
 
+    Nothing but partwise is imported, and nothing is built at full size before shapes have been checked.
+
     Args:
-        description: `_target_`, the path of the network's class, and the arguments; an argument may itself be such a
-            description. Everything else is a plain value.
+        description: `_target_`, the path of the network's class, and its arguments. An argument is a plain value or
+            again such a description.
         weights: state dict of the network.
         where: the file that both come from, named in messages.
 
     Returns:
-        The network, on the CPU, in evaluation mode.
+        the network, on the CPU, in evaluation mode.
 
     Raises:
-        InputError: the description names anything but a network of partwise, holds what is no plain value, or does not
-            fit the weights. Nothing has been imported but partwise, and nothing built at the size it asks for.
+        InputError: the description names anything but a network of partwise, holds other than plain values, or does not
+            fit the weights.
     """
     try:
         check(description)
@@ -65,9 +68,9 @@ def build(description: object, weights: Mapping[str, Any], where: str | Path) ->
         network.load_state_dict(weights)
     except _UnfitError as error:
         raise InputError(f"{where} is refused: {error}") from error
-    except InputError as error:  # of a constructor, which does not know the file
+    except InputError as error:  # from a constructor, which does not know the file
         raise InputError(f"{where}: {error}") from error
-    except Exception as error:  # there is no telling what a constructor raises on arguments that make no sense
+    except Exception as error:  # constructors may raise anything on nonsensical arguments
         text = " ".join(str(error).split())[:120]
         raise InputError(
             f"{where} describes a network that cannot be built ({type(error).__name__}: {text})"
@@ -76,7 +79,14 @@ def build(description: object, weights: Mapping[str, Any], where: str | Path) ->
 
 
 def check(description: object) -> None:
-    """Raise ValueError unless a description holds plain values and targets that are networks of partwise."""
+    """Check that a description holds only plain values and targets that are networks of partwise.
+
+    Args:
+        description: what a checkpoint holds, of any type.
+
+    Raises:
+        ValueError: it does not.
+    """
     if type(description) is not dict or TARGET not in description:
         raise _UnfitError(f"its network is no dictionary with a {TARGET}")
     waiting: list[tuple[object, int]] = [(description, 0)]
@@ -111,10 +121,16 @@ def _check_value(value: object) -> None:
 
 
 def network_class(target: object) -> type[nn.Module]:
-    """The class that a target names by its own path.
+    """Return the class that a target names.
 
-    Only modules of this package are imported, and a class counts only where it is defined: whatever partwise imports
-    cannot be reached through it.
+    Only modules of partwise are imported, and a class is accepted only under the path where it is defined: what
+    partwise itself imports cannot be reached.
+
+    Args:
+        target: path of the class.
+
+    Returns:
+        the class.
 
     Raises:
         ValueError: the target is no network of partwise.
@@ -135,7 +151,7 @@ def network_class(target: object) -> type[nn.Module]:
 
 
 def _construct(value: Any) -> Any:
-    """Plain values as they are, descriptions as modules, without pre-trained weights."""
+    """Build modules from descriptions, without pre-trained weights; plain values stay as they are."""
     if isinstance(value, (list, tuple)):
         return type(value)(_construct(v) for v in value)
     if not isinstance(value, dict):
@@ -157,7 +173,7 @@ def _construct(value: Any) -> Any:
 
 @contextmanager
 def _at_most(count: int) -> Iterator[None]:
-    """Stop a network's construction, which may loop, when it has more parameters than its weights can be for."""
+    """Stop a network's construction, which may loop, once it has more parameters than its weights allow."""
     seen = 0
 
     def note(*_: object) -> None:
@@ -174,7 +190,7 @@ def _at_most(count: int) -> Iterator[None]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of an argument's type; sizes and counts are not negative."""
+    """Check whether a value has the type of an argument; sizes and counts are not negative."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or origin in (Union, UnionType):
         return hint is Any or any(_fits(value, option) for option in inner)
@@ -219,7 +235,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _short(value: object) -> str:
-    """A value on one line, cut to what a message can hold; what is no plain value by its type alone."""
+    """Show a value on one line, shortened for a message; other than plain values by their type alone."""
     if not isinstance(value, (str, int, float, list, tuple, dict, NoneType)):
         return f"of type {type(value).__name__}"
     return " ".join(reprlib.repr(value).split())

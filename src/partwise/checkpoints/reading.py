@@ -1,4 +1,4 @@
-"""What a checkpoint must be before anything in it is used."""
+"""Reading of checkpoint files, and checks of what they state before it is used."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ import torch
 from partwise.errors import InputError
 from partwise.labels import IGNORE, LabelSet
 
-MOST = 256  # nested networks
+MOST = 256  # number of nested networks
 
-LARGEST_SIDE = 16_384  # of an input, in pixels
+LARGEST_SIDE = 16_384  # pixels of an input
 
 
 def read(path: Path) -> Any:
-    """Read a file that `torch.save` wrote onto the CPU: plain containers and tensors.
+    """Read plain containers and tensors from a file that `torch.save` wrote, onto the CPU.
+
+    Args:
+        path: the file.
+
+    Returns:
+        its content.
 
     Raises:
-        InputError: it is missing, damaged, or no such file.
+        InputError: the file is missing, damaged, or none of `torch.save`.
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist; name the file with ckpt=PATH")
     try:
         _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # there is no telling what a damaged file makes torch raise
+    except Exception as error:  # torch may raise anything on a damaged file
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(
             f"{path} is not a readable checkpoint ({reason}); give a .ckpt file that run.py wrote"
@@ -36,7 +42,7 @@ def read(path: Path) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError unless a file is a zip archive, undamaged, of stored entries, which cannot grow when read."""
+    """Raise ValueError unless a file is an intact zip archive of uncompressed entries, which cannot grow when read."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -48,11 +54,14 @@ def _check_archive(path: Path) -> None:
 
 
 def fault(about: object, weights: object) -> str | None:
-    """What is wrong with what a checkpoint says of itself, its network's arguments aside, if anything is.
+    """Describe what is wrong with what a checkpoint states about itself, apart from its network's arguments.
 
     Args:
-        about: what `Provenance` puts into a checkpoint.
-        weights: its state dict.
+        about: what `Provenance` writes into a checkpoint, of any type.
+        weights: its state dict, of any type.
+
+    Returns:
+        one line, or None if nothing is wrong.
     """
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         return "its weights have no names"
@@ -73,7 +82,7 @@ def fault(about: object, weights: object) -> str | None:
 
 
 def _fits_classes(network: dict[Any, Any], count: int) -> bool:
-    """Whether every number of classes in a description, those of nested networks included, is the label set's."""
+    """Check whether every number of classes in a description, nested networks included, is that of the label set."""
     waiting: list[dict[Any, Any]] = [network]
     for inner in waiting:
         classes = inner.get("num_classes", count)
@@ -108,7 +117,15 @@ def _is_label_set(labels: Mapping[str, Any]) -> bool:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Whether plain containers are equal, lists and tuples alike."""
+    """Compare plain containers, without a difference between lists and tuples.
+
+    Args:
+        left: containers and plain values, nested.
+        right: containers and plain values, nested.
+
+    Returns:
+        whether they are equal.
+    """
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):

@@ -1,1 +1,1 @@
-"""Files of every kind: pictures, label maps, video, flow, rows of text. What is written appears whole or not at all."""
+"""Files of every kind: pictures, label maps, video, flow, rows of text. Files are written whole or not at all."""

@@ -1,4 +1,4 @@
-"""Whole files or nothing: every file is written to a temporary name and renamed."""
+"""Atomic writing: every file is written under a temporary name and renamed, so that it is whole or absent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ from partwise.errors import InputError
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path of the same folder and suffix; rename it to `path` on success, else remove it.
+    """Yield a temporary path that is renamed to `path` on success and removed on failure.
+
+    Args:
+        path: file to write; missing folders are made.
+
+    Yields:
+        path in the same folder, with the same suffix.
 
     Raises:
         InputError: the folder cannot be made or written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}{path.suffix}")  # hidden: listings leave it out
+    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}{path.suffix}")  # hidden, so that listings omit it
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,29 +37,61 @@ def atomic(path: str | Path) -> Iterator[Path]:
         with writing(path):
             os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # renamed, or never made
+        with suppress(OSError):  # it was renamed, or never made
             temporary.unlink()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a whole file or nothing."""
+    """Write a file atomically.
+
+    Args:
+        path: file to write; missing folders are made.
+        content: its content.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     with atomic(path) as temporary, writing(path):
         temporary.write_bytes(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Write UTF-8 text atomically.
+
+    Args:
+        path: file to write; missing folders are made.
+        text: its content.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write indented JSON; NaN and infinities are refused because other readers refuse them."""
+    """Write indented JSON atomically.
+
+    Args:
+        path: file to write; missing folders are made.
+        value: plain containers and values. NaN and infinities are refused, as other readers refuse them.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: `value` holds NaN or an infinity.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """A full disk or a read-only folder is the user's to mend, not a defect."""
+    """Turn the system's errors into InputError: a full disk or a read-only folder is the user's to correct.
+
+    Args:
+        path: what is written, named in the message.
+
+    Raises:
+        InputError: the block raised an error of the system.
+    """
     try:
         yield
     except (OSError, av.error.FFmpegError) as error:
@@ -61,5 +99,5 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What the system says is wrong, in a few words."""
+    """Describe an error of the system in a few words."""
     return getattr(error, "strerror", None) or str(error)

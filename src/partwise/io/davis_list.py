@@ -1,4 +1,4 @@
-"""Read DAVIS's lists of a split: the 2016 release's name images and masks, the 2017 release's sequences."""
+"""Reading of DAVIS's lists of a split: the 2016 release's name images and masks, the 2017 release's sequences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from partwise.errors import InputError
 
-#: Folders of the lists, of the 2016 release and of the 2017 release's lists for the 2016 protocol.
+#: Folders of the lists: of the 2016 release, and of the 2017 release for the 2016 protocol.
 FOLDERS = ("ImageSets/480p", "ImageSets/2016")
 
 
@@ -14,11 +14,11 @@ def find_list(root: Path, split: str) -> Path | None:
     """Find the list of a split in either release.
 
     Args:
-        root: of the release.
+        root: folder of the release.
         split: name of the list, such as "val".
 
     Returns:
-        the file, the 2016 release's if both are there; None if neither is.
+        the file, the 2016 release's if both exist; None if neither does.
     """
     return next((file for folder in FOLDERS if (file := root / folder / f"{split}.txt").is_file()), None)
 
@@ -30,10 +30,10 @@ def read_list(file: Path) -> dict[str, list[str]]:
         file: rows of an image and its mask (2016), or of a sequence (2017).
 
     Returns:
-        Name -> its frames' names; none where the list names the sequence alone.
+        from each sequence's name to its frames' names, none if the list names the sequence alone.
 
     Raises:
-        InputError: the list has a damaged row, or no row.
+        InputError: a row is damaged, or the list is empty.
     """
     sequences: dict[str, list[str]] = {}
     for number, row in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
@@ -55,5 +55,5 @@ def read_list(file: Path) -> dict[str, list[str]]:
 
 
 def _frame(file: str) -> tuple[str, str]:
-    """Sequence and frame of a picture or a mask."""
+    """Return sequence and frame of a picture's or a mask's path."""
     return Path(file).parent.name, Path(file).stem

@@ -1,6 +1,6 @@
-"""Optical flow as Middlebury's `.flo` files, the form of FlyingChairs and of most flow benchmarks.
+"""Optical flow as Middlebury's `.flo` files, the format of FlyingChairs and of most flow benchmarks.
 
-A file is little-endian: the float 202021.25, width and height as int32, then (dx, dy) float32 pixel by pixel.
+A file is little-endian: the float32 202021.25, width and height as int32, then (dx, dy) float32 pixel by pixel.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from partwise.io.atomic import write_bytes
 MAGIC = np.float32(202021.25)
 
 _HEADER = 12  # bytes
-_LARGEST = 2**15  # pixels a side: more is no flow, but another file
+_LARGEST = 2**15  # pixels per side; a larger one means another kind of file
 
 
 def read_flo(path: str | Path) -> Float32Array:
     """Read a flow field.
 
+    Args:
+        path: the file.
+
     Returns:
         (2, H, W) float32 (dx, dy) in pixels, from this frame to the other.
 
     Raises:
-        InputError: the file is missing, no `.flo` file, or longer or shorter than its size says.
+        InputError: the file is missing, no `.flo` file, or longer or shorter than its size requires.
     """
     try:
         content = Path(path).read_bytes()
@@ -49,7 +52,16 @@ def read_flo(path: str | Path) -> Float32Array:
 
 
 def write_flo(path: str | Path, flow: FloatArray) -> None:
-    """Write a flow field (2, H, W), (dx, dy) in pixels."""
+    """Write a flow field.
+
+    Args:
+        path: file to write.
+        flow: (2, H, W) (dx, dy) in pixels.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: `flow` has another shape.
+    """
     if flow.ndim != 3 or flow.shape[0] != 2:
         raise ValueError(f"flow {flow.shape} is not (2, H, W)")
     size = np.array([flow.shape[2], flow.shape[1]], "<i4")

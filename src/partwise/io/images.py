@@ -1,4 +1,4 @@
-"""Decode and encode pictures and label maps."""
+"""Reading and writing of pictures and label maps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".p
 
 
 def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
-    """Decode a picture.
+    """Read a picture.
 
     Args:
         path: JPEG, PNG, WebP, BMP, TIFF or PPM file.
-        upright: turn the picture as its EXIF orientation says. False for datasets, whose label maps belong to the
-            pixels as stored.
+        upright: apply the EXIF orientation. False for datasets, whose label maps belong to the pixels as stored.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -37,7 +36,7 @@ def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
     flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:  # larger than OpenCV's limit
+    except cv2.error as error:  # the picture exceeds OpenCV's size limit
         raise InputError(f"image {path} cannot be decoded ({error.err}); make it smaller or leave it out") from error
     if image is None:
         raise InputError(f"{path} is damaged or no image; replace it with a whole JPEG or PNG, or leave it out")
@@ -47,11 +46,14 @@ def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
 def read_labels(path: str | Path) -> UInt8Array:
     """Read a label map: the indices of a palette PNG, the values of a greyscale one.
 
+    Args:
+        path: the file.
+
     Returns:
         (H, W) uint8 ids.
 
     Raises:
-        InputError: as `read_ids`, or an id is above 255.
+        InputError: the file is missing, empty, damaged, a colour picture or a JPEG, or an id is above 255.
     """
     ids = _read_map(path)
     if ids.dtype != np.uint8 and ids.size and int(ids.max()) > 255:
@@ -61,6 +63,9 @@ def read_labels(path: str | Path) -> UInt8Array:
 
 def read_ids(path: str | Path) -> Int32Array:
     """Read an instance map of 8 or 16 bits.
+
+    Args:
+        path: the file.
 
     Returns:
         (H, W) int32 ids.
@@ -72,15 +77,15 @@ def read_ids(path: str | Path) -> Int32Array:
 
 
 def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
-    """Check that labels fit their image.
+    """Check that labels have the size of their image.
 
     Args:
         labels: (H, W) map.
         size: (H, W) of the image, or of another map of it.
-        file: of the labels, named in the message.
+        file: the labels' file, named in the message.
 
     Raises:
-        InputError: they have another size.
+        InputError: the sizes differ.
     """
     if labels.shape != tuple(size):
         raise InputError(
@@ -90,7 +95,7 @@ def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
 
 
 def _read_map(path: str | Path) -> AnyArray:
-    """(H, W) ids as stored."""
+    """Read ids (H, W) as stored."""
     content = _read_bytes(path)
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -101,19 +106,22 @@ def _read_map(path: str | Path) -> AnyArray:
                     f"{path} is a colour picture ({image.mode}), an index map is needed; "
                     "give the PNG whose pixel values are the ids"
                 )
-            return np.array(image)  # a copy, which may be written to
-    # Damaged PNGs surface as SyntaxError and ValueError too.
+            return np.array(image)  # a copy, which is writable
+    # Damaged PNGs also raise SyntaxError and ValueError.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is damaged or no image ({error}); replace it with a whole PNG") from error
 
 
 def write_image(path: str | Path, image: UInt8Array, *, quality: int = 92) -> None:
-    """Encode a picture by the suffix of its name.
+    """Write a picture in the format of its suffix.
 
     Args:
         path: file to write, .jpg or .png.
-        image: (H, W, 3) RGB.
-        quality: of a JPEG, 0..100.
+        image: (H, W, 3) uint8 RGB.
+        quality: quality of a JPEG, 0..100.
+
+    Raises:
+        InputError: the suffix is no image's, or the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
@@ -131,6 +139,10 @@ def write_labels(path: str | Path, labels: AnyArray, colors: UInt8Array) -> None
         path: file to write.
         labels: (H, W) integer ids, 0..65535.
         colors: (256, 3) RGB palette.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: an id is out of range.
     """
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or high > 65535:
@@ -156,10 +168,10 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 def _cut_short(content: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end.
+    """Check whether a JPEG or PNG lacks its end.
 
-    Decoders fill what is missing of a JPEG with grey and only warn. An EXIF thumbnail has an end marker of its own, so
-    the segments before the picture's first scan are stepped over; bytes after the end are common and harmless.
+    Decoders fill the missing part of a JPEG with grey and only warn. An EXIF thumbnail has an end marker of its own, so
+    segments before the picture's first scan are skipped. Bytes after the end are common and harmless.
     """
     if content.startswith(b"\x89PNG"):
         return b"IEND" not in content[-64:] and b"IEND" not in content
@@ -169,8 +181,8 @@ def _cut_short(content: bytes) -> bool:
     while position + 4 <= len(content) and content[position] == 0xFF:
         if content[position + 1] == 0xDA:
             return content.find(b"\xff\xd9", position) < 0
-        # Fill bytes and markers without a length are single steps.
+        # Fill bytes, and markers without a length field, are skipped one by one.
         alone = content[position + 1] == 0xFF or 0xD0 <= content[position + 1] <= 0xD8
         step = 2 + int.from_bytes(content[position + 2 : position + 4], "big")
         position += (1 if content[position + 1] == 0xFF else 2) if alone else step
-    return position + 4 > len(content)  # a header that merely puzzles us is left to the decoder
+    return position + 4 > len(content)  # an unusual header is left to the decoder

@@ -1,6 +1,6 @@
-"""Texts beside id maps: rows that say what the objects of a map are.
+"""Text files beside id maps, whose rows describe the objects of a map.
 
-Ground truth names each object by its id (VIP, CIHP: `Instance_ids/ID.txt`); in results line n belongs to id n.
+Ground truth names each object by its id (VIP, CIHP: `Instance_ids/ID.txt`); in results, line n belongs to id n.
 """
 
 from __future__ import annotations
@@ -14,14 +14,21 @@ import numpy as np
 from partwise.arrays import Float64Array, Int64Array, IntArray
 from partwise.errors import InputError
 
-#: Rows of results.
+#: Fields of a row in results.
 SCORE = "score"
 SCORE_AND_BOX = "score y1 x1 y2 x2"
 CLASS_AND_SCORE = "class score"
 
 
 def read_instance_classes(file: Path, num_classes: int) -> dict[int, int]:
-    """Part instance id -> class from rows "part_instance_id class_id human_id".
+    """Read the classes of part instances from rows "part_instance_id class_id human_id".
+
+    Args:
+        file: the text file.
+        num_classes: classes, background included.
+
+    Returns:
+        from part instance id to class.
 
     Raises:
         InputError: the file is missing or damaged, or a class is unknown.
@@ -43,7 +50,19 @@ def read_instance_classes(file: Path, num_classes: int) -> dict[int, int]:
 
 
 def covering(ids: IntArray, classes: dict[int, int], file: Path) -> dict[int, int]:
-    """The classes themselves, once every id in the map is known to have one."""
+    """Check that every id of a ground-truth map has a class.
+
+    Args:
+        ids: ids of pixels, any shape, 0 = no object.
+        classes: from id to class.
+        file: the map's file, named in the message.
+
+    Returns:
+        `classes`.
+
+    Raises:
+        InputError: an id has no class.
+    """
     bare = sorted(set(np.unique(ids).tolist()) - {0} - classes.keys())
     if bare:
         raise InputError(
@@ -53,25 +72,31 @@ def covering(ids: IntArray, classes: dict[int, int], file: Path) -> dict[int, in
 
 
 def read_scores(file: Path, form: str = SCORE) -> Float64Array:
-    """(n,) scores of the objects of a result.
+    """Read the scores of the objects of a result.
 
     Args:
         file: line n belongs to id n.
         form: names of a row's fields, the score first.
 
+    Returns:
+        (n,) float64.
+
     Raises:
-        InputError: the file is missing, or a row is none of this form.
+        InputError: the file is missing, or a row has another form.
     """
     rows = _rows(file, form)
     return np.array([_score(fields[0], file, number) for number, fields in rows], dtype=np.float64)
 
 
 def read_scored_classes(file: Path, num_classes: int) -> tuple[Int64Array, Float64Array]:
-    """(n,) classes and (n,) scores of the part instances of a result.
+    """Read classes and scores of the part instances of a result.
 
     Args:
         file: line n, "class score", belongs to id n.
-        num_classes: background included, which no object has.
+        num_classes: classes, background included, which no object has.
+
+    Returns:
+        (n,) int64 classes and (n,) float64 scores.
 
     Raises:
         InputError: the file is missing, a row has another form, or a class is unknown.
@@ -86,20 +111,23 @@ def read_scored_classes(file: Path, num_classes: int) -> tuple[Int64Array, Float
 
 
 def check_covered(ids: IntArray, rows: int, file: Path, text: Path) -> None:
-    """Raise InputError if an id of a result has no row.
+    """Check that every id of a result has a row.
 
     Args:
-        ids: of pixels, any shape.
-        rows: that `text` has.
-        file: the map.
-        text: beside it, named in the message.
+        ids: ids of pixels, any shape.
+        rows: number of rows in `text`.
+        file: the map's file, named in the message.
+        text: the text file beside it, named in the message.
+
+    Raises:
+        InputError: an id has no row.
     """
     if (highest := int(ids.max(initial=0))) > rows:
         raise InputError(f"{file} holds id {highest} but {text.name} has {rows} rows; line n is the row of id n")
 
 
 def _rows(file: Path, form: str) -> Iterator[tuple[int, list[float]]]:
-    """Line numbers and fields. Only the end may be blank: a blank line elsewhere would be an object without a row."""
+    """Yield line numbers and fields. Blank lines may only end a file: elsewhere an object would be without a row."""
     if not file.is_file():
         raise InputError(f"{file} is missing: write one row '{form}' for each id of its PNG, no row if there is none")
     for number, row in enumerate(_read(file).rstrip().splitlines(), 1):

@@ -1,4 +1,4 @@
-"""Decode and encode video, one frame at a time."""
+"""Reading and writing of video, one frame at a time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,20 @@ _Stamped = tuple[int | None, UInt8Array]
 
 
 class Video:
-    """Frames of a video file, decoded one at a time. Use `open_video`.
+    """The frames of a video file, decoded one at a time; made by `open_video`.
+
+    Args:
+        path: the file.
+        container: PyAV's open container.
 
     Attributes:
         path: the file.
-        fps: frames a second, on average.
-        num_frames: as the container states it; None where it does not.
-        size: (H, W) of the frames handed out, upright.
+        fps: frames per second, on average.
+        num_frames: number of frames as the container states it; None if it does not.
+        size: (H, W) of the decoded frames, upright.
+
+    Raises:
+        InputError: the video has no frames, or the first one cannot be decoded.
     """
 
     def __init__(self, path: Path, container: Any) -> None:
@@ -39,7 +46,7 @@ class Video:
         self._stream.thread_type = "AUTO"
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 25)
         self.num_frames: int | None = self._stream.frames or None
-        # The first frame is decoded here: only then are rotation and readability known.
+        # Rotation and readability are known once the first frame is decoded.
         self._frames = self._decode()
         try:
             self._first: _Stamped | None = next(self._frames)
@@ -48,7 +55,7 @@ class Video:
         self.size: tuple[int, int] = self._first[1].shape[:2]
 
     def __iter__(self) -> Iterator[UInt8Array]:
-        """(H, W, 3) uint8 RGB frames, once.
+        """Yield each frame (H, W, 3) uint8 RGB once.
 
         Raises:
             InputError: the file is damaged from some frame on.
@@ -56,31 +63,41 @@ class Video:
         return (image for _, image in self.stamped())
 
     def stamped(self) -> Iterator[_Stamped]:
-        """The frames with their time stamps, by which `seek` finds them again; None where the file has none."""
+        """Yield each frame once with its time stamp, which `seek` takes.
+
+        Yields:
+            time stamp in units of the stream, None if the file has none; frame (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: the file is damaged from some frame on.
+        """
         if self._first is not None:
             first, self._first = self._first, None
             yield first
         yield from self._frames
 
     def seek(self, stamp: int) -> None:
-        """Go on at a key frame, mostly the last one at or before `stamp`.
+        """Continue at a key frame, usually the last one at or before `stamp`.
 
-        Files without an index are hard to search: they may go on too late, or where they are.
+        Files without an index are hard to search: they may continue too late, or at the present frame.
+
+        Args:
+            stamp: time stamp in units of the stream, as `stamped` yields it.
         """
         with suppress(av.error.FFmpegError, OSError):
             self._container.seek(stamp, stream=self._stream)
             self._first, self._frames = None, self._decode(key=True)
 
     def _decode(self, *, key: bool = False) -> Iterator[_Stamped]:
-        """The frames from here on; with `key` from the first key frame, as those before it lack what they refer to."""
+        """Yield the frames from here on; with `key` from the first key frame on, as others may need missing frames."""
         count, shown, shape = 0, 0.0, dict[str, int]()
         try:
             frames = self._container.decode(self._stream)
             for frame in dropwhile(lambda frame: not frame.key_frame, frames) if key else frames:
-                # Streams may change size midway; the pictures and the overlay video do not.
+                # Streams may change size midway; the frames handed out keep one size.
                 shape = shape or {"width": frame.width, "height": frame.height}
                 image = frame.to_ndarray(format="rgb24", **shape)
-                # The display matrix tells counter-clockwise degrees, as np.rot90 counts.
+                # The display matrix has counter-clockwise degrees, as has np.rot90.
                 yield frame.pts, np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
                 count, shown = count + 1, float(frame.time or 0)
         except (av.error.FFmpegError, OSError) as error:
@@ -92,9 +109,9 @@ class Video:
             )
 
     def _ended_early(self, count: int, shown: float) -> bool:
-        """Whether the file lacks its end, which the decoder takes for the end of the video.
+        """Check whether the file lacks its end, which the decoder takes for the end of the video.
 
-        Trimmed videos hold frames that are not meant to be shown: count and duration must both fall short.
+        Trimmed videos hold frames that are not meant to be shown, so both count and duration must fall short.
         """
         duration = float((self._stream.duration or 0) * self._stream.time_base)
         start = float((self._stream.start_time or 0) * self._stream.time_base)
@@ -105,6 +122,12 @@ class Video:
 def open_video(path: str | Path) -> Iterator[Video]:
     """Open a video for one pass over its frames.
 
+    Args:
+        path: the file.
+
+    Yields:
+        the video.
+
     Raises:
         InputError: the file is missing, unreadable, or has no picture.
     """
@@ -112,7 +135,7 @@ def open_video(path: str | Path) -> Iterator[Video]:
     if not path.is_file() or not path.stat().st_size:
         raise InputError(f"video {path} {'is empty' if path.is_file() else 'does not exist'}; check the path")
     try:
-        container = av.open(str(path.absolute()))  # absolute: a name such as `a:b.mp4` is no protocol
+        container = av.open(str(path.absolute()))  # absolute, so that `a:b.mp4` is not taken for a protocol
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{path} is no readable video ({reason(error)}); check that it plays") from error
     with container:
@@ -122,13 +145,14 @@ def open_video(path: str | Path) -> Iterator[Video]:
 
 
 class VideoWriter:
-    """H.264 video (MPEG-4 part 2 where x264 is not built in). No frame written, no file made.
+    """Writer of H.264 video, or of MPEG-4 part 2 if PyAV has no x264.
 
-    Use as a context manager; the file appears under its name when the block ends without an error.
+    Use as a context manager. The file appears under its name when the block ends without an error; without frames no
+    file is written.
 
     Args:
         path: file to write; its suffix chooses the container.
-        fps: frames a second.
+        fps: frames per second.
         size: (H, W); odd sides are padded by one repeated pixel, which 4:2:0 colour needs.
     """
 
@@ -142,7 +166,12 @@ class VideoWriter:
         return self
 
     def write(self, frame: UInt8Array) -> None:
-        """Append an (H, W, 3) uint8 RGB frame."""
+        """Append a frame (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: the file cannot be written.
+            ValueError: the frame has another size than the video.
+        """
         if frame.shape != (*self.size, 3):
             raise ValueError(f"frame {frame.shape} in a video of {(*self.size, 3)}")
         with writing(self.path):
@@ -177,6 +206,6 @@ class VideoWriter:
         self._stream: Any = self._container.add_stream(codec, rate=self._rate, options=quality)
         self._stream.height, self._stream.width = (side + side % 2 for side in self.size)
         self._stream.pix_fmt = "yuv420p"
-        # Without these tags players guess the matrix from the size, and colours shift.
+        # Without these tags players guess the colour matrix from the size, and colours shift.
         context = self._stream.codec_context
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1

@@ -1,1 +1,1 @@
-"""One folder a paper, and the baselines they compare with."""
+"""One folder per paper, and the baselines that the papers compare with."""

@@ -1,8 +1,8 @@
 """The contract between networks and what uses them: tasks, parsers of videos, checkpoints.
 
-A network keeps it by having the methods; it inherits nothing. What dense parsers share is in `partwise.nn.dense`, what
-networks with Parsing R-CNN's heads share in `partwise.nn.parsing_rcnn`, what flow networks share in
-`partwise.nn.flownet`. What only some networks can do is a protocol of its own, or a base class in those modules.
+A network fulfils it by having the methods; it inherits nothing. Shared implementations are in `partwise.nn.dense`
+(dense parsers), `partwise.nn.parsing_rcnn` (networks with Parsing R-CNN's heads) and `partwise.nn.flownet` (flow
+networks). Abilities that only some networks have are protocols of their own, or base classes in those modules.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ Batch = TypeVar("Batch", contravariant=True)
 
 @runtime_checkable
 class Network(Protocol[Batch]):
-    """A parser of people that can be trained: a `torch.nn.Module` with these methods."""
+    """A trainable parser of people: a `torch.nn.Module` with these methods."""
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the training losses of a batch.
 
         Args:
-            batch: pictures float32 in [0, 1], with what the network learns from.
+            batch: pictures float32 in [0, 1], with the labels that the network learns from.
 
         Returns:
             losses () by name; training minimises their sum.
+
+        Raises:
+            InputError: the network cannot learn from these data.
         """
         ...
 
@@ -38,7 +41,7 @@ class Network(Protocol[Batch]):
         """Parse a batch's pictures, or the last frames of its clips.
 
         Args:
-            batch: of B samples.
+            batch: batch of B samples.
             letterboxes: how each of the B pictures lies on the canvas.
 
         Returns:
@@ -47,14 +50,14 @@ class Network(Protocol[Batch]):
         ...
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Parse a video, in constant memory.
+        """Parse a video in constant memory.
 
         Args:
             frames: (1, 3, H, W) each, float32 in [0, 1], in order.
             letterbox: how the frames lie on the canvas.
 
         Returns:
-            one parsing a frame at its native size, in order. A network may read a fixed number of frames ahead.
+            one parsing per frame at its native size, in order. A network may read a fixed number of frames ahead.
         """
         ...
 
@@ -63,26 +66,33 @@ class Memory(Protocol):
     """What a network remembers of one person."""
 
     def add(self, image: Tensor) -> Tensor:
-        """Return the scores (1, K, H, W) of the next frame (1, 3, H, W) of the person."""
+        """Compute the logits of the person's next frame and remember the frame.
+
+        Args:
+            image: (1, 3, H, W) float32 in [0, 1].
+
+        Returns:
+            (1, K, H, W).
+        """
         ...
 
 
 @runtime_checkable
 class FollowsPersons(Protocol):
-    """A network on crops of single persons, several of whom are parsed beside each other."""
+    """A network on crops of single persons, several of whom are parsed in parallel."""
 
     def memory(self) -> Memory:
-        """Return an empty memory, for one person."""
+        """Create an empty memory for one person."""
         ...
 
 
 class FlowNetwork(Protocol):
-    """A network that estimates optical flow; see `partwise.nn.flownet.FlowEstimator`."""
+    """A network that estimates optical flow, such as a `partwise.nn.flownet.FlowEstimator`."""
 
     def losses(self, batch: FlowBatch) -> dict[str, Tensor]:
-        """Compute the training losses () of a batch, by name."""
+        """Compute the training losses () of a batch by name."""
         ...
 
     def estimate(self, frames: Tensor) -> Tensor:
-        """Estimate the flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""
+        """Estimate the flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W) in [0, 1]."""
         ...

@@ -1,4 +1,4 @@
-"""Watching for losses that are not finite, without making the host wait for the device."""
+"""Detection of losses that are not finite, without making the host wait for the device."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from partwise.io.atomic import write_json
 
 
 class _Step(NamedTuple):
-    """What a step's losses were, once they have arrived."""
+    """The losses of a training step, copied to the CPU."""
 
     number: int
     names: list[str]
     values: Tensor  # (L,) on the CPU
-    arrived: torch.Event | None  # None: they are there
+    arrived: torch.Event | None  # None: values are on the CPU already
     sample_ids: Sequence[str]
 
 
 class LossWatch:
     """Stops a training whose losses are no longer finite.
 
-    Losses on a GPU are copied while the training goes on, and looked at in the first step that finds them arrived; a
-    CPU's are looked at at once. Waiting for them in every step would leave the GPU idle while the next is prepared.
+    Losses on a GPU are copied asynchronously and checked in the first step after they have arrived; those on a CPU are
+    checked at once. Waiting for them in every step would leave the GPU idle while the next step is prepared.
 
     Attributes:
-        latest: () sum of the losses that were looked at last, on the CPU; None before the first.
+        latest: () sum of the losses checked last, on the CPU; None before the first check.
     """
 
     def __init__(self) -> None:
@@ -39,19 +39,25 @@ class LossWatch:
         self._steps: deque[_Step] = deque()
 
     def add(self, number: int, losses: Mapping[str, Tensor], sample_ids: Sequence[str]) -> None:
-        """Keep the losses () of a step, and the samples that they are of, until they can be looked at."""
+        """Keep the losses of a step until they can be checked.
+
+        Args:
+            number: number of the step.
+            losses: losses () by name.
+            sample_ids: samples of the step's batch.
+        """
         values, arrived = _to_host(torch.stack(list(losses.values())).detach().float())
         self._steps.append(_Step(number, list(losses), values, arrived, sample_ids))
 
     def check(self, folder: Path, wait: bool = False) -> None:
-        """Look at the losses that have arrived.
+        """Check the losses that have arrived.
 
         Args:
-            folder: of the run; `not_finite.json` there tells what was found.
-            wait: for those that have not.
+            folder: folder of the run; `not_finite.json` is written there if a loss is not finite.
+            wait: wait for the losses that have not arrived.
 
         Raises:
-            InputError: one is not finite.
+            InputError: a loss is not finite.
         """
         while self._steps:
             arrived = self._steps[0].arrived
@@ -67,7 +73,7 @@ class LossWatch:
 
 
 def _to_host(values: Tensor) -> tuple[Tensor, torch.Event | None]:
-    """Begin to copy values to the CPU, and what tells that they are there."""
+    """Start copying values to the CPU; return the copy and the event that marks its arrival."""
     if values.device.type == "cpu":
         return values, None
     copied = values.to("cpu", non_blocking=True)

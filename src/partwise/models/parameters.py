@@ -1,4 +1,4 @@
-"""Which parameters of a network train how: their weight decay and their share of the learning rate."""
+"""Parameter groups of the optimiser: weight decay and factor on the learning rate."""
 
 from __future__ import annotations
 
@@ -12,27 +12,36 @@ from partwise.errors import InputError
 
 
 class Group(NamedTuple):
-    """Parameters that train alike."""
+    """Parameters with the same factor on the learning rate and the same weight decay.
 
-    rate: float  # factor on the learning rate
+    Attributes:
+        rate: factor on the learning rate.
+        decayed: weight decay applies.
+        parameters: the parameters.
+    """
+
+    rate: float
     decayed: bool
     parameters: list[nn.Parameter]
 
     def options(self) -> dict[str, Any]:
-        """Return the group as an optimiser takes it; its rate is up to the schedule."""
+        """Return the group in the optimiser's form; the schedule applies its rate."""
         return {"params": self.parameters, **({} if self.decayed else {"weight_decay": 0.0})}
 
 
 def group_parameters(network: nn.Module, rates: Mapping[str, float], bias_rate: float) -> list[Group]:
-    """Group the parameters that train. Weights are decayed, norms and biases never.
+    """Group the trainable parameters. Weight decay applies to weights, not to norms and biases.
 
     Args:
-        network: the parameters' own.
-        rates: factors on the learning rate of the network's parts, by their names.
-        bias_rate: factor on the learning rate of biases beside that.
+        network: network whose parameters are grouped.
+        rates: factors on the learning rate of parts of the network, by the parts' names.
+        bias_rate: further factor on the learning rate of biases.
+
+    Returns:
+        the groups, those with weight decay first.
 
     Raises:
-        InputError: the network has no such part.
+        InputError: `rates` names a part that the network does not have.
     """
     if unknown := rates.keys() - dict(network.named_modules()):
         raise InputError(f"model.rates: {type(network).__name__} has no part {', '.join(sorted(unknown))}")
@@ -49,12 +58,15 @@ def group_parameters(network: nn.Module, rates: Mapping[str, float], bias_rate: 
 def rate_factors(
     groups: Iterable[Group], schedule: Callable[[float], float] | None, total: int
 ) -> list[Callable[[int], float]]:
-    """Return each group's factor on the learning rate by step.
+    """Compute the factor on the learning rate of each group, by step.
 
     Args:
-        groups: of the optimiser.
-        schedule: factor of all groups by progress, 0 to 1; None is 1 throughout.
-        total: steps of the training.
+        groups: groups of the optimiser, in its order.
+        schedule: factor of all groups by progress through training, 0 to 1; None is 1 throughout.
+        total: number of training steps.
+
+    Returns:
+        per group, a function from the step to the factor.
     """
     return [partial(_factor, schedule, total, group.rate) for group in groups]
 

@@ -1,4 +1,4 @@
-"""From a batch of annotated samples, or of whole videos, to what metrics are updated with."""
+"""From batches of annotated samples or of whole videos to the arguments of a metric's `update`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from partwise.batches import Annotation, ClipBatch, ImageBatch, Parsing, picture
 from partwise.models.contract import Network
 from partwise.ops.resize import Letterbox
 
-LONGEST_VIDEO = 1_000_000  # frames; keeps the indices of two videos' frames apart
+LONGEST_VIDEO = 1_000_000  # frames; keeps the frame indices of different videos distinct
 
 
 class Scored(NamedTuple):
-    """Arguments of a metric's `update`: n samples, their parsings, their truths and names."""
+    """Arguments of a metric's `update` for n samples.
+
+    Attributes:
+        indices: positions of the samples in their split.
+        preds: their parsings.
+        target: their ground truth.
+        sample_ids: their names.
+    """
 
     indices: Sequence[int]
     preds: Sequence[Parsing]
@@ -25,13 +32,13 @@ def parse_annotated(network: Network[Any], batch: Mapping[str, Any], stretch: bo
     """Parse a batch of the validation or test split.
 
     Args:
-        network: to be scored.
-        batch: an `ImageBatch` or a `ClipBatch` with annotations; or whole videos, which have a list of annotations
-            each and frames (T, 3, H, W).
-        stretch: whether pictures fill the canvas.
+        network: network to score.
+        batch: an `ImageBatch` or `ClipBatch` with annotations; or whole videos, with frames (T, 3, H, W) and a list of
+            annotations each.
+        stretch: pictures fill the canvas; otherwise they keep their aspect ratio.
 
-    Returns:
-        a batch's samples together, or every frame of its videos by itself.
+    Yields:
+        all samples of a batch together, or each frame of its videos by itself.
     """
     if batch["annotations"] and isinstance(batch["annotations"][0], list):
         for video in zip(batch["index"], batch["frames"], batch["annotations"], batch["sample_ids"], strict=True):
@@ -42,7 +49,15 @@ def parse_annotated(network: Network[Any], batch: Mapping[str, Any], stretch: bo
 
 
 def letterboxes(batch: Any, stretch: bool = False) -> list[Letterbox]:
-    """Tell how each annotated picture of an `ImageBatch` or a `ClipBatch` lies on the canvas."""
+    """Compute how each annotated picture of a batch lies on the canvas.
+
+    Args:
+        batch: an `ImageBatch` or `ClipBatch` with annotations.
+        stretch: pictures fill the canvas; otherwise they keep their aspect ratio.
+
+    Returns:
+        one letterbox per picture.
+    """
     annotated: ImageBatch | ClipBatch = batch
     height, width = pictures(annotated).shape[-2:]
     return [Letterbox.make(_size(a), (height, width), stretch) for a in annotated["annotations"]]

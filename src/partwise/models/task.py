@@ -1,4 +1,4 @@
-"""The thin base of every task: steps, optimiser and metric wiring."""
+"""The task of all parsers: training and evaluation steps, optimiser and metrics."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from partwise.models.scoring import letterboxes, parse_annotated
 
 
 class ParsingTask(pl.LightningModule):
-    """Train and score a network that keeps the contract; see `partwise.models.contract`.
+    """Train and score a network that fulfils `partwise.models.contract`.
 
     Args:
         network: a `Network` and `torch.nn.Module`.
-        label_set: of the parts.
-        metrics: from the label set to the metrics of a split, such as `VIPMetrics`.
-        optimizer: from parameter groups to an optimiser; None for a task that only scores.
-        schedule: factor on the learning rate by progress, 0 to 1, through training; see `partwise.run.schedules`.
-        stretch: images fill the network's input instead of keeping their aspect.
-        rates: factors on the learning rate of the network's parts, by their names.
-        bias_rate: factor on the learning rate of biases beside that; Caffe's recipes have 2.
+        label_set: label set of the parts.
+        metrics: makes the metrics of a split from the label set, such as `VIPMetrics`.
+        optimizer: makes the optimiser from parameter groups; None for a task that only scores.
+        schedule: factor on the learning rate by progress through training, 0 to 1, such as those of
+            `partwise.run.schedules`; None keeps it constant.
+        stretch: images fill the network's input; otherwise they keep their aspect ratio.
+        rates: factors on the learning rate of parts of the network, by the parts' names.
+        bias_rate: further factor on the learning rate of biases, 2 in Caffe's recipes.
     """
 
     def __init__(
@@ -56,64 +57,96 @@ class ParsingTask(pl.LightningModule):
         self.test_metrics: Any = metrics(label_set)
 
     def simplest(self, data: Any) -> nn.Module:
-        """Return the guess of a DataModule's labels that any network should beat."""
+        """Return the baseline that any network should beat, for a DataModule: its most frequent class."""
         return MajorityClass.of(data)
 
     def plot(self, data: Any) -> dict[str, Any]:
-        """Draw further matplotlib figures of a finished run, by the names of their files."""
+        """Draw further matplotlib figures of a finished run.
+
+        Args:
+            data: DataModule of the run.
+
+        Returns:
+            figures by the names of their files.
+        """
         return {}
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Compute the named losses of a batch; their sum is minimised."""
+        """Compute the losses () of a batch by name; training minimises their sum."""
         losses: dict[str, Tensor] = self.network.losses(batch)
         return losses
 
     def parse(self, batch: Any) -> list[Parsing]:
-        """Parse the batch's annotated pictures, at the size of their annotations."""
+        """Parse the annotated pictures of a batch at the size of their annotations."""
         parsings: list[Parsing] = self.network.parse(batch, letterboxes(batch, self.stretch))
         return parsings
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Return the sum of the losses; stop at a loss that is not finite, see `LossWatch`."""
+        """Compute and log the losses of a batch.
+
+        Args:
+            batch: training batch.
+            batch_idx: not used; Lightning passes it.
+
+        Returns:
+            () sum of the losses.
+
+        Raises:
+            InputError: a loss is not finite.
+        """
         losses = self.losses(batch)
         total = torch.stack(list(losses.values())).sum()
         self._watch.add(self.global_step, losses, batch["sample_ids"])
         self._check_losses(wait=False)
         self.log_dict({f"train/{name}": value.detach() for name, value in {**losses, "loss": total}.items()})
-        if self._watch.latest is not None:  # the bar shows numbers in every step, so they must have arrived
+        if self._watch.latest is not None:  # the progress bar shows numbers in every step, so they must be on the CPU
             self.log("loss", self._watch.latest, prog_bar=True, logger=False)
         return total
 
     def on_train_epoch_end(self) -> None:
-        """Look at the losses of all steps."""
+        """Check that the losses of all steps are finite."""
         self._check_losses(wait=True)
 
     def on_validation_start(self) -> None:
-        """Look at the losses of all steps."""
+        """Check that the losses of all steps are finite."""
         self._check_losses(wait=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep no weights from behind a loss that is not finite."""
+        """Check that the losses of all steps are finite, so that no weights from after a failure are saved."""
         self._check_losses(wait=True)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Score a batch of the validation split."""
+        """Update the metrics of the validation split.
+
+        Args:
+            batch: batch with annotations.
+            batch_idx: not used; Lightning passes it.
+        """
         self._score(batch, self.val_metrics)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Score a batch of the test split."""
+        """Update the metrics of the test split.
+
+        Args:
+            batch: batch with annotations.
+            batch_idx: not used; Lightning passes it.
+        """
         self._score(batch, self.test_metrics)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the split's metrics."""
+        """Log the metrics of the validation split."""
         self._log_split("val", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Log the split's metrics."""
+        """Log the metrics of the test split."""
         self._log_split("test", self.test_metrics)
 
     def configure_optimizers(self) -> Any:
-        """Make the optimiser, with a schedule where the learning rate changes or is not the same for all."""
+        """Make the optimiser, and a schedule if the learning rate changes or differs between parameters.
+
+        Raises:
+            InputError: the task was built without an optimiser, or `rates` names a part that the network does not have.
+        """
         if self.optimizer is None:
             raise InputError("this model was built without an optimiser; it can be tested but not trained")
         groups = group_parameters(self.network, self.rates, self.bias_rate)
@@ -128,7 +161,7 @@ class ParsingTask(pl.LightningModule):
             metrics.update(*scored)
 
     def _log_split(self, split: str, metric: Any) -> None:
-        # computed on all ranks together and equal on all
+        # Metrics are computed over all ranks and are equal on all.
         self.log_dict({f"{split}/{name}": value for name, value in metric.compute().items()})
         metric.reset()
 

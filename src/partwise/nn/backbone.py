@@ -1,4 +1,4 @@
-"""Image backbones from timm, arranged as the papers use them."""
+"""Image backbones from timm, with the strides and dilations that the papers use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class FrozenStatistics(nn.Module):
-    """Batch norm whose mean and variance stay what they are, in training too; gamma and beta train.
+    """Batch norm whose mean and variance are frozen, in training too; gamma and beta train.
 
-    It is no `BatchNorm2d`: neither a module's mode nor a conversion to `SyncBatchNorm` touches it. Its state has the
-    same names, so that weights of one load into the other.
+    It does not derive from `BatchNorm2d`, so neither `train()` nor conversion to `SyncBatchNorm` changes it. Its state
+    dict has the same names, so weights of one load into the other.
 
     Args:
-        norm: whose parameters and statistics it takes over.
+        norm: batch norm whose parameters and statistics are taken over.
     """
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
@@ -33,29 +33,32 @@ class FrozenStatistics(nn.Module):
             self.register_buffer(name, buffer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> gamma (x - mean) / sqrt(variance + eps) + beta."""
+        """Compute gamma (x - mean) / sqrt(variance + eps) + beta of x (B, C, H, W)."""
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class Backbone(nn.Module):
-    """A timm ResNet at output stride 16 that also hands out pool1, the max-pooled first activation.
+    """A timm ResNet at output stride 16 that also returns pool1, the max-pooled first activation.
 
-    ATEN's released network: strides 4, 8, 16, 16, every 3x3 convolution of res5 dilated by 2, the low-level
-    feature taken before res2. timm's ResNets differ in two points: the first block of a dilated stage keeps
-    dilation 1 (mended here), and a bottleneck's stride sits on its 3x3 convolution (kept).
+    Follows ATEN's released network: strides 4, 8, 16, 16; every 3x3 convolution of res5 dilated by 2; the low-level
+    feature taken before res2. timm's ResNets differ in two points. The first block of a dilated stage keeps dilation 1,
+    which is corrected here. A bottleneck's stride sits on its 3x3 convolution, which is kept.
 
-    Batch-norm statistics are frozen (gamma and beta train) when the weights are pre-trained. From scratch they
-    train: with them frozen, zero-initialised residual branches get no gradient.
+    With pre-trained weights, batch-norm statistics are frozen while gamma and beta train. From scratch the statistics
+    train too: if they were frozen, zero-initialised residual branches would get no gradient.
 
     Args:
-        name: of a timm ResNet.
-        pretrained: load timm's weights.
-        multiplier: of the four stages' widths; only from scratch.
+        name: name of a timm ResNet.
+        pretrained: load timm's ImageNet weights.
+        multiplier: factor on the four stages' widths; 1 with `pretrained`.
+
+    Raises:
+        InputError: `name` is no timm ResNet, its weights cannot be loaded, or `multiplier` has none.
     """
 
     def __init__(self, name: str = "resnet50", pretrained: bool = True, multiplier: float = 1.0) -> None:
         super().__init__()
-        if set(":/") & set(name) or not timm.is_model(name):  # timm also takes addresses and folders
+        if set(":/") & set(name) or not timm.is_model(name):  # timm also accepts URLs and folders
             raise InputError(f"backbone={name} is none of timm's models; name a timm ResNet such as resnet50")
         if pretrained and multiplier != 1:
             raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=false")
@@ -88,16 +91,26 @@ class Backbone(nn.Module):
         self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) in [0, 1] -> pool1 (B, C1, H/4, W/4), res5 (B, C5, H/16, W/16)."""
+        """Compute the low-level and the last feature of images.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1].
+
+        Returns:
+            pool1 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16).
+        """
         first, res5 = self.body((images - self.mean) / self.std)
         return F.max_pool2d(first, 3, stride=2, padding=1), res5
 
 
 def freeze_statistics(module: nn.Module) -> None:
-    """Put `FrozenStatistics` in the place of every batch norm below a module.
+    """Replace every batch norm below a module with `FrozenStatistics`, in place.
+
+    Args:
+        module: module to change.
 
     Raises:
-        InputError: one of them does more than normalise.
+        InputError: a batch norm is of a subclass, which may do more than normalise.
     """
     for name, child in module.named_children():
         if type(child) is nn.BatchNorm2d:
@@ -112,12 +125,12 @@ def freeze_statistics(module: nn.Module) -> None:
 
 
 def _dilate(stage: nn.Module, dilation: int) -> None:
-    """Dilate every 3x3 convolution of a stage whose stride has been taken out."""
+    """Dilate every 3x3 convolution of a stage whose stride has been removed."""
     for conv in stage.modules():
         if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
             conv.dilation, conv.padding = (dilation, dilation), (dilation, dilation)
 
 
 def channels(values: tuple[float, ...]) -> Tensor:
-    """Values of RGB as (1, 3, 1, 1)."""
+    """Return one value for each of R, G and B as a tensor (1, 3, 1, 1)."""
     return Tensor(values).view(1, -1, 1, 1)

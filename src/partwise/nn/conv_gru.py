@@ -1,7 +1,7 @@
-"""Convolutional recurrent units over a few feature maps: ATEN's ConvGRU (Eq. 5), and ConvLSTM, its ablation.
+"""Convolutional recurrent units over a few feature maps: ATEN's ConvGRU (Eq. 5) and its ablation, ConvLSTM.
 
-The paper's sigma is "the sigmoid function", the release's the hard sigmoid, Keras' default; both are here. As in the
-release, input kernels start Glorot-uniform, recurrent ones orthogonal.
+The paper's sigma is "the sigmoid function"; the release has Keras' default, the hard sigmoid. Both are available. As in
+the release, input kernels are initialised Glorot-uniform and recurrent kernels orthogonal.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ Sigmoid = Literal["logistic", "hard"]
 
 
 class ConvGRU(nn.Module):
-    """h_t = (1 - z) h_{t-1} + z h', with convolutions for products (ATEN Eq. 5).
+    """h_t = (1 - z) h_{t-1} + z h', with convolutions in place of matrix products (ATEN Eq. 5).
 
     Args:
-        channels: of inputs and state.
-        kernel: side of the kernels.
-        update_bias: of the update gate at the start; zero as released. Below zero the state, at first the mean of the
-            features, is kept: -2.5 closes the gate in the middle of the hard sigmoid's range.
-        sigmoid: sigma of the gates; "logistic" in the paper, "hard" in the release.
+        channels: channels of the inputs and of the state.
+        kernel: side of the kernels in pixels, odd.
+        update_bias: initial bias of the update gate z; 0 in the release. Negative values keep more of the initial
+            state, the mean of the features; at -2.5 the hard sigmoid is 0.
+        sigmoid: sigma of the gates, "logistic" as in the paper or "hard" as in the release.
+
+    Raises:
+        InputError: `sigmoid` is neither of these.
     """
 
     def __init__(self, channels: int, kernel: int = 3, update_bias: float = 0.0, sigmoid: Sigmoid = "logistic") -> None:
@@ -38,14 +41,22 @@ class ConvGRU(nn.Module):
         self.candidate = _state_conv(channels, 1, kernel)
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        """One step of Eq. 5 from x, h (B, C, H, W) to the next h."""
+        """Compute one step of Eq. 5.
+
+        Args:
+            x: (B, C, H, W) input.
+            h: (B, C, H, W) state.
+
+        Returns:
+            the next state (B, C, H, W).
+        """
         x_z, x_r, x_h = self.inputs(x).chunk(3, 1)
         h_z, h_r = self.gates(h).chunk(2, 1)
         z, r = self.sigma(x_z + h_z), self.sigma(x_r + h_r)
         return (1 - z) * h + z * torch.tanh(x_h + self.candidate(r * h))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """The last state after features (B, C, H, W), the first state being their mean (Eq. 4)."""
+        """Compute the last state after features (B, C, H, W), oldest first; the initial state is their mean (Eq. 4)."""
         h = torch.stack(list(features)).mean(0)
         for x in features:
             h = self.step(x, h)
@@ -53,12 +64,15 @@ class ConvGRU(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """The same with a memory cell (Shi et al., NeurIPS 2015), from a state of zeros.
+    """The ablation of ConvGRU with a memory cell (Shi et al., NeurIPS 2015); state and cell start at zero.
 
     Args:
-        channels: of inputs and state.
-        kernel: side of the kernels.
-        sigmoid: see `ConvGRU`.
+        channels: channels of the inputs, of the state and of the cell.
+        kernel: side of the kernels in pixels, odd.
+        sigmoid: sigma of the gates, "logistic" or "hard".
+
+    Raises:
+        InputError: `sigmoid` is neither of these.
     """
 
     def __init__(self, channels: int, kernel: int = 3, sigmoid: Sigmoid = "logistic") -> None:
@@ -68,16 +82,25 @@ class ConvLSTM(nn.Module):
         self.states = _state_conv(channels, 4, kernel)
         bias = self.inputs.bias
         assert bias is not None
-        nn.init.ones_(bias.data[channels : 2 * channels])  # remember at first
+        nn.init.ones_(bias.data[channels : 2 * channels])  # the forget gate starts open
 
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """From x, h and the cell c (B, C, H, W) to the next h and c."""
+        """Compute one step.
+
+        Args:
+            x: (B, C, H, W) input.
+            h: (B, C, H, W) state.
+            c: (B, C, H, W) cell.
+
+        Returns:
+            the next state and the next cell, (B, C, H, W) each.
+        """
         i, f, o, g = (self.inputs(x) + self.states(h)).chunk(4, 1)
         c = self.sigma(f) * c + self.sigma(i) * torch.tanh(g)
         return self.sigma(o) * torch.tanh(c), c
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """The last state after features (B, C, H, W)."""
+        """Compute the last state after features (B, C, H, W), oldest first."""
         h = c = torch.zeros_like(features[0])
         for x in features:
             h, c = self.step(x, h, c)
@@ -85,15 +108,15 @@ class ConvLSTM(nn.Module):
 
 
 class Mean(nn.Module):
-    """The mean of the features: what is left of the recurrent units without their gates."""
+    """The mean of the features: the ablation without recurrent units."""
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """(B, C, H, W) of each (B, C, H, W)."""
+        """Compute the mean of features (B, C, H, W)."""
         return torch.stack(list(features)).mean(0)
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """clip(0.2 x + 0.5, 0, 1), the release's sigma."""
+    """Compute clip(0.2 x + 0.5, 0, 1), the release's sigma, elementwise."""
     return (0.2 * x + 0.5).clamp(0, 1)
 
 

@@ -1,6 +1,6 @@
-"""DeepLabv3+ as ATEN builds it: the stride-4 feature, the parsing branch, and the two as a parser of single images.
+"""DeepLabv3+ as ATEN builds it: the stride-4 feature, the parsing branch, and a parser of single images made of both.
 
-ATEN has no batch norm outside the backbone; `norm` adds it, for training from scratch.
+ATEN has no batch norm outside the backbone; `norm` adds it for training from scratch.
 """
 
 from __future__ import annotations
@@ -18,19 +18,35 @@ from partwise.nn.layers import conv_relu, small
 from partwise.nn.losses import lovasz_loss, parsing_loss
 from partwise.ops.resize import canvas_size
 
-REFERENCE_SIZE = 512  # input side in pixels that the release's dilations and anchors belong to
+REFERENCE_SIZE = 512  # input side in pixels for which the release's dilations and anchors are given
 DILATIONS = (6, 12, 18)
 STRIDE = 4  # of the feature
 
 
 def dilations(image_size: int | Sequence[int]) -> tuple[int, ...]:
-    """The paper's 6, 12 and 18, less for inputs below 512 px: they reach as far relative to the longer side."""
+    """Compute the dilations for an input size: 6, 12 and 18 as in the paper, smaller for inputs below 512 px.
+
+    They scale with the longer side, so that they cover the same fraction of the input.
+
+    Args:
+        image_size: side of the square input in pixels, or its (height, width).
+
+    Returns:
+        three dilations, at least 1.
+    """
     side = min(max(canvas_size(image_size)), REFERENCE_SIZE)
     return tuple(max(1, round(d * side / REFERENCE_SIZE)) for d in DILATIONS)
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid: 1x1, three dilated 3x3 and the image mean, each `width` + ReLU, joined by a 1x1."""
+    """Atrous spatial pyramid pooling: 1x1, three dilated 3x3 and the image mean, joined by a 1x1 convolution.
+
+    Args:
+        in_channels: channels of the input.
+        width: channels of each branch and of the output.
+        dilations: dilations of the 3x3 branches.
+        norm: batch norm in all branches but the image mean, and after the 1x1 convolution that joins them.
+    """
 
     def __init__(
         self, in_channels: int, width: int = 256, dilations: Sequence[int] = DILATIONS, norm: bool = False
@@ -42,27 +58,30 @@ class ASPP(nn.Module):
                 *(conv_relu(in_channels, width, 3, d, norm) for d in dilations),
             ]
         )
-        self.mean = conv_relu(in_channels, width, 1)  # one value an image: too few for batch statistics
+        self.mean = conv_relu(in_channels, width, 1)  # one value per image: too few for batch statistics
         self.join = conv_relu(width * (len(dilations) + 2), width, 1, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, width, h, w)."""
+        """Compute (B, width, h, w) from a feature (B, in_channels, h, w)."""
         mean = self.mean(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
         return self.join(torch.cat([branch(x) for branch in self.branches] + [mean], 1))
 
 
 class DeepLabFeature(nn.Module):
-    """N_feat: images to the feature (B, width, H/4, W/4) that all heads share (ATEN section 4.5).
+    """N_feat: computes from images the feature (B, width, H/4, W/4) that all heads share (ATEN section 4.5).
 
-    The decoder reads pool1 rather than DeepLabv3+'s res2, as ATEN's released network does.
+    The decoder reads pool1, as in ATEN's released network, not res2 as in DeepLabv3+.
 
     Args:
         backbone: name of a timm ResNet.
         pretrained: start from timm's ImageNet weights and freeze their batch-norm statistics.
         width: channels of the feature.
-        image_size: side of the square input in pixels, or its (height, width), see `dilations`.
-        backbone_multiplier: of the backbone's widths, from scratch only.
+        image_size: side of the square input in pixels, or its (height, width); determines the `dilations`.
+        backbone_multiplier: factor on the backbone's widths; 1 with `pretrained`.
         norm: batch norm in encoder and decoder, which the paper does not have.
+
+    Raises:
+        InputError: `backbone` is no timm ResNet, its weights cannot be loaded, or `backbone_multiplier` has none.
     """
 
     def __init__(
@@ -82,14 +101,27 @@ class DeepLabFeature(nn.Module):
         self.decoder = nn.Sequential(conv_relu(width + 48, width, norm=norm), conv_relu(width, width, norm=norm))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1], sides divisible by 16 -> (B, width, H/4, W/4)."""
+        """Compute the feature of images.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16.
+
+        Returns:
+            (B, width, H/4, W/4).
+        """
         pool1, res5 = self.backbone(images)
         encoded = F.interpolate(self.encoder(res5), pool1.shape[-2:], mode="bilinear", align_corners=False)
         return self.decoder(torch.cat([encoded, self.low(pool1)], 1))
 
 
 class ParsingBranch(nn.Module):
-    """Part logits at stride 4: three parallel 3x3 convolutions of dilation 6, 12 and 18, summed."""
+    """Part logits at stride 4: three parallel 3x3 convolutions of dilation 6, 12 and 18, summed.
+
+    Args:
+        in_channels: channels of the feature.
+        num_classes: part classes, background included.
+        dilations: dilations of the convolutions.
+    """
 
     def __init__(self, in_channels: int, num_classes: int, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
@@ -98,18 +130,18 @@ class ParsingBranch(nn.Module):
         )
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, num_classes, h, w)."""
+        """Compute logits (B, num_classes, h, w) from a feature (B, in_channels, h, w)."""
         first, *others = (branch(feature) for branch in self.branches)
         return sum(others, start=first)
 
 
 class DeepLab(ImageParser):
-    """A dense parser: `DeepLabFeature` and `ParsingBranch`, without persons.
+    """A dense parser without persons: `DeepLabFeature` and `ParsingBranch`.
 
     Args:
-        feature: from images to a feature at stride 4.
+        feature: computes the stride-4 feature of images.
         num_classes: part classes, background included.
-        lovasz: weight of the Lovasz-softmax loss (Berman et al., CVPR 2018) beside the cross-entropy.
+        lovasz: weight of the Lovasz-softmax loss (Berman et al., CVPR 2018), added to the cross-entropy.
     """
 
     def __init__(self, feature: DeepLabFeature, num_classes: int, lovasz: float = 0.0) -> None:
@@ -119,12 +151,19 @@ class DeepLab(ImageParser):
         self.lovasz = lovasz
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1], sides divisible by 16 -> (B, num_classes, H, W)."""
+        """Compute the logits of images.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16.
+
+        Returns:
+            (B, num_classes, H, W).
+        """
         logits = self.parsing(self.feature(images))
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
 
     def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
-        """Compute the training losses of a batch's images; 255 is ignored."""
+        """Compute the losses of a batch's images by name, () each; label 255 is ignored."""
         logits, parts = self.parsing(self.feature(batch["images"])), batch["parts"]
         losses = {"parsing": parsing_loss(logits, parts)}
         if self.lovasz:  # at stride 4: sorting every pixel would cost as much as the network

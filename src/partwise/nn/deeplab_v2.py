@@ -11,7 +11,7 @@ from partwise.nn.dense import ImageParser
 from partwise.nn.vgg import RATES, VGG, ClassifierPyramid
 from partwise.ops.resize import canvas_size
 
-REFERENCE_HEIGHT = 241  # of the crops that the dilations belong to
+REFERENCE_HEIGHT = 241  # height in pixels of the crops for which the dilations are given
 
 
 class DeepLabV2(ImageParser):
@@ -19,11 +19,15 @@ class DeepLabV2(ImageParser):
 
     Args:
         num_classes: part classes, background included.
-        image_size: (height, width) of the input, best of the form 8n + 1, see `rates`.
+        image_size: side of the square input in pixels, or its (height, width); determines the `rates`. Sides of 8n + 1
+            pixels make the corners of image and feature coincide.
         pretrained: start from torchvision's ImageNet weights.
-        width: of the classifiers.
-        backbone_multiplier: of VGG's widths, from scratch only.
-        norm: batch norm, from scratch only.
+        width: channels of the classifiers' hidden layers, 1024 in the paper.
+        backbone_multiplier: factor on VGG's widths; 1 with `pretrained`.
+        norm: batch norm after every hidden convolution; False with `pretrained`.
+
+    Raises:
+        InputError: no pre-trained weights exist for `backbone_multiplier` or `norm`, or they cannot be loaded.
     """
 
     def __init__(
@@ -41,16 +45,35 @@ class DeepLabV2(ImageParser):
         self.parsing = ClassifierPyramid(self.trunk.conv5_channels, num_classes, width, rates(image_size), norm)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> (B, num_classes, H, W)."""
+        """Compute logits (B, num_classes, H, W) of images (B, 3, H, W) RGB in [0, 1]."""
         return enlarge(self.parsing(self.trunk(images)[1]), images)
 
 
 def rates(image_size: int | Sequence[int]) -> tuple[int, ...]:
-    """The paper's 6, 12, 18 and 24, less for smaller crops: they reach as far relative to the longer side."""
+    """Compute the dilations for an input size: 6, 12, 18 and 24 as in the paper, smaller below 241 px.
+
+    They scale with the longer side, so that they cover the same fraction of the input.
+
+    Args:
+        image_size: side of the square input in pixels, or its (height, width).
+
+    Returns:
+        four dilations, at least 1.
+    """
     side = min(max(canvas_size(image_size)), REFERENCE_HEIGHT)
     return tuple(max(1, round(rate * side / REFERENCE_HEIGHT)) for rate in RATES)
 
 
 def enlarge(scores: Tensor, images: Tensor) -> Tensor:
-    """Scores (B, C, h, w) at stride 8 -> (B, C, H, W); of 8n + 1 pixels, both corners coincide."""
+    """Upsample scores to the size of their images, bilinearly with `align_corners=True`.
+
+    Corner pixels of both coincide, which is exact for sides of 8n + 1 pixels.
+
+    Args:
+        scores: (B, C, h, w) at stride 8.
+        images: (B, 3, H, W).
+
+    Returns:
+        (B, C, H, W).
+    """
     return F.interpolate(scores, images.shape[-2:], mode="bilinear", align_corners=True)

@@ -1,4 +1,4 @@
-"""What dense parsers share: from the scores of every pixel to losses, parsings and parsed videos."""
+"""Base classes of dense parsers: from scores of every pixel to losses, parsings and parsed videos."""
 
 from __future__ import annotations
 
@@ -14,26 +14,49 @@ from partwise.batches import ImageBatch, Parsing
 from partwise.nn.losses import parsing_loss
 from partwise.ops.resize import Letterbox
 
-AT_ONCE = 4  # frames of a video that a parser of single images takes together
+AT_ONCE = 4  # frames of a video that a parser of single images processes together
 
 
 class DenseParser(nn.Module, ABC):
-    """A parser that gives every class a score at every pixel. Subclasses define `scores` and `stream_scores`."""
+    """A parser that scores every class at every pixel. Subclasses define `scores` and `stream_scores`."""
 
     @abstractmethod
     def scores(self, batch: Any) -> Tensor:
-        """Score the B samples of a batch: (B, K, H, W) logits on the canvas."""
+        """Compute logits (B, K, H, W) on the canvas for the B samples of a batch."""
 
     @abstractmethod
     def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Score the frames (1, 3, H, W) of a video in order: (n, K, H, W) logits of the next n frames each time."""
+        """Compute the logits of a video, frame by frame or some frames together.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (n, K, H, W) logits of the next n frames.
+        """
 
     def parse(self, batch: Any, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse a batch's samples at their native size; see `partwise.models.contract`."""
+        """Parse the samples of a batch.
+
+        Args:
+            batch: batch of B samples.
+            letterboxes: how each of the B pictures lies on the canvas.
+
+        Returns:
+            B parsings at the pictures' native sizes.
+        """
         return most_probable(self.scores(batch).float().softmax(1), letterboxes)
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Parse a video; see `partwise.models.contract`."""
+        """Parse a video in constant memory.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+            letterbox: how the frames lie on the canvas.
+
+        Yields:
+            one parsing per frame at its native size, in order.
+        """
         for scores in self.stream_scores(frames):
             yield from most_probable(scores.float().softmax(1), [letterbox] * len(scores))
 
@@ -43,29 +66,52 @@ class ImageParser(DenseParser):
 
     @abstractmethod
     def logits(self, images: Tensor) -> Tensor:
-        """Score images (B, 3, H, W) in [0, 1]: (B, K, H, W)."""
+        """Compute logits (B, K, H, W) of images (B, 3, H, W) RGB in [0, 1]."""
 
     def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
-        """Compute the cross-entropy of a batch's images."""
+        """Compute the cross-entropy () of a batch's images, by name; label 255 is ignored."""
         return {"parsing": parsing_loss(self.logits(batch["images"]), batch["parts"])}
 
     def scores(self, batch: ImageBatch) -> Tensor:
-        """Score a batch's images; see `logits`."""
+        """Compute logits (B, K, H, W) of a batch's images."""
         return self.logits(batch["images"])
 
     def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Score the frames of a video, each by itself, `AT_ONCE` together."""
+        """Compute the logits of a video, `AT_ONCE` frames together, each independent of the others.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (n, K, H, W) logits of the next n frames.
+        """
         return map(self.logits, at_once(frames))
 
 
 def at_once(frames: Iterable[Tensor], count: int = AT_ONCE) -> Iterator[Tensor]:
-    """Join frames (1, 3, H, W) to batches (n, 3, H, W) of `count`; the last may be smaller."""
+    """Join the frames of a video into batches.
+
+    Args:
+        frames: (1, 3, H, W) each.
+        count: frames per batch.
+
+    Yields:
+        (n, 3, H, W) with n = `count`; the last batch may be smaller.
+    """
     source = iter(frames)
     while waiting := list(islice(source, count)):
         yield torch.cat(waiting)
 
 
 def most_probable(probs: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-    """Return the best class of every pixel at each image's native size, of probabilities (B, C, H, W) on the canvas."""
+    """Take the most probable class of every pixel at native size.
+
+    Args:
+        probs: (B, C, H, W) probabilities on the canvas.
+        letterboxes: how each of the B pictures lies on the canvas.
+
+    Returns:
+        B parsings with `parts` alone.
+    """
     pairs = zip(probs, letterboxes, strict=True)
     return [Parsing(parts=letterbox.restore(p[None])[0].argmax(0)) for p, letterbox in pairs]

@@ -1,7 +1,7 @@
 """Region proposals and RoI heads of Parsing R-CNN (ATEN sections 4.3 and 4.5): torchvision's, with ATEN's numbers.
 
-Whatever the precision of the training, convolutions and fully connected layers alone run in it. Boxes and losses are
-float32: bfloat16 has 8 significant bits, so that a coordinate near 500 would be off by up to 2 pixels.
+In mixed precision only convolutions and fully connected layers run in half precision. Boxes and losses stay float32:
+bfloat16 has 8 significant bits, so a coordinate near 500 would be off by up to 2 pixels.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ from partwise.ops.instances import boxes_of
 from partwise.ops.resize import Letterbox, canvas_size
 
 ANCHOR_SCALES = (32, 64, 128, 256, 384)  # for REFERENCE_SIZE pixels; scaled with the input
-ANCHOR_RATIOS = (2.0, 4 / 3, 1.0)  # height / width, as torchvision wants them
+ANCHOR_RATIOS = (2.0, 4 / 3, 1.0)  # height / width, torchvision's convention
 DELTA_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # deltas divided by (0.1, 0.1, 0.2, 0.2) in both stages
 
 
 class RPNHead(nn.Module):
-    """Two 3x3 of the feature's width, one 3x3-512, then objectness and deltas of every anchor."""
+    """Two 3x3 convolutions of the feature's width, one of `width`, then objectness and box deltas of every anchor.
+
+    Args:
+        in_channels: channels of the feature.
+        num_anchors: A, anchors per position.
+        width: channels of the last 3x3 convolution.
+    """
 
     def __init__(self, in_channels: int, num_anchors: int, width: int = 512) -> None:
         super().__init__()
@@ -43,20 +49,40 @@ class RPNHead(nn.Module):
         self.deltas = small(nn.Conv2d(width, 4 * num_anchors, 1))
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """One (B, C, h, w) a level -> float32 objectness (B, A, h, w) and deltas (B, 4A, h, w) a level."""
+        """Compute objectness and box deltas of every anchor.
+
+        Args:
+            features: (B, C, h, w) per level.
+
+        Returns:
+            float32 objectness (B, A, h, w) per level and deltas (B, 4A, h, w) per level.
+        """
         trunks = [self.trunk(feature) for feature in features]
         return [self.objectness(t).float() for t in trunks], [self.deltas(t).float() for t in trunks]
 
 
 class RoIPool(nn.Module):
-    """Aligned RoIAlign with 2x2 samples a bin on the one stride-4 level."""
+    """Aligned RoIAlign with 2x2 samples per bin on the single stride-4 level.
+
+    Args:
+        output_size: s, bins per side.
+    """
 
     def __init__(self, output_size: int) -> None:
         super().__init__()
         self.output_size = output_size
 
     def forward(self, features: dict[str, Tensor], boxes: list[Tensor], image_shapes: object) -> Tensor:
-        """(B, C, h, w) and per-image boxes (N, 4) -> (sum N, C, s, s)."""
+        """Pool the feature inside each box.
+
+        Args:
+            features: the level "0", (B, C, h, w).
+            boxes: (N, 4) xyxy in pixels of the canvas, per image.
+            image_shapes: not used; torchvision passes it.
+
+        Returns:
+            float32 (sum of N, C, s, s).
+        """
         # float32 throughout: bins of half precision lose sub-pixel positions
         return roi_align(
             features["0"].float(), [b.float() for b in boxes], self.output_size, 1 / STRIDE, 2, aligned=True
@@ -64,18 +90,22 @@ class RoIPool(nn.Module):
 
 
 class BoxPredictor(FastRCNNPredictor):
-    """The box head's two outputs."""
+    """The output layers of the box head: two classes and their box deltas."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C) -> float32 logits (N, 2) of nobody and person, and deltas (N, 8)."""
+        """Compute float32 logits (N, 2) of background and person, and deltas (N, 8), from features (N, C)."""
         logits, deltas = super().forward(x)
         return logits.float(), deltas.float()
 
 
 class MaskHead(nn.Module):
-    """RoI mask logits (N, 2, 28, 28): a convolutional path plus a fully connected one, added before the sigmoid.
+    """RoI mask logits: the sum of a convolutional and a fully connected path, added before the sigmoid.
 
-    The release adds the second path after the sigmoid, which leaves [0, 1]; the sum of logits keeps the idea.
+    The release adds the second path after the sigmoid, so that values leave [0, 1].
+
+    Args:
+        in_channels: channels of the pooled feature.
+        width: channels of the convolutions.
     """
 
     def __init__(self, in_channels: int, width: int = 256) -> None:
@@ -91,12 +121,12 @@ class MaskHead(nn.Module):
         self.whole = small(nn.Conv2d(width // 2, 784 * 2, 14))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, 14, 14) -> float32 (N, 2, 28, 28) logits of nobody and person.
+        """Compute float32 mask logits (N, 2, 28, 28) of background and person from pooled features (N, C, 14, 14).
 
-        No RoI at all goes the same way: batch norm leaves its statistics as they are, and synchronised batch norm
-        meets the other processes, which would wait for this one for ever.
+        N = 0 takes the same path. Batch norm then keeps its statistics, and synchronised batch norm still exchanges
+        them with the other processes, which would wait for this one forever.
         """
-        # Synchronised batch norm exchanges float32 where there are RoIs, and its input's type where there are none.
+        # Synchronised batch norm exchanges float32 if there are RoIs, but its input's type if there are none.
         with torch.autocast(x.device.type, enabled=False) if len(x) == 0 else nullcontext():
             for conv in self.convs[:3]:
                 x = conv(x)
@@ -105,18 +135,28 @@ class MaskHead(nn.Module):
 
 
 class PersonHeads(RoIHeads):
-    """torchvision's RoI heads, whose detections are clipped to their image's window of the canvas.
+    """torchvision's RoI heads with detections clipped to their image's window of the canvas.
 
-    That comes before their masks are predicted, as ATEN's release has it: a mask spans its box, so a box that is cut
-    later would squeeze it. In testing `image_shapes` are letterboxes.
+    As in ATEN's release, boxes are clipped before their masks are predicted: a mask spans its box, so clipping the box
+    later would squeeze the mask. In evaluation `image_shapes` are letterboxes.
     """
 
     def postprocess_detections(
         self, class_logits: Tensor, box_regression: Tensor, proposals: list[Tensor], image_shapes: Sequence[Letterbox]
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Boxes (N, 4) on the canvas, scores (N,) and labels (N,) of each image."""
+        """Turn the box head's outputs into detections, clipped to each image's window.
+
+        Args:
+            class_logits: (sum of R, 2) of background and person.
+            box_regression: (sum of R, 8) deltas.
+            proposals: (R, 4) xyxy on the canvas, per image.
+            image_shapes: how each image lies on the canvas.
+
+        Returns:
+            boxes (N, 4) xyxy on the canvas, scores (N,) in [0, 1] and labels (N,), each per image.
+        """
         corners = [box.new_tensor([i.left, i.top] * 2) for box, i in zip(proposals, image_shapes, strict=True)]
-        # Clipping is to (0, 0, width, height), so boxes are told from the window's corner, and deltas are relative.
+        # torchvision clips to (0, 0, width, height), so boxes are shifted to the window's corner; deltas are relative.
         local = [box - corner for box, corner in zip(proposals, corners, strict=True)]
         windows = [(i.height, i.width) for i in image_shapes]
         boxes, scores, labels = super().postprocess_detections(class_logits, box_regression, local, windows)
@@ -124,9 +164,19 @@ class PersonHeads(RoIHeads):
 
 
 def region_proposals(in_channels: int, image_size: int | Sequence[int], proposals: int) -> RegionProposalNetwork:
-    """The region-proposal network; see `partwise.nn.parsing_rcnn.ParsingHeads`."""
+    """Build the region-proposal network.
+
+    Args:
+        in_channels: channels of the feature.
+        image_size: side of the square input in pixels, or its (height, width). Anchors scale with the longer side and
+            the numbers of proposals with its square.
+        proposals: proposals kept in testing for a 512-pixel image; six times as many enter non-maximum suppression.
+
+    Returns:
+        torchvision's network, with float32 outputs.
+    """
     scale = max(canvas_size(image_size)) / REFERENCE_SIZE
-    area = scale**2  # anchors grow with the area, so the numbers of proposals do
+    area = scale**2  # the number of anchors grows with the area, so that of proposals does too
     sizes = tuple(s * scale for s in ANCHOR_SCALES)
     rpn = RegionProposalNetwork(
         AnchorGenerator((sizes,), (ANCHOR_RATIOS,)),
@@ -141,7 +191,16 @@ def region_proposals(in_channels: int, image_size: int | Sequence[int], proposal
 
 
 def person_heads(in_channels: int, box_width: int, rois: int) -> PersonHeads:
-    """Box and mask head of the persons; see `partwise.nn.parsing_rcnn.ParsingHeads`."""
+    """Build the box and mask heads of the persons.
+
+    Args:
+        in_channels: channels of the feature.
+        box_width: width of the box head's two layers.
+        rois: proposals per image that the heads train on.
+
+    Returns:
+        torchvision's RoI heads, with detections clipped to their images.
+    """
     return PersonHeads(
         RoIPool(7), TwoMLPHead(in_channels * 49, box_width), BoxPredictor(box_width, 2),
         fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=rois, positive_fraction=0.33,
@@ -151,7 +210,14 @@ def person_heads(in_channels: int, box_width: int, rois: int) -> PersonHeads:
 
 
 def detection_targets(instances: Tensor) -> list[dict[str, Tensor]]:
-    """Boxes (N, 4) float32, labels (N,) and masks (N, H, W) of each image's persons, from maps of ids (B, H, W)."""
+    """Build torchvision's detection targets from instance maps.
+
+    Args:
+        instances: (B, H, W) int64 person ids, 0 = nobody.
+
+    Returns:
+        per image the N persons' "boxes" (N, 4) float32 xyxy, "labels" (N,) int64, all 1, and "masks" (N, H, W) uint8.
+    """
     return [
         {"boxes": boxes, "labels": torch.ones_like(ids), "masks": (people == ids[:, None, None]).to(torch.uint8)}
         for people, (ids, boxes) in zip(instances, boxes_of(instances), strict=True)

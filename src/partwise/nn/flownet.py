@@ -15,20 +15,20 @@ from partwise.nn.products import PatchConv2d, SpreadConv2d, SpreadConvTranspose2
 from partwise.ops.correlation import correlation
 from partwise.ops.flow import centred_mean, enlarge_flow
 
-MEAN = (123.7, 116.8, 103.9)  # RGB, of 0..255
+MEAN = (123.7, 116.8, 103.9)  # RGB in 0..255
 FLOW_UNIT = 20.0  # pixels of the input that a predicted 1 stands for
 FINEST = 4  # stride of the finest flow
-LEVEL_WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)  # of the loss, finest level first
+LEVEL_WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)  # of the scales in the loss, finest first
 _SLOPE = 0.1
 
 
 class FlowDecoder(nn.Module):
-    """From the coarsest feature back to a quarter of the images, with a flow at every scale.
+    """FlowNet's refinement: from the coarsest feature to a quarter of the images' size, with a flow per scale.
 
     Args:
         coarsest: channels of the coarsest feature.
-        skips: channels of the finer ones, each about twice as large as the one before.
-        width: multiplier of its own channels.
+        skips: channels of the four finer features, coarse to fine, each about twice as large as the one before.
+        width: multiplier of the decoder's own channels.
     """
 
     def __init__(self, coarsest: int, skips: Sequence[int], width: float = 1.0) -> None:
@@ -41,12 +41,21 @@ class FlowDecoder(nn.Module):
         self.top_channels = joined[-1]
 
     def forward(self, coarsest: Tensor, skips: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Flows (B, 2, h, w), finest first, in units of `FLOW_UNIT`, and the feature that the finest is told from."""
+        """Predict a flow at every scale.
+
+        Args:
+            coarsest: (B, C, h, w) coarsest feature.
+            skips: finer features (B, C', h', w'), coarse to fine.
+
+        Returns:
+            flows (B, 2, h, w), finest first, in units of `FLOW_UNIT` input pixels; the feature that the finest was
+            predicted from.
+        """
         top, flows = coarsest, [self.predictors[0](coarsest)]
         for skip, deconv, upsample, predictor in zip(
             skips, self.deconvs, self.upsample, self.predictors[1:], strict=True
         ):
-            height, width = skip.shape[-2:]  # of odd sides, deconvolution gives one pixel more
+            height, width = skip.shape[-2:]  # deconvolution of an odd side gives one pixel more
             up = torch.cat([deconv(top), upsample(flows[-1])], 1)[..., :height, :width]
             top = torch.cat([skip, up], 1)
             flows.append(predictor(top))
@@ -54,30 +63,33 @@ class FlowDecoder(nn.Module):
 
 
 class FlowEstimator(nn.Module):
-    """A network (target, source) -> flows of all scales, finest first, in units of `FLOW_UNIT` pixels, and a feature.
+    """Base class of networks from (target, source) to flows of all scales, finest first, and a feature.
+
+    Flows are in units of `FLOW_UNIT` input pixels.
 
     Attributes:
-        align_corners: where the pixels of its flows lie, see `flow_loss`.
+        align_corners: where the flow's pixels lie: with True, pixel i of a flow at stride s lies at pixel s * i of the
+            images; with False, in the middle of the area that it covers.
     """
 
     align_corners: ClassVar[bool]
 
     def losses(self, batch: FlowBatch) -> dict[str, Tensor]:
-        """Compute the end-point errors of all scales; see `flow_loss`."""
+        """Compute the weighted end-point error () of all scales of a batch, by name (`flow_loss`)."""
         first, second = batch["frames"].unbind(1)
         return {"flow": flow_loss(self(first, second)[0], batch["flow"], self.align_corners)}
 
     def estimate(self, frames: Tensor) -> Tensor:
-        """Estimate the flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W)."""
+        """Estimate the flow (B, 2, H, W) in pixels from the first to the second of frames (B, 2, 3, H, W) in [0, 1]."""
         finest = self(*frames.unbind(1))[0][0]
         return full_flow(finest, (frames.shape[-2], frames.shape[-1]), self.align_corners)
 
 
 class FlowNetS(FlowEstimator):
-    """Two images to flow at five scales, the finest at a quarter of their size.
+    """FlowNet-S: from two images to flow at five scales, the finest at a quarter of their size.
 
-    Its flow at a coarse pixel is that of the middle of the pixel's area: its loss says so (`flow_loss`), as in the
-    PyTorch port whose weights it takes.
+    The flow at a coarse pixel is that of the middle of the pixel's area (`align_corners=False`), as in the PyTorch port
+    whose weights it loads.
 
     Args:
         width: multiplier of all channels.
@@ -99,17 +111,17 @@ class FlowNetS(FlowEstimator):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) / 255, persistent=False)
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Flow from target to source: pixel p of the target is found at p + flow[p] in the source.
+        """Estimate the flow from target to source: pixel p of the target is found at p + flow[p] in the source.
 
         Args:
             target: (B, 3, H, W) RGB in [0, 1], sides divisible by 4.
-            source: of the same shape.
+            source: (B, 3, H, W) RGB in [0, 1].
 
         Returns:
-            (B, 2, h, w) at 1/4, 1/8, ... 1/64, in units of `FLOW_UNIT` input pixels; the top feature
-            (B, top_channels, H/4, W/4) that the finest was predicted from.
+            flows (B, 2, h, w) at strides 4, 8, ... 64, in units of `FLOW_UNIT` input pixels; the feature (B,
+            top_channels, H/4, W/4) that the finest was predicted from.
         """
-        # The released weights want BGR; flipped, for an index would have the host wait for the device.
+        # The released weights expect BGR. Flip, do not index: an index makes the host wait for the device.
         pair = torch.cat([(image - self.mean).flip(1) for image in (target, source)], 1)
         x2 = self.conv2(self.conv1(pair))
         x3 = self.conv3(x2)
@@ -120,18 +132,18 @@ class FlowNetS(FlowEstimator):
 
 
 class CorrelationFlow(nn.Module):
-    """FlowNet-C behind another network's features: correlation, then convolutions and upconvolutions (TCNet 3.2).
+    """FlowNet-C on another network's features: correlation, then convolutions and upconvolutions (TCNet section 3.2).
 
-    Pixel i of a flow at stride s lies at pixel s * i of the images, where the features that it is predicted from are
-    centred; see `full_flow` and `flow_loss`, whose `align_corners` is then true.
+    Pixel i of a flow at stride s lies at pixel s * i of the images, the centre of the features that it is predicted
+    from. `full_flow` and `flow_loss` therefore take `align_corners=True`.
 
     Args:
-        channels: of the features at stride 8 that are correlated.
-        skip_channels: of the target's feature at stride 4.
-        displacement: farthest match, in pixels of the stride-8 feature; all within are compared.
-        width: multiplier of its channels.
-        norm: batch norm on what is correlated. Rectified features of a network from scratch are alike at every pixel,
-            and their products hardly depend on the displacement. FlowNet-C has none.
+        channels: channels of the correlated features, at stride 8.
+        skip_channels: channels of the target's feature at stride 4.
+        displacement: largest displacement in pixels of the stride-8 feature; all up to it are compared.
+        width: multiplier of the network's own channels.
+        norm: batch norm on the correlated features, which FlowNet-C does not have. From scratch, rectified features are
+            alike at every pixel, so their products hardly depend on the displacement.
     """
 
     def __init__(
@@ -149,15 +161,15 @@ class CorrelationFlow(nn.Module):
         self.decoder = FlowDecoder(c6, (c4, c4, c3, skip_channels), width)
 
     def forward(self, target: Tensor, source: Tensor, skip: Tensor) -> list[Tensor]:
-        """Flow from target to source.
+        """Estimate the flow from target to source.
 
         Args:
             target: (B, C, h, w) feature at stride 8.
-            source: of the same shape.
-            skip: (B, C', 2h, 2w) feature of the target at stride 4, or a pixel less a side.
+            source: (B, C, h, w) feature at stride 8.
+            skip: (B, C', 2h, 2w) feature of the target at stride 4; a side may be one pixel smaller.
 
         Returns:
-            (B, 2, ., .) at 1/4, 1/8, ... 1/64, in units of `FLOW_UNIT` input pixels.
+            flows (B, 2, h, w) at strides 4, 8, ... 64, in units of `FLOW_UNIT` input pixels.
         """
         a, b = self.norm(torch.cat([target, source])).chunk(2)
         match = F.leaky_relu(correlation(a, b, self.displacement, 1), _SLOPE).to(target.dtype)
@@ -172,12 +184,13 @@ def full_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False) 
     """Enlarge a network's finest flow to the images' size.
 
     Args:
-        flow: (B, 2, h, w) at a quarter of the size, in units of `FLOW_UNIT` input pixels.
+        flow: (B, 2, h, w) at stride 4, in units of `FLOW_UNIT` input pixels.
         size: (height, width) of the images.
-        align_corners: where its pixels lie, see `flow_loss`.
+        align_corners: pixel i of the flow lies at pixel 4 * i of the images; otherwise in the middle of the area that
+            it covers.
 
     Returns:
-        (B, 2, *size) in float32, pixels.
+        (B, 2, *size) float32, pixels.
     """
     pixels = FLOW_UNIT * flow.float()
     if align_corners:
@@ -186,13 +199,16 @@ def full_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False) 
 
 
 def flow_loss(flows: Sequence[Tensor], target: Tensor, align_corners: bool = False) -> Tensor:
-    """Weighted end-point errors of all scales, summed over pixels, averaged over the batch.
+    """Compute the weighted sum over scales of end-point errors, summed over pixels and averaged over the batch.
 
     Args:
-        flows: as `FlowNetS.forward` gives them.
-        target: (B, 2, H, W) pixels; averaged over the area of each coarse pixel.
-        align_corners: that area is centred at pixel s * i of the target, i the pixel of a flow at stride s, as in the
-            Caffe release; otherwise the target is divided into equal areas, as in the PyTorch port.
+        flows: (B, 2, h, w) at strides 4, 8, ... 64, in units of `FLOW_UNIT` input pixels.
+        target: (B, 2, H, W) true flow in pixels; averaged over the area of each coarse pixel.
+        align_corners: centre that area at pixel s * i of the target for pixel i of a flow at stride s, as in the Caffe
+            release; otherwise divide the target into equal areas, as in the PyTorch port.
+
+    Returns:
+        () float32.
     """
     total = target.new_zeros(())
     for level, (weight, flow) in enumerate(zip(LEVEL_WEIGHTS, flows, strict=True)):

@@ -1,4 +1,4 @@
-"""Layers that several networks are built of."""
+"""Layers that several networks share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 def conv_relu(
     in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = False
 ) -> nn.Sequential:
-    """Size-preserving convolution, batch norm if asked for, and ReLU; He-initialised."""
+    """Build a size-preserving convolution with optional batch norm and ReLU; He-initialised.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: side of the kernel in pixels, odd.
+        dilation: dilation of the kernel.
+        norm: batch norm in place of the bias.
+
+    Returns:
+        the layers in order.
+    """
     padding = dilation * (kernel // 2)
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=not norm)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
@@ -22,7 +33,7 @@ def conv_relu(
 
 
 def small(layer: Layer) -> Layer:
-    """An output layer that starts near zero."""
+    """Initialise an output layer near zero: weights N(0, 0.01), biases 0. Returns the layer."""
     nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Losses of dense parsers. 255 is ignored."""
+"""Losses of dense parsers. Label 255 is ignored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from torch import Tensor
 
 
 def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    """Lovasz-softmax of logits (B, C, H, W) against parts (B, H, W), 255 ignored.
+    """Compute the Lovasz-softmax loss (Berman et al., CVPR 2018).
 
-    The pixels of the batch count as one image, and classes that it lacks are left out.
+    All pixels of the batch count as one image; classes without a pixel in it are left out.
+
+    Args:
+        logits: (B, C, H, W).
+        parts: (B, H, W) int64; 255 is ignored.
+
+    Returns:
+        (); 0 for a batch without labelled pixels.
     """
     labelled = parts != 255
     target = parts[labelled][None, :, None]
@@ -25,9 +32,14 @@ def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
 
 
 def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    """Compute the mean cross-entropy of logits (B, C, h, w), upsampled, against parts (B, H, W); 255 is ignored.
+    """Compute the mean cross-entropy over labelled pixels, of logits upsampled to the labels' size.
 
-    A batch without any labelled pixel gives 0, not NaN.
+    Args:
+        logits: (B, C, h, w), of any lower resolution.
+        parts: (B, H, W) int64; 255 is ignored.
+
+    Returns:
+        () float32; 0, not NaN, for a batch without labelled pixels.
     """
     logits = F.interpolate(logits.float(), parts.shape[-2:], mode="bilinear", align_corners=False)
     total = F.cross_entropy(logits, parts, ignore_index=255, reduction="sum")

@@ -1,8 +1,8 @@
 """Parsing R-CNN's heads on a stride-4 feature: parts, person boxes and masks (ATEN sections 4.3 and 4.5).
 
-torchvision supplies the region-proposal network and the RoI heads; the numbers are those of ATEN's release.
-Accepted deviations: one sigmoid objectness logit instead of two softmax logits, the box losses' smooth-L1 beta of
-1/9, and RoI samples filled with negatives up to 128.
+torchvision provides the region-proposal network and the RoI heads; the numbers are those of ATEN's release. Accepted
+deviations: one sigmoid objectness logit instead of two softmax logits, a smooth-L1 beta of 1/9 in the box losses, and
+RoI samples filled up to 128 with negatives.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from partwise.ops.resize import Letterbox
 
 
 class ParsingHeads(nn.Module):
-    """Everything after the feature: the parsing branch, the proposals, and boxes and masks of the persons.
+    """N_parse: the parsing branch, region proposals, and the persons' box and mask heads.
 
     Args:
         num_classes: part classes, background included.
         in_channels: channels of the feature.
-        image_size: side of the input, or its (height, width); anchors, and with them the numbers of proposals, scale
-            with its longer side.
+        image_size: side of the square input in pixels, or its (height, width). Anchors scale with the longer side and
+            the numbers of proposals with its square.
         box_width: width of the box head's two layers.
-        rois: proposals of an image that the heads train on.
-        proposals: of a 512-pixel image that they see in testing, of six times as many before suppression.
+        rois: proposals per image that the heads train on.
+        proposals: proposals kept in testing for a 512-pixel image; six times as many enter non-maximum suppression.
     """
 
     def __init__(
@@ -55,18 +55,29 @@ class ParsingHeads(nn.Module):
         self.roi_heads = person_heads(in_channels, box_width, rois)
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """Compile the layers, each part by itself: what torchvision does between them depends on what is found."""
+        """Compile each group of layers separately; torchvision's code between them depends on the detections.
+
+        Args:
+            arguments: positional arguments of `nn.Module.compile`.
+            options: keyword arguments of `nn.Module.compile`.
+        """
         roi = self.roi_heads
         for part in (self.parsing, self.rpn.head, self.roi_trunk, roi.box_head, roi.box_predictor, roi.mask_head):
             part.compile(*arguments, **options)
 
     def losses(self, feature: Tensor, parts: Tensor, instances: Tensor | None) -> dict[str, Tensor]:
-        """The six losses of ATEN Eq. 7 (and the RPN's box loss, which the equation leaves out), unit weights.
+        """Compute the losses of ATEN Eq. 7, and the region proposals' box loss that it omits, with unit weights.
 
         Args:
             feature: (B, C, H/4, W/4).
-            parts: (B, H, W) int64, 255 ignored.
-            instances: (B, H, W) int64 person ids.
+            parts: (B, H, W) int64; 255 is ignored.
+            instances: (B, H, W) int64 person ids, 0 = nobody.
+
+        Returns:
+            six losses () by name.
+
+        Raises:
+            InputError: `instances` is None, so the data have no persons.
         """
         if instances is None:
             raise InputError(
@@ -88,11 +99,14 @@ class ParsingHeads(nn.Module):
         }
 
     def parse(self, feature: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Joined parts and persons of each image at its native size.
+        """Detect persons, parse parts and join the two, at each image's native size.
 
         Args:
             feature: (B, C, H/4, W/4).
-            letterboxes: where each image lies on the canvas.
+            letterboxes: how each of the B images lies on the canvas.
+
+        Returns:
+            B parsings with all fields.
         """
         probs = _probabilities(self.parsing, feature)
         images = ImageList(probs, [(probs.shape[-2], probs.shape[-1])] * len(probs))
@@ -102,12 +116,12 @@ class ParsingHeads(nn.Module):
 
 
 class DenseHeads(nn.Module):
-    """The parsing branch alone, where there are no persons to tell apart.
+    """The parsing branch alone, for data without persons.
 
     Args:
         num_classes: part classes, background included.
         in_channels: channels of the feature.
-        image_size: side of the input in pixels, or its (height, width).
+        image_size: side of the square input in pixels, or its (height, width); determines the dilations.
     """
 
     def __init__(self, num_classes: int, in_channels: int = 256, image_size: int | Sequence[int] = 512) -> None:
@@ -115,20 +129,42 @@ class DenseHeads(nn.Module):
         self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
 
     def compile(self, *arguments: Any, **options: Any) -> None:
-        """Compile the layers."""
+        """Compile the layers.
+
+        Args:
+            arguments: positional arguments of `nn.Module.compile`.
+            options: keyword arguments of `nn.Module.compile`.
+        """
         self.parsing.compile(*arguments, **options)
 
     def losses(self, feature: Tensor, parts: Tensor, instances: Tensor | None = None) -> dict[str, Tensor]:
-        """Cross-entropy of features (B, C, H/4, W/4) against parts (B, H, W), 255 ignored."""
+        """Compute the cross-entropy of the parts.
+
+        Args:
+            feature: (B, C, H/4, W/4).
+            parts: (B, H, W) int64; 255 is ignored.
+            instances: not used; `ParsingHeads` takes them.
+
+        Returns:
+            the loss () by name.
+        """
         return {"parsing": parsing_loss(self.parsing(feature), parts)}
 
     def parse(self, feature: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parts of each image at its native size."""
+        """Take the most probable class of every pixel, at each image's native size.
+
+        Args:
+            feature: (B, C, H/4, W/4).
+            letterboxes: how each of the B images lies on the canvas.
+
+        Returns:
+            B parsings with `parts` alone.
+        """
         return most_probable(_probabilities(self.parsing, feature), letterboxes)
 
 
 class HeadedParser(nn.Module, ABC):
-    """A parser in two steps, features and heads. Subclasses define `sample_features` and `stream_features`."""
+    """A parser made of features and heads. Subclasses define `sample_features` and `stream_features`."""
 
     heads: ParsingHeads | DenseHeads
 
@@ -138,28 +174,55 @@ class HeadedParser(nn.Module, ABC):
 
     @abstractmethod
     def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Compute the features of a video's frames (1, 3, H, W) in order: (n, C, H/4, W/4) of the next n each time."""
+        """Compute the features of a video, frame by frame or some frames together.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (n, C, H/4, W/4) features of the next n frames.
+        """
 
     def losses(self, batch: ImageBatch | ClipBatch) -> dict[str, Tensor]:
-        """Compute the heads' losses of a batch, with unit weights (ATEN Eq. 7); see `ParsingHeads.losses`."""
+        """Compute the heads' losses () of a batch by name, with unit weights (ATEN Eq. 7); label 255 is ignored.
+
+        Raises:
+            InputError: the heads parse persons but the data have none.
+        """
         return self.heads.losses(self.sample_features(batch), batch["parts"], batch.get("instances"))
 
     def parse(self, batch: Any, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Parse a batch's samples at their native size; see `partwise.models.contract`."""
+        """Parse the samples of a batch.
+
+        Args:
+            batch: batch of B samples.
+            letterboxes: how each of the B pictures lies on the canvas.
+
+        Returns:
+            B parsings at the pictures' native sizes.
+        """
         return self.heads.parse(self.sample_features(batch), letterboxes)
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Parse a video; see `partwise.models.contract`."""
+        """Parse a video in constant memory.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+            letterbox: how the frames lie on the canvas.
+
+        Yields:
+            one parsing per frame at its native size, in order.
+        """
         for features in self.stream_features(frames):
             yield from self.heads.parse(features, [letterbox] * len(features))
 
 
 class ParsingRCNN(HeadedParser):
-    """ATEN's frame-level model: the DeepLabv3+ feature and `ParsingHeads` on it.
+    """ATEN's frame-level model: the DeepLabv3+ feature and heads on it.
 
     Args:
-        feature: N_feat, from images to a feature (B, C, H/4, W/4).
-        heads: N_parse, from the feature to parts and persons, or to parts alone; for C channels.
+        feature: N_feat, computes (B, C, H/4, W/4) from images.
+        heads: N_parse for C channels; `ParsingHeads` for parts and persons, `DenseHeads` for parts alone.
     """
 
     def __init__(self, feature: DeepLabFeature, heads: ParsingHeads | DenseHeads) -> None:
@@ -167,22 +230,29 @@ class ParsingRCNN(HeadedParser):
         self.feature, self.heads = feature, heads
 
     def sample_features(self, batch: ImageBatch) -> Tensor:
-        """Compute the features of a batch's images."""
+        """Compute the features (B, C, H/4, W/4) of a batch's images."""
         features: Tensor = self.feature(batch["images"])
         return features
 
     def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Compute the features of a video's frames, each by itself, some together; see `at_once`."""
+        """Compute the features of a video, some frames together, each independent of the others.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (n, C, H/4, W/4) features of the next n frames.
+        """
         return map(self.feature, at_once(frames))
 
 
 def _float(feature: Tensor) -> dict[str, Tensor]:
-    """A feature (B, C, h, w) as the proposals want it: anchors take its type, which must be float32."""
+    """Convert a feature (B, C, h, w) for the proposals: anchors take its type, which must be float32."""
     return {"0": feature.float()}
 
 
 def _probabilities(branch: ParsingBranch, feature: Tensor) -> Tensor:
-    """Part probabilities (B, C, 4h, 4w) of a feature (B, C', h, w), float32."""
+    """Compute part probabilities (B, K, 4h, 4w), float32, of a feature (B, C, h, w)."""
     canvas = (feature.shape[-2] * STRIDE, feature.shape[-1] * STRIDE)
     return F.interpolate(branch(feature).float(), canvas, mode="bilinear", align_corners=False).softmax(1)
 

@@ -1,4 +1,4 @@
-"""VGG-16 as DeepLab-v2 uses it (Chen et al., PAMI 2018): output stride 8, and its pyramid of dilated classifiers."""
+"""VGG-16 at output stride 8 and the pyramid of dilated classifiers, as in DeepLab-v2 (Chen et al., PAMI 2018)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ STRIDE = 8
 
 
 class VGG(nn.Module):
-    """conv1_1 to conv5_3 at strides 1, 2, 4, 8, 8: 3x3 pools, the last without stride, and conv5 dilated by 2.
+    """conv1_1 to conv5_3 at strides 1, 2, 4, 8, 8, with 3x3 pools, the last of stride 1, and conv5 dilated by 2.
 
-    Sides of 8n + 1 pixels are natural: the corners of every feature then lie on the image's.
+    With sides of 8n + 1 pixels, the corner pixels of every feature lie on those of the image.
 
     Args:
         pretrained: load torchvision's ImageNet weights.
-        multiplier: of all widths; only from scratch.
-        norm: batch norm behind every convolution; only from scratch.
+        multiplier: factor on all widths; 1 with `pretrained`.
+        norm: batch norm after every convolution; False with `pretrained`.
+
+    Raises:
+        InputError: `pretrained` with another `multiplier` or with `norm`, or the weights cannot be loaded.
     """
 
     def __init__(self, pretrained: bool = True, multiplier: float = 1.0, norm: bool = False) -> None:
@@ -51,11 +54,14 @@ class VGG(nn.Module):
         self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
 
     def forward(self, images: Tensor, activate: bool = True) -> tuple[Tensor, Tensor]:
-        """Of images (B, 3, H, W) in [0, 1].
+        """Compute the features of images.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1].
+            activate: apply the last ReLU, that of conv5_3.
 
         Returns:
-            conv3_3 (B, C3, H/4, W/4), conv5_3 (B, C5, H/8, W/8), the latter before its ReLU if not `activate`; sides
-            round up.
+            conv3_3 (B, C3, H/4, W/4) and conv5_3 (B, C5, H/8, W/8); sides round up.
         """
         x = (images - self.mean) / self.std
         features = []
@@ -67,15 +73,15 @@ class VGG(nn.Module):
 
 
 class ClassifierPyramid(nn.Module):
-    """DeepLab-v2's ASPP: pool5, then four branches 3x3 dilated, 1x1, classes; their scores are summed.
+    """DeepLab-v2's ASPP: pool5, then per dilation a branch of 3x3, 1x1 and classifier; the branches' scores are summed.
 
     Args:
-        in_channels: of conv5_3.
-        num_classes: background included.
-        width: of the branches, 1024 in the paper.
+        in_channels: channels of conv5_3.
+        num_classes: classes, background included.
+        width: channels of the branches, 1024 in the paper.
         rates: dilations of the branches.
-        norm: batch norm in them, for training from scratch.
-        dropout: in the branches.
+        norm: batch norm in the branches, for training from scratch.
+        dropout: dropout probability in the branches.
     """
 
     def __init__(
@@ -98,17 +104,17 @@ class ClassifierPyramid(nn.Module):
         )  # fmt: skip
 
     def forward(self, conv5: Tensor) -> Tensor:
-        """(B, C5, h, w) -> logits (B, num_classes, h, w)."""
+        """Compute logits (B, num_classes, h, w) from conv5_3 (B, in_channels, h, w)."""
         x = F.max_pool2d(conv5, 3, 1, 1)
         first, *others = (branch(x) for branch in self.branches)
         return sum(others, start=first)
 
 
 def pretrained_vgg() -> torchvision.models.VGG:
-    """VGG-16 of torchvision, trained on ImageNet.
+    """Load torchvision's VGG-16, trained on ImageNet.
 
     Raises:
-        InputError: the weights cannot be had.
+        InputError: the weights cannot be loaded.
     """
     try:
         return vgg16(weights=VGG16_Weights.IMAGENET1K_V1)
@@ -121,7 +127,7 @@ def pretrained_vgg() -> torchvision.models.VGG:
 
 
 def _blocks(layers: nn.Sequential) -> list[nn.Sequential]:
-    """The layers between the pools, which the forward pass puts in its own way."""
+    """Return the layers between the pools; the forward pass has pools of its own."""
     cuts = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
     bounds = [-1, *cuts, *([] if isinstance(layers[-1], nn.MaxPool2d) else [len(layers)])]
     return [layers[a + 1 : b] for a, b in pairwise(bounds)]

@@ -1,6 +1,7 @@
-"""FlowNet-C's correlation layer: how well each position of one feature fits its surroundings in another.
+"""FlowNet-C's correlation layer: the similarity of each position of a feature to the positions around it in another.
 
-As batched matrix products: a row's positions against whole rows around it, of which the band within reach is kept.
+Computed by batched matrix products: the positions of a row times whole rows around it, of which the band within the
+displacement is kept.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from torch import Tensor
 
 
 def correlation(target: Tensor, source: Tensor, displacement: int = 20, step: int = 2) -> Tensor:
-    """Mean product of target[p] and source[p + d] over the channels, zero outside (Dosovitskiy et al., ICCV 2015).
+    """Correlate two features: the mean of target[p] * source[p + d] over channels (Dosovitskiy et al., ICCV 2015).
 
     Args:
         target: (B, C, H, W) feature.
-        source: of the same shape.
-        displacement: farthest |dx| and |dy|, a multiple of `step`.
-        step: between displacements.
+        source: (B, C, H, W) feature; zero outside.
+        displacement: largest |dx| and |dy| in pixels, a multiple of `step`.
+        step: pixels between displacements.
 
     Returns:
-        (B, n * n, H, W), n = 2 * displacement / step + 1, float32 at least; dy varies slowest, both from the negative.
+        (B, n * n, H, W), n = 2 * displacement / step + 1, float32 or wider; dy varies slowest, dx and dy ascend.
+
+    Raises:
+        ValueError: the features' shapes differ, or `displacement` is no multiple of `step`.
     """
     if target.shape != source.shape or target.ndim != 4:
         raise ValueError(f"features {tuple(target.shape)} and {tuple(source.shape)}: want two (B, C, H, W) alike")
@@ -36,9 +40,9 @@ def correlation(target: Tensor, source: Tensor, displacement: int = 20, step: in
 
 
 class _Correlation(torch.autograd.Function):
-    """Classes of positions whose coordinates leave the same remainders by `step`.
+    """Solves one dense problem for each class of positions whose coordinates have the same remainders modulo `step`.
 
-    Only these meet each other, so each class is a dense problem of its own, with consecutive displacements.
+    Only positions of one class are compared, at consecutive displacements in the class's grid.
     """
 
     @staticmethod
@@ -80,7 +84,7 @@ def _channels_last(x: Tensor) -> Tensor:
 def _classes(
     a: Tensor, b: Tensor, step: int, copy: bool = True
 ) -> Iterator[tuple[tuple[slice, slice], int, Tensor, Tensor]]:
-    """Rows and columns, image, and the (H', W', C) of both of each class; views of a and b unless copied."""
+    """Yield the rows and columns, the image and the (H', W', C) of both features per class; views unless `copy`."""
     for i in range(step):
         for j in range(step):
             rows, columns = slice(i, None, step), slice(j, None, step)
@@ -91,12 +95,12 @@ def _classes(
 
 
 def _surroundings(y: Tensor, height: int, n: int) -> Tensor:
-    """The n rows around each of `height` rows as one: (height, n * W', C), a view of contiguous y."""
+    """View the n rows around each of `height` rows as one row: (height, n * W', C); y must be contiguous."""
     _, width, channels = y.shape
     return y.as_strided((height, n * width, channels), (width * channels, channels, 1))
 
 
 def _band(products: Tensor, width: int, n: int) -> Tensor:
-    """Of (H', W, n * width) those with the n columns around each position: (H', W, n, n), a view."""
+    """View those products (H', W, n * width) that belong to the n columns around each position: (H', W, n, n)."""
     height, positions, row = products.shape
     return products.as_strided((height, positions, n, n), (positions * row, row + 1, width, 1))

@@ -1,4 +1,4 @@
-"""The one horizontal flip: image, labels, keypoints, boxes and flow together, left and right exchanged."""
+"""The horizontal flip of image, labels, keypoints, boxes and flow, with left and right classes exchanged."""
 
 from __future__ import annotations
 
@@ -21,17 +21,33 @@ _PIXELS = frozenset({"image", "images", "frames", "instances"})
 
 
 def flip_labels(parts: Tensor, label_set: LabelSet) -> Tensor:
-    """Flip (..., H, W) ids horizontally and exchange left and right classes; 255 stays."""
+    """Flip a label map horizontally and exchange left and right classes.
+
+    Args:
+        parts: (..., H, W) integer ids; 255 stays 255.
+        label_set: label set whose left and right classes are exchanged.
+
+    Returns:
+        (..., H, W) of the same type.
+    """
     if not label_set.pairs:
         return parts.flip(-1)
-    if parts.dtype == torch.uint8 and parts.ndim == 2 and parts.device.type == "cpu":  # ten times the gather below
+    if parts.dtype == torch.uint8 and parts.ndim == 2 and parts.device.type == "cpu":  # 10x the gather's speed
         return torch.from_numpy(cv2.LUT(parts.flip(-1).numpy(), label_set.flip_table))
     table = torch.from_numpy(label_set.flip_table).to(parts.device)
     return table[parts.flip(-1).long()].to(parts.dtype)
 
 
 def flip_scores(scores: Tensor, label_set: LabelSet) -> Tensor:
-    """Flip (..., C, H, W) class scores horizontally and exchange left and right channels."""
+    """Flip class scores horizontally and exchange left and right channels.
+
+    Args:
+        scores: (..., C, H, W).
+        label_set: label set of the C classes.
+
+    Returns:
+        (..., C, H, W).
+    """
     order = torch.from_numpy(label_set.flip_table[: label_set.num_classes]).long().to(scores.device)
     return scores.flip(-1).index_select(-3, order)
 
@@ -41,17 +57,20 @@ def hflip(
     label_set: LabelSet,
     keypoint_pairs: Sequence[tuple[int, int]] = COCO_KEYPOINT_PAIRS,
 ) -> dict[str, Tensor]:
-    """Flip every field of a sample; twice is the identity.
+    """Flip every field of a sample; applied twice it is the identity.
 
     Args:
-        sample: any of image (3, H, W), images or frames (..., 3, H, W), parts (..., H, W),
-            instances (..., H, W), flow (B, 2, H, W), keypoints (N, K, 3), boxes (N, 4) xyxy. Keypoints and boxes
-            need a field of pixels beside them, which tells the width.
-        label_set: whose left/right pairs are exchanged.
-        keypoint_pairs: (left, right) rows of the keypoints.
+        sample: any of image (3, H, W), images or frames (..., 3, H, W), parts (..., H, W), instances (..., H, W), flow
+            (B, 2, H, W), keypoints (N, K, 3), boxes (N, 4) xyxy. Keypoints and boxes need one of the other fields, for
+            the width.
+        label_set: label set whose left and right classes are exchanged.
+        keypoint_pairs: (left, right) rows of the keypoints that are exchanged.
+
+    Returns:
+        the flipped fields by the same names.
 
     Raises:
-        KeyError: a field this function does not know how to flip.
+        KeyError: the flip of a field is not defined, or its width is not known.
     """
     width = next((x.shape[-1] for name, x in sample.items() if name in _PIXELS or name in ("parts", "flow")), None)
     flipped: dict[str, Tensor] = {}

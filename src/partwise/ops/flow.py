@@ -1,7 +1,7 @@
-"""Optical flow as the papers use it: `flow_t_to_s[p] = q - p`, pixel p of frame t is found at q in frame s.
+"""Optical flow in the papers' convention: `flow_t_to_s[p] = q - p`, where pixel p of frame t is found at q in frame s.
 
-Hence `warp(x_s, flow_t_to_s)` is aligned with t (backward warping). Flow is (dx, dy) in pixels of the grid
-it lives on, so resizing a flow rescales its values and flipping it negates dx.
+Hence `warp(x_s, flow_t_to_s)` is aligned with t (backward warping). Flow is (dx, dy) in pixels of its own grid:
+resizing a flow rescales its values, and flipping it negates dx.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ from torch import Tensor
 def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros") -> Tensor:
     """Sample `x` at p + flow[p], bilinearly (TCNet Eq. 2, ATEN's W(F, flow)).
 
+    Coordinates are float32 or wider: from 64 on, bfloat16 resolves half pixels only.
+
     Args:
         x: (B, C, H, W) features, scores or images of frame s.
         flow: (B, 2, H, W) flow from t to s, pixels.
         padding: "zeros" for scores and features, "border" for images.
 
     Returns:
-        (B, C, H, W) of x's type, aligned with t. Identity and integer shifts are right to 2e-4. Places are told in
-        float32 at least: bfloat16 has half pixels from 64 on.
+        (B, C, H, W) of x's type, aligned with t. Identity and integer shifts are exact to 2e-4.
+
+    Raises:
+        ValueError: the shapes of `x` and `flow` do not fit.
     """
     if flow.shape[1] != 2 or flow.shape[-2:] != x.shape[-2:] or flow.shape[0] != x.shape[0]:
         raise ValueError(f"flow {tuple(flow.shape)} does not fit x {tuple(x.shape)}: want (B, 2, H, W) of x")
     wide = torch.promote_types(torch.promote_types(flow.dtype, x.dtype), torch.float32)
-    # Normalised here, by numbers: kornia makes a tensor of the sizes, for which the host would wait for the device.
+    # Normalise here: kornia would make a tensor of the sizes, for which the host would wait for the device.
     map_x, map_y = (
         2 / max(side - 1, 1) * place - 1
         for side, place in zip((x.shape[-1], x.shape[-2]), _targets(flow.to(wide)), strict=True)
@@ -45,13 +49,13 @@ def resize_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False
     Args:
         flow: (B, 2, H, W), pixels of its own grid.
         size: (height, width) of the result.
-        align_corners: the centres of both grids' corner pixels coincide; otherwise their outer edges do.
+        align_corners: align the centres of both grids' corner pixels; otherwise their outer edges.
 
     Returns:
         (B, 2, *size), pixels of the new grid.
     """
     height, width = flow.shape[-2:]
-    less = 1 if align_corners else 0  # distances between the centres of the corner pixels
+    less = 1 if align_corners else 0  # sides measured between the centres of the corner pixels
     ratios = [(new - less) / max(old - less, 1) for new, old in ((size[1], width), (size[0], height))]
     resized = F.interpolate(flow, size, mode="bilinear", align_corners=align_corners)
     return torch.stack([part * ratio for part, ratio in zip(resized.unbind(1), ratios, strict=True)], 1)
@@ -60,13 +64,12 @@ def resize_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False
 def enlarge_flow(flow: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     """Enlarge a flow whose pixel i lies at pixel `stride` * i of the larger grid, as strided convolutions place it.
 
-    Where the larger sides are of the form stride * n + 1, the corner pixels coincide; beyond the last of other sides
-    the flow is continued as it is there.
+    With sides of `stride` * n + 1 pixels the corner pixels coincide. Beyond the last pixel the flow is repeated.
 
     Args:
         flow: (B, 2, h, w), pixels of its own grid.
-        size: (height, width) of the result, at most `stride` times as large.
-        stride: pixels of the larger grid from one pixel of the flow to the next.
+        size: (height, width) of the result, at most `stride` times (h, w).
+        stride: pixels of the larger grid between neighbouring pixels of the flow.
 
     Returns:
         (B, 2, *size), pixels of the larger grid.
@@ -78,11 +81,11 @@ def enlarge_flow(flow: Tensor, size: tuple[int, int], stride: int) -> Tensor:
 
 
 def centred_mean(x: Tensor, stride: int) -> Tensor:
-    """Shrink by means around every `stride`-th pixel, the first one included, as strided convolutions place theirs.
+    """Downsample by means centred at every `stride`-th pixel from the first on, where strided convolutions have theirs.
 
     Args:
-        x: (B, C, H, W) images or flow, whose values are kept.
-        stride: even; a window reaches half of it to all sides, and ends at the border.
+        x: (B, C, H, W) images or flow; values are not rescaled.
+        stride: even; a window extends half of it to all sides and is cut at the border.
 
     Returns:
         (B, C, h, w), sides divided by the stride and rounded up.
@@ -91,20 +94,20 @@ def centred_mean(x: Tensor, stride: int) -> Tensor:
 
 
 def flip_flow(flow: Tensor) -> Tensor:
-    """The flow (B, 2, H, W) between the horizontally flipped frames."""
+    """Flip a flow (B, 2, H, W) horizontally: the flow between the flipped frames."""
     return flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1)
 
 
 def consistency_mask(forward: Tensor, backward: Tensor, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
-    """Where forward and backward flow undo each other, i.e. where t's pixel is visible in s.
+    """Mark the pixels of t that are visible in s, where forward and backward flow cancel out.
 
     |f + b(p + f)|^2 <= alpha (|f|^2 + |b(p + f)|^2) + beta, Sundaram et al., ECCV 2010, Eq. 5.
 
     Args:
-        forward: (B, 2, H, W) flow from t to s.
-        backward: (B, 2, H, W) flow from s to t.
-        alpha: share of the flows' squared lengths that is tolerated.
-        beta: tolerated squared pixels at zero flow.
+        forward: (B, 2, H, W) flow from t to s, pixels.
+        backward: (B, 2, H, W) flow from s to t, pixels.
+        alpha: tolerated squared difference per squared length of the flows.
+        beta: tolerated squared difference at zero flow, squared pixels.
 
     Returns:
         (B, 1, H, W) bool; False also where p + f leaves the image.
@@ -118,7 +121,7 @@ def consistency_mask(forward: Tensor, backward: Tensor, alpha: float = 0.01, bet
 
 
 def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, H, W) x and y coordinates that the flow points at."""
+    """Compute the x and y coordinates p + flow[p], (B, H, W) each."""
     height, width = flow.shape[-2:]
     ys = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, -1, 1)
     xs = torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, -1)

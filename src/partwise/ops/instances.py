@@ -1,4 +1,4 @@
-"""Between instance maps, masks and boxes, and ATEN's rule that joins parts with persons."""
+"""Conversions between instance maps, masks and boxes, and ATEN's rule that joins parts with persons."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from torch import Tensor
 
 from partwise.batches import InstanceMap
 
-_ID_BITS = 32  # ids of different images are told apart by what they have above these
+_ID_BITS = 32  # the image's index stands in the bits above these
 
 
 def boxes_of(instances: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The ids in maps and their tight boxes. The host waits for the device once, not once a map.
+    """Find the ids in instance maps and their tight boxes.
+
+    The host waits for the device once for all maps.
 
     Args:
         instances: (B, H, W) int64 ids of at most 2^31, 0 = nobody.
 
     Returns:
-        Of each map: ids (N,) int64 ascending; boxes (N, 4) float32 xyxy, right and bottom edges exclusive.
+        per map, ids (N,) int64 in ascending order and boxes (N, 4) float32 xyxy, right and bottom edges exclusive.
     """
     count, height, width = instances.shape
     ys, xs = (torch.arange(side, device=instances.device) for side in (height, width))
@@ -37,7 +39,7 @@ def boxes_of(instances: Tensor) -> list[tuple[Tensor, Tensor]]:
     starts = [bisect_left(found, image << _ID_BITS) for image in range(count + 1)]
     result = []
     for image, (start, stop) in enumerate(pairwise(starts)):
-        start += start < stop and found[start] == image << _ID_BITS  # nobody is no one
+        start += start < stop and found[start] == image << _ID_BITS  # skip id 0, nobody
         result.append((codes[start:stop] - (image << _ID_BITS), boxes[start:stop]))
     return result
 
@@ -46,20 +48,20 @@ def paste_mask(mask: Tensor, box: Sequence[float], size: tuple[int, int]) -> tup
     """Resize a RoI mask into its box.
 
     Args:
-        mask: (m, m) probabilities; the box spans the whole of it.
+        mask: (m, m) probabilities that span the box.
         box: xyxy pixels.
         size: (H, W) of the image.
 
     Returns:
-        The rows and columns that the box touches, and there (h, w) bool: probability at least 0.5, False outside the
-        box.
+        the rows and the columns that the box touches, and the mask there (h, w) bool: probability at least 0.5, False
+        outside the box.
     """
     left, top, right, bottom = box
     if right <= left or bottom <= top:
         return slice(0, 0), slice(0, 0), torch.zeros(0, 0, dtype=torch.bool, device=mask.device)
     x0, y0 = max(0, int(left)), max(0, int(top))
     x1, y1 = max(x0, min(size[1], math.ceil(right))), max(y0, min(size[0], math.ceil(bottom)))
-    # Sample the mask at the centres of the pixels the box covers; its cells tile the box exactly.
+    # Sample the mask at the centres of the pixels that the box covers; its cells tile the box exactly.
     xs = (torch.arange(x0, x1, device=mask.device) + 0.5 - left) / (right - left) * 2 - 1
     ys = (torch.arange(y0, y1, device=mask.device) + 0.5 - top) / (bottom - top) * 2 - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)[None]
@@ -71,20 +73,20 @@ def paste_mask(mask: Tensor, box: Sequence[float], size: tuple[int, int]) -> tup
 def join_persons(
     masks: Tensor, boxes: Tensor, scores: Tensor, size: tuple[int, int], keep: float = 0.7
 ) -> tuple[InstanceMap, Tensor]:
-    """Detections to disjoint persons (ATEN's released rule).
+    """Turn detections into disjoint persons (ATEN's released rule).
 
-    In descending score each mask is cut by the pixels already claimed; a person of whose mask at most `keep`
-    remains is dropped. The host waits for the device twice, however many detections there are.
+    In descending order of score, each mask loses the pixels already taken. A person is dropped if at most `keep` of the
+    mask remains. The host waits for the device twice, whatever the number of detections.
 
     Args:
         masks: (N, m, m) RoI mask probabilities.
         boxes: (N, 4) xyxy pixels of the image.
         scores: (N,) in [0, 1].
         size: (H, W) of the image.
-        keep: share of its mask that a person must keep.
+        keep: fraction of the mask that must remain.
 
     Returns:
-        persons, ids by descending score; boxes (n, 4) of those kept.
+        the persons, with ids in descending order of score, and their boxes (n, 4).
     """
     claimed = torch.zeros(size, dtype=torch.int64, device=boxes.device)
     order = torch.argsort(scores, descending=True, stable=True)
@@ -103,21 +105,21 @@ def join_persons(
 
 
 def join_parts(probs: Tensor, persons: InstanceMap) -> tuple[Tensor, InstanceMap]:
-    """Cut the part map into part instances along the persons (ATEN's released rule).
+    """Split the part map into part instances by person (ATEN's released rule).
 
-    For each class and person the region `parts == class and person` is an instance; its score is the mean
-    probability of the class over the region times the person's score. Pixels outside persons are in no instance.
+    For each class and person, the region `parts == class and person` is an instance. Its score is the mean probability
+    of the class over the region times the person's score. Pixels outside persons belong to no instance.
 
     Args:
         probs: (C, H, W) part probabilities.
         persons: disjoint persons with scores.
 
     Returns:
-        parts (H, W) int64 and the part instances, ordered by class, then person.
+        parts (H, W) int64 and the part instances, ordered by class, then by person.
     """
     best, parts = probs.max(0)
     num_persons = len(persons["classes"])
-    # One joint code a pixel: class-major, so that instance ids ascend by class, then by person.
+    # One joint code per pixel: class-major, so that instance ids ascend by class, then by person.
     code = parts * (num_persons + 1) + persons["map"]
     code[(parts == 0) | (persons["map"] == 0)] = 0
     codes, index = torch.unique(code, return_inverse=True)

@@ -1,7 +1,7 @@
-"""Which frames of a video are key frames, and which key frames one is encoded from (ATEN section 4, Algorithm 1).
+"""Choice of key frames in a video, and of those that each is encoded with (ATEN section 4, Algorithm 1).
 
-A video is cut into segments of l frames, `interval`, with one key frame each; a key frame is encoded with p others,
-`past`, which lie l apart.
+A video is divided into segments of l frames (`interval`) with one key frame each. A key frame is encoded with p others
+(`past`), l frames apart.
 """
 
 from __future__ import annotations
@@ -11,29 +11,61 @@ from typing import NamedTuple
 
 
 class Segment(NamedTuple):
-    """Frames of a video that share a key frame."""
+    """Frames of a video that share a key frame.
+
+    Attributes:
+        frames: positions of the frames in the video.
+        key: position of the key frame in the video.
+    """
 
     frames: range
     key: int
 
 
 def key_place(length: int, centred: bool = True) -> int:
-    """Place of the key frame in a segment of `length` frames: the middle (median), or the first one."""
+    """Return the position of the key frame in a segment.
+
+    Args:
+        length: frames of the segment.
+        centred: the key frame is the middle one (the median); otherwise the first.
+
+    Returns:
+        position from the segment's start, 0-based.
+    """
     return length // 2 if centred else 0
 
 
 def segments(length: int, interval: int, centred: bool = True) -> list[Segment]:
-    """A video of `length` frames in segments of l; the last may be shorter."""
+    """Divide a video into segments.
+
+    Args:
+        length: frames of the video.
+        interval: l, frames per segment; the last segment may be shorter.
+        centred: key frames are the middle ones of their segments; otherwise the first.
+
+    Returns:
+        the segments in order.
+    """
     starts = range(0, length, interval)
     parts = [range(start, min(start + interval, length)) for start in starts]
     return [Segment(frames, frames.start + key_place(len(frames), centred)) for frames in parts]
 
 
 def memory(keys: Sequence[int], n: int, past: int, centred: bool = True) -> list[int]:
-    """The p + 1 key frames that key frame n of a whole video is encoded from: farthest first, itself last.
+    """List the p + 1 key frames that key frame `n` of a video is encoded from.
 
-    They are the former ones or, where there are fewer than p, the later ones. A video with too few on both sides takes
-    the longer one and repeats its last. Key frames that are not centred wait for none: theirs are the former ones.
+    These are the p earlier ones and itself. If there are fewer than p earlier ones, the p later ones are taken instead.
+    If there are too few on both sides, the longer side is taken and its last key frame repeated. With `centred=False`
+    no key frame waits for later ones: only earlier ones are taken, the first repeated as needed.
+
+    Args:
+        keys: positions of the video's key frames, ascending.
+        n: which key frame is encoded, 0-based.
+        past: p, number of other key frames encoded with it.
+        centred: key frames are the middle ones of their segments; otherwise the first.
+
+    Returns:
+        p + 1 positions, farthest first and that of key frame n last.
     """
     later = centred and n < past and len(keys) - 1 - n > n
     steps = range(past, -1, -1)

@@ -1,4 +1,4 @@
-"""Boxes of persons in a frame: from a file, from a parser of this suite, from torchvision."""
+"""Detectors of persons in a frame: a file of boxes, a parser of this suite, or torchvision."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from partwise.errors import InputError
 Boxes = list[tuple[float, float, float, float]]
 Detector = Callable[[Picture], Boxes]
 
-_PERSON, _LEAST = 1, 0.7  # torchvision's label of a person, and its least score
+_PERSON, _LEAST = 1, 0.7  # torchvision's label of persons, and the score threshold
 
 
 def boxes_of_file(file: str | Path) -> Detector:
-    """Boxes that a JSON file lists, [[x1, y1, x2, y2], ...], for the first frame.
+    """Make a detector that returns the boxes of a JSON file for every frame.
+
+    Args:
+        file: JSON file of [[x1, y1, x2, y2], ...] in pixels.
+
+    Returns:
+        the detector.
 
     Raises:
         InputError: the file cannot be read or holds something else.
@@ -34,7 +40,16 @@ def boxes_of_file(file: str | Path) -> Detector:
 
 
 def boxes_of_parser(parser: Any) -> Detector:
-    """The persons that a parser such as Parsing R-CNN finds."""
+    """Make a detector of the persons that a parser such as Parsing R-CNN finds.
+
+    The detector raises InputError if the parser finds no boxes of persons.
+
+    Args:
+        parser: parser of frames with `stream`.
+
+    Returns:
+        the detector.
+    """
 
     def detect(frame: Picture) -> Boxes:
         parsing = next(iter(parser.stream([frame])))
@@ -46,10 +61,16 @@ def boxes_of_parser(parser: Any) -> Detector:
 
 
 def torchvision_detector(device: torch.device) -> Detector:
-    """Torchvision's Faster R-CNN, trained on COCO.
+    """Make a detector of torchvision's Faster R-CNN, trained on COCO.
+
+    Args:
+        device: device of the network.
+
+    Returns:
+        the detector.
 
     Raises:
-        InputError: its weights cannot be had.
+        InputError: the weights cannot be loaded.
     """
     from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights, fasterrcnn_resnet50_fpn
 

@@ -1,4 +1,4 @@
-"""From a network on letterboxed images to a parser of frames, as `partwise.predict.predict` wants one."""
+"""Parsers of frames for `partwise.predict.predict`, made of a network on letterboxed images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ class FrameParser:
     """Parses pictures and videos with a network.
 
     Args:
-        network: a `Network`, see `partwise.models.contract`.
-        label_set: of its parts.
-        image_size: side of its square input, or its (height, width).
-        device: where to run.
-        smoothing: weight of the past in a video, see `Smoothed`; dense parsers of images only.
-        bfloat16: convolve in half precision.
-        stretch: fill the input with the frame, as the network was trained; else its aspect is kept.
+        network: a `Network` of `partwise.models.contract`.
+        label_set: label set of its parts.
+        image_size: side of its square input in pixels, or its (height, width).
+        device: device of the network.
+        smoothing: weight of earlier frames in a video, 0 (none) to below 1, for dense parsers of images only.
+        bfloat16: run convolutions in bfloat16.
+        stretch: frames fill the input, as in the network's training; otherwise they keep their aspect ratio.
+
+    Raises:
+        InputError: the network is no dense parser of images, and `smoothing` is not 0.
     """
 
     def __init__(
@@ -46,10 +49,16 @@ class FrameParser:
 
     @torch.inference_mode()
     def stream(self, frames: Iterable[np.ndarray]) -> Iterator[Parsing]:
-        """Yield one Parsing, on the CPU, for each (H, W, 3) uint8 RGB frame of a video, in order.
+        """Parse a video.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each, of one size, in order.
+
+        Yields:
+            one parsing per frame at its size, on the CPU, in order.
 
         Raises:
-            InputError: a frame has not the first one's size.
+            InputError: a frame's size differs from the first one's, or `smoothing` is out of range.
         """
         frames = iter(frames)
         first = next(frames, None)
@@ -59,7 +68,7 @@ class FrameParser:
         images = (self._image(frame, letterbox) for frame in itertools.chain([first], frames))
         parsings = self.network.stream(images, letterbox)
         while True:
-            with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):  # not around `yield`, for the caller
+            with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):  # `yield` stays outside of autocast
                 parsing = next(parsings, None)
             if parsing is None:
                 return
@@ -72,7 +81,7 @@ class FrameParser:
 
 
 def to_cpu(value: Any) -> Any:
-    """Return nested dicts of tensors, on the CPU."""
+    """Move a tensor, or the tensors of nested dictionaries, to the CPU."""
     if isinstance(value, dict):
         return {k: to_cpu(v) for k, v in value.items()}
     return value.cpu()

@@ -1,4 +1,4 @@
-"""What an input names: pictures in the order people count them, or one video."""
+"""Inputs of `predict`: pictures in natural order, or one video."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from partwise.io.video import VIDEO_SUFFIXES
 
 
 def list_inputs(spec: str | Path) -> list[Path] | Path:
-    """What an input names: pictures in natural order, or one video.
+    """List the pictures that an input names in natural order, or return its one video.
 
     Args:
-        spec: image, folder of images, glob pattern or video. A path that exists is that path, whatever
-            characters it holds.
+        spec: image, folder of images, glob pattern or video. An existing path is taken literally, whatever characters
+            it holds.
+
+    Returns:
+        a list of pictures, or the path of a video.
 
     Raises:
         InputError: nothing is there, or nothing that can be read.
@@ -45,7 +48,7 @@ def list_inputs(spec: str | Path) -> list[Path] | Path:
 
 
 def natural_sort(paths: list[Path]) -> list[Path]:
-    """Paths in the order people count: 2 before 10."""
+    """Sort paths in natural order: 2 before 10."""
     return sorted(paths, key=lambda p: ([_counted(part) for part in p.parts], str(p)))
 
 
@@ -54,7 +57,7 @@ def _counted(name: str) -> list[tuple[int, str]]:
 
 
 def _is_image(path: Path) -> bool:
-    """By suffix, else by content: downloads often have no suffix."""
+    """Check for an image by suffix, or by content if there is no known suffix, as in many downloads."""
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES:
         return suffix in IMAGE_SUFFIXES
@@ -79,7 +82,7 @@ def _folder(path: Path) -> list[Path]:
 
 
 def _pattern(path: Path) -> str:
-    """A glob pattern whose leading folders, as far as they exist, are taken literally."""
+    """Return a glob pattern whose leading folders, as far as they exist, are literal."""
     fixed = path
     while not fixed.exists() and fixed != fixed.parent:
         fixed = fixed.parent

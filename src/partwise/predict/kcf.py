@@ -1,4 +1,4 @@
-"""Where a box of the first frame goes: KCF on HOG (Henriques et al., PAMI 2015; Felzenszwalb et al., PAMI 2010)."""
+"""Tracking of a box: KCF (Henriques et al., PAMI 2015) on HOG features (Felzenszwalb et al., PAMI 2010)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from partwise.arrays import AnyArray, ComplexArray, Float32Array, Float64Array, Int64Array, Picture
 
-CELL = 4  # pixels of a HOG cell
+CELL = 4  # side of a HOG cell in pixels
 
-_BINS = 9  # orientations without sign
+_BINS = 9  # unsigned orientations
 
 
 def hog(image: AnyArray) -> Float32Array:
-    """Felzenszwalb's histograms of oriented gradients (PAMI 2010), cells of 4 pixels.
+    """Compute Felzenszwalb's histograms of oriented gradients (PAMI 2010) in cells of 4 pixels.
 
     Args:
-        image: (H, W, 3), at least 8 pixels a side.
+        image: (H, W, 3) in 0..255, sides of at least 8 pixels.
 
     Returns:
-        (H // 4, W // 4, 31): 18 orientations with sign, 9 without, 4 texture energies.
+        (H // 4, W // 4, 31) float32: 18 signed orientations, 9 unsigned ones, 4 texture energies.
     """
     rows, columns = image.shape[0] // CELL, image.shape[1] // CELL
     x = image[: rows * CELL, : columns * CELL].astype(np.float32) / 255
@@ -43,9 +43,9 @@ def hog(image: AnyArray) -> Float32Array:
 
 
 def _cell_histogram(bins: Int64Array, weight: Float32Array, rows: int, columns: int) -> Float32Array:
-    """(rows, columns, 18): each pixel shared by the four nearest cells, bilinearly."""
+    """Sum gradients per cell and orientation, (rows, columns, 18); the four nearest cells share a pixel bilinearly."""
     total = np.zeros((rows + 2) * (columns + 2) * 2 * _BINS)
-    y, x = ((np.arange(n * CELL) + 0.5) / CELL + 0.5 for n in (rows, columns))  # in cells, one of margin
+    y, x = ((np.arange(n * CELL) + 0.5) / CELL + 0.5 for n in (rows, columns))  # in cells, with a margin of one
     top, left = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
     for i, y_share in ((0, 1 - (y - top)), (1, y - top)):
         for j, x_share in ((0, 1 - (x - left)), (1, x - left)):
@@ -56,19 +56,23 @@ def _cell_histogram(bins: Int64Array, weight: Float32Array, rows: int, columns: 
 
 
 class KCF:
-    """Kernelized correlation filter (Henriques et al., PAMI 2015) with its published numbers for HOG.
+    """Kernelized correlation filter (Henriques et al., PAMI 2015) with its published parameters for HOG.
 
-    Gaussian kernel of 0.5, regularisation 1e-4, target width 0.1, window 2.5 times the target, learning rate 0.02.
+    Gaussian kernel of width 0.5, regularisation 1e-4, target width 0.1, window 2.5 times the target, learning rate
+    0.02.
 
     Args:
-        image: (H, W, 3) uint8, the first frame.
-        box: x1, y1, x2, y2 of the target, in pixels.
-        scales: factors on the box's size that are tried in each frame; the paper tries its own alone.
-        scale_weight: factor on the response at other sizes than the last one.
+        image: (H, W, 3) uint8 RGB, the first frame.
+        box: x1, y1, x2, y2 of the target in pixels.
+        scales: factors on the box's size that are tried in each frame; the paper tries 1 alone.
+        scale_weight: factor on the response at a changed size.
+
+    Raises:
+        ValueError: the box is empty.
     """
 
     kernel_width, regularisation, target_width, window, rate = 0.5, 1e-4, 0.1, 2.5, 0.02
-    longest = 160  # pixels of the window's longer side, to which it is resized: equal work for any target
+    longest = 160  # pixels of the resized window's longer side, which makes cost independent of the target's size
 
     def __init__(
         self, image: Picture, box: Sequence[float], scales: Sequence[float] = (1.0,), scale_weight: float = 0.95
@@ -89,12 +93,19 @@ class KCF:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """x1, y1, x2, y2 in pixels."""
+        """The target's x1, y1, x2, y2 in pixels."""
         (x1, y1), (x2, y2) = self.center - self.size / 2, self.center + self.size / 2
         return float(x1), float(y1), float(x2), float(y2)
 
     def update(self, image: Picture) -> float:
-        """Find the target in the next frame and learn from it; returns the response at its place, about 1 at best."""
+        """Find the target in the next frame and update the filter.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            the response at the target, about 1 at best.
+        """
         found = []
         for scale in self.scales:
             kernel = self._correlate(self._features(image, scale), self._model)
@@ -102,7 +113,7 @@ class KCF:
             weight = 1.0 if scale == 1 else self.scale_weight
             found.append((weight * float(response.max()), scale, response))
         _, scale, response = max(found, key=lambda f: f[0])
-        pixels = self.size * self.window * scale / (self.columns, self.rows)  # of the frame, a cell
+        pixels = self.size * self.window * scale / (self.columns, self.rows)  # frame pixels per cell
         self.center = np.clip(self.center + _peak(response) * pixels, 0, (image.shape[1], image.shape[0]))
         self.size = self.size * scale
         features = self._features(image, 1.0)
@@ -111,10 +122,10 @@ class KCF:
         return float(response.max())
 
     def _features(self, image: Picture, scale: float) -> Float32Array:
-        """HOG of the window around the target, faded out to its edges."""
+        """Compute HOG of the window around the target, faded out towards its edges."""
         size = self.size * self.window * scale
         shown = self.columns * CELL, self.rows * CELL
-        # whole window, edges repeated; pixel centres are integers
+        # The whole window, with the frame's edges repeated; pixel centres are integers.
         matrix = np.array([[size[0] / shown[0], 0, 0], [0, size[1] / shown[1], 0]])
         matrix[:, 2] = self.center - size / 2 + (matrix[[0, 1], [0, 1]] - 1) / 2
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -126,7 +137,7 @@ class KCF:
         return hog(patch) * self._hann
 
     def _correlate(self, x: Float32Array, z: Float32Array) -> Float64Array:
-        """Gaussian kernel of x with all shifts of z."""
+        """Compute the Gaussian kernel of x with all shifts of z."""
         spectrum = (np.fft.rfft2(x, axes=(0, 1)) * np.conj(np.fft.rfft2(z, axes=(0, 1)))).sum(2)
         products = np.fft.irfft2(spectrum, x.shape[:2])
         distance = ((x**2).sum() + (z**2).sum() - 2 * products) / x.size
@@ -141,7 +152,16 @@ class KCF:
 def track(
     frames: Iterable[Picture], box: Sequence[float], scales: Sequence[float] = (1.0,)
 ) -> Iterator[tuple[float, float, float, float]]:
-    """Boxes of a target in every frame, the first one's given; see `KCF`."""
+    """Follow a target through a video with `KCF`.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB each, in order.
+        box: x1, y1, x2, y2 of the target in the first frame, in pixels.
+        scales: factors on the box's size that are tried in each frame.
+
+    Yields:
+        the target's x1, y1, x2, y2 per frame in pixels, starting with the given one.
+    """
     tracker: KCF | None = None
     for frame in frames:
         if tracker is None:
@@ -152,19 +172,19 @@ def track(
 
 
 def _gaussian(rows: int, columns: int, spread: float) -> Float64Array:
-    """One at no shift, wrapped around."""
+    """Compute a Gaussian with its peak, 1, at shift 0; it wraps around."""
     y, x = np.fft.fftfreq(rows, 1 / rows)[:, None], np.fft.fftfreq(columns, 1 / columns)
     return np.exp(-(x**2 + y**2) / (2 * spread**2))
 
 
 def _peak(response: Float64Array) -> Float64Array:
-    """x, y of the largest response as a shift, between the cells by a parabola."""
+    """Return the shift (x, y) of the largest response in cells, refined by a parabola."""
     row, column = divmod(int(response.argmax()), response.shape[1])
     return np.array([_vertex(response[row], column), _vertex(response[:, column], row)])
 
 
 def _vertex(line: Float64Array, place: int) -> float:
-    """The shift of a peak of a line that wraps around."""
+    """Return the shift of a peak of a line that wraps around, refined by a parabola."""
     before, at, behind = line.take([place - 1, place, place + 1], mode="wrap")
     bend = before - 2 * at + behind
     whole = (place + len(line) // 2) % len(line) - len(line) // 2

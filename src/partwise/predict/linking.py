@@ -1,4 +1,4 @@
-"""Tell which person of this frame is which of the last ones."""
+"""Linking of persons from frame to frame."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class _Track:
 
 
 class PersonLinker:
-    """Give persons ids that stay the same from frame to frame.
+    """Gives persons ids that stay the same from frame to frame.
 
-    People are matched to those seen before by overlap, Hungarian over all pairs: first to the people of the last
-    frame, then to those lost for a while. An id is never given to anyone else. Memory is bounded by the people of the
-    last `memory` frames, not by the length of the video.
+    Persons are matched by overlap to those seen before, with the Hungarian method over all pairs: first to the persons
+    of the last frame, then to those lost for at most `memory` frames. An id is never reused for another person. Memory
+    is bounded by the persons of the last `memory` frames, not by the length of the video.
 
     Args:
-        memory: frames for which a person who is not seen is remembered.
+        memory: number of frames for which a lost person is remembered.
         min_overlap: least mean of mask IoU and box IoU of the same person in two frames.
     """
 
@@ -39,19 +39,19 @@ class PersonLinker:
         self._last_id = 0
 
     def link(self, masks: BoolArray) -> list[int]:
-        """Give ids to the persons of the next frame.
+        """Link the persons of the next frame.
 
         Args:
-            masks: (N, H, W) of the persons, who may overlap; some may have no pixels.
+            masks: (N, H, W) bool, one per person; they may overlap or be empty.
 
         Returns:
-            id of each, 1, 2, ...; 0 for a person without pixels.
+            id of each person, 1, 2, ...; 0 for a person without pixels.
         """
         for track in self._tracks:
             track.lost += 1
         seen = {n: cut for n, mask in enumerate(masks) if (cut := _cut(mask)) is not None}
         waiting = list(seen)
-        # Last frame's people first: someone who left must not take over one who stayed.
+        # Last frame's persons first, so that one who left is not matched to one who stayed.
         for stage in ([t for t in self._tracks if t.lost == 1], [t for t in self._tracks if t.lost > 1]):
             waiting = self._match(seen, waiting, stage)
         for n in waiting:
@@ -63,11 +63,11 @@ class PersonLinker:
         return [seen[n].id if n in seen else 0 for n in range(len(masks))]
 
     def _match(self, seen: dict[int, _Track], waiting: list[int], tracks: list[_Track]) -> list[int]:
-        """Give ids of `tracks` to the persons they overlap; returns those still waiting."""
+        """Give ids of `tracks` to the persons whom they overlap; return those still unmatched."""
         overlap = np.array([[_overlap(seen[n], track) for track in tracks] for n in waiting])
         if not overlap.size:
             return waiting
-        overlap[overlap < self.min_overlap] = 0  # else a pair of strangers could tip the balance
+        overlap[overlap < self.min_overlap] = 0  # a pair below the threshold must not affect the assignment
         matched = set()
         for row, column in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
             if overlap[row, column] > 0:
@@ -85,7 +85,7 @@ def _cut(mask: BoolArray) -> _Track | None:
 
 
 def _overlap(a: _Track, b: _Track) -> float:
-    """Mean of mask IoU and box IoU: masks tell neighbours apart, boxes bear with moving limbs."""
+    """Compute the mean of mask IoU, which separates neighbours, and box IoU, which tolerates moving limbs."""
     left, top = max(a.left, b.left), max(a.top, b.top)
     right = min(a.left + a.mask.shape[1], b.left + b.mask.shape[1])
     bottom = min(a.top + a.mask.shape[0], b.top + b.mask.shape[0])

@@ -1,4 +1,4 @@
-"""A parser from a checkpoint."""
+"""Parsers from checkpoints."""
 
 from __future__ import annotations
 
@@ -32,24 +32,30 @@ def load_parser(
     detector: str | None = None,
     scale_search: bool = False,
 ) -> FrameParser | TrackletParser:
-    """The parser in a checkpoint.
+    """Load the parser of a checkpoint.
 
     Args:
-        path: of the checkpoint.
-        device: where to run.
-        experiment: the one that the user named; a checkpoint of another is refused.
-        scales: see `MultiScale`, as for `flip`.
-        flip: also parse the mirror image.
-        size: of a larger input, which a dense parser parses in windows of the trained size.
-        smoothing: see `FlowSmoother`.
-        bfloat16: see `FrameParser`.
-        channels_last: memory layout of the network.
-        detector: finds the persons whose tracklets are parsed: "torchvision", a checkpoint, or a JSON file of boxes;
-            None takes every frame for a crop of one person. Of TCNet only.
-        scale_search: see `TrackletParser`.
+        path: file of the checkpoint.
+        device: device of the network.
+        experiment: experiment that the checkpoint must be of; None accepts any.
+        scales: factors on the input's size whose probabilities are averaged; other than 1 alone for dense parsers of
+            images only.
+        flip: also average the probabilities of the mirror image, for dense parsers of images only.
+        size: side of a larger square input in pixels, or its (height, width), which a dense parser of images parses in
+            windows of the trained size. None takes the trained size.
+        smoothing: weight of earlier frames in a video, 0 (none) to below 1, for dense parsers of images only.
+        bfloat16: run convolutions in bfloat16.
+        channels_last: keep the network in channels-last memory layout.
+        detector: finds the persons whose tracklets are parsed: "torchvision", a checkpoint, or a JSON file of boxes.
+            None takes every frame as a crop of one person. For TCNet only.
+        scale_search: the boxes of tracklets may grow and shrink.
+
+    Returns:
+        a `TrackletParser` with `detector`, else a `FrameParser`.
 
     Raises:
-        InputError: the checkpoint, or the detector, does not fit.
+        InputError: the checkpoint cannot be read or is of another experiment, its network does not support an option,
+            or the detector cannot be loaded.
     """
     checkpoint = load(path)
     about = checkpoint[KEY]

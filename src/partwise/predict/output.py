@@ -1,4 +1,4 @@
-"""Write the files that one run of `predict` leaves in a folder, while frames come in, in constant memory."""
+"""Writing of the files that a run of `predict` leaves in a folder, frame by frame in constant memory."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ from partwise.labels import LabelSet
 WRITTEN_BY = "partwise predict"
 FOLDERS = ("overlays", "parts", "persons")
 FILES = ("persons.json", "overlay.mp4", "contact_sheet.jpg", "summary.json")
-IN_FLIGHT = 8  # tasks that may wait, two a frame; each holds its frame
+IN_FLIGHT = 8  # tasks that may wait, two per frame; each holds its frame
 
 
 class Results:
-    """Write overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video.
+    """Writes overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video.
 
-    Use as a context manager. Files have their final names only when they are whole. Persons who overlap are whole in
-    persons.json; of them persons/*.png shows the front one at each pixel, the one with the higher score.
+    Use as a context manager. Files get their final names only when they are whole. persons.json holds overlapping
+    persons whole; persons/*.png shows the front one at each pixel, the one with the highest score.
 
     Args:
-        folder: made if need be. Results of an earlier run are replaced, other people's files never.
-        label_set: of the parsings.
-        video: fps and (H, W) of the overlay video; None for pictures.
-        overwrite: whether an earlier run's results may be replaced.
+        folder: folder of the results, made if missing. Results of an earlier run are replaced, files of other origin
+            never.
+        label_set: label set of the parsings.
+        video: frames per second and (H, W) of the overlay video; None for pictures.
+        overwrite: results of an earlier run may be replaced.
 
     Raises:
         InputError: the folder cannot be used.
@@ -64,7 +65,7 @@ class Results:
         with ExitStack() as stack:
             if self._video_format is not None:
                 self._video = stack.enter_context(VideoWriter(self.folder / "overlay.mp4", *self._video_format))
-            # One thread each, so that frames stay in order and nothing is shared; encoders release Python's lock.
+            # One thread each keeps frames in order and shares nothing; encoders release Python's lock.
             self._pictures = stack.enter_context(ThreadPoolExecutor(1))
             self._maps = stack.enter_context(ThreadPoolExecutor(1))
             self._exit = stack.pop_all()
@@ -84,16 +85,20 @@ class Results:
         """Write the files of one frame.
 
         Args:
-            name: of its files, without suffix.
-            about: `image_id`, `file_name` and `frame` of its persons' rows.
-            image: (H, W, 3) RGB.
-            parsing: of that size.
+            name: name of its files, without suffix.
+            about: `image_id`, `file_name` and `frame` for the rows of its persons.
+            image: (H, W, 3) uint8 RGB.
+            parsing: its parsing, of that size.
             ids: id of each person; 0 for one without pixels.
+
+        Raises:
+            InputError: a file cannot be written.
+            ValueError: the parsing has another size than the image.
         """
         parts = parsing["parts"].numpy()
         if parts.shape != image.shape[:2]:
             raise ValueError(f"the parser gave parts {parts.shape} for a frame of {image.shape[:2]}")
-        if "persons" in parsing and self._rows is None:  # only now it is known that this parser tells people apart
+        if "persons" in parsing and self._rows is None:  # only now it is known that this parser finds persons
             self._rows = self._exit.enter_context(json_array(self.folder / "persons.json"))
         self._pending.append(self._pictures.submit(self._draw, name, image, parsing, ids))
         self._pending.append(self._maps.submit(self._write_maps, name, about, parsing, ids))
@@ -101,7 +106,14 @@ class Results:
         self._drain(IN_FLIGHT)
 
     def write_summary(self, facts: dict[str, Any]) -> None:
-        """Write summary.json: the facts, and what each label means."""
+        """Write summary.json: the given facts and the meaning of each label.
+
+        Args:
+            facts: plain values by name.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         labels = [
             {"id": i, "name": name, "color": viz.palette()[i].tolist()} for i, name in enumerate(self.label_set.names)
         ]
@@ -133,7 +145,7 @@ class Results:
 
     def _drain(self, keep: int) -> None:
         while len(self._pending) > keep:
-            self._pending.popleft().result()  # a full disk surfaces here
+            self._pending.popleft().result()  # raises what the task raised, such as a full disk
 
     def _write_sheet(self) -> None:
         sheet = viz.grid(self._sheet.pictures, columns=4)
@@ -142,11 +154,11 @@ class Results:
 
 
 class ContactSheet:
-    """Keep thumbnails spread evenly over a stream of unknown length.
+    """Keeps thumbnails spread evenly over a stream of unknown length.
 
     Args:
-        most: thumbnails kept; there are always more than half of them, once so many came.
-        side: longer side of a thumbnail, pixels.
+        most: largest number of thumbnails; once it is reached, more than half of it are kept.
+        side: longer side of a thumbnail in pixels.
     """
 
     def __init__(self, most: int = 24, side: int = 320) -> None:
@@ -155,7 +167,7 @@ class ContactSheet:
         self._seen, self._step = 0, 1
 
     def add(self, picture: Picture) -> None:
-        """Take every `step`-th picture; when there are too many, forget every second and double the step."""
+        """Keep every `step`-th picture; when there are too many, drop every second one and double the step."""
         if self._seen % self._step == 0:
             if len(self.pictures) == self._most:
                 self.pictures, self._step = self.pictures[::2], self._step * 2
@@ -169,10 +181,13 @@ def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
     """Write a JSON array row by row.
 
     Args:
-        path: file to write; it has its name once the array is whole.
+        path: file to write; it appears under its name once the array is complete.
 
     Yields:
         the function that appends a row.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     with atomic(path) as temporary, ExitStack() as stack:
         with writing(path):
@@ -192,17 +207,17 @@ def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
 
 
 def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[float] | None = None) -> dict[str, Any]:
-    """Make COCO's result of a person.
+    """Make the row of a person in COCO's results format.
 
     Args:
-        mask: (H, W).
+        mask: (H, W) bool.
         score: in [0, 1].
         person: id, the same in all frames of a video.
-        keypoints: x, y, visibility of each of K, 3 K numbers; None if they are not known.
+        keypoints: x, y, visibility of K keypoints, 3 K numbers; None if they are not known.
 
     Returns:
         category_id, person_id, bbox (x, y, width, height) of the mask in pixels, score, the mask as compressed RLE, and
-        the keypoints if there are any. COCO's evaluator, for APM and APL, takes the bbox's area for that of the result.
+        the keypoints if any. COCO's evaluator takes the bbox's area for the result's in APM and APL.
     """
     encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     row = {
@@ -216,14 +231,15 @@ def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[flo
 
 
 def clear(folder: Path, overwrite: bool) -> None:
-    """Remove an earlier run's results, so that none of its frames outlive it among the new ones.
+    """Remove the results of an earlier run, so that none of its frames remain among the new ones.
 
     Args:
-        folder: of the results; it need not exist.
-        overwrite: whether results may be removed.
+        folder: folder of the results; it need not exist.
+        overwrite: results may be removed.
 
     Raises:
-        InputError: the folder is a file, holds files of other origin under our names, or may not be overwritten.
+        InputError: the folder is a file, holds files of other origin under the results' names, or may not be
+            overwritten.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output {folder} is a file; name a folder")
@@ -238,7 +254,7 @@ def clear(folder: Path, overwrite: bool) -> None:
         raise InputError(f"output {folder} holds {present[0].name} that predict did not write; name another folder")
     if not overwrite:
         raise InputError(f"output {folder} holds the results of an earlier run; name another folder or allow overwrite")
-    # summary.json goes last: a kill in between leaves a folder that is still known as ours.
+    # summary.json is removed last: after a kill in between, the folder is still recognised as results.
     with writing(folder):
         for path in present:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

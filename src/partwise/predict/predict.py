@@ -1,4 +1,4 @@
-"""Parse an image, a folder, a glob or a video, frame by frame in constant memory, and leave the results in a folder."""
+"""Parsing of an image, a folder, a glob pattern or a video, frame by frame in constant memory, into a folder."""
 
 from __future__ import annotations
 
@@ -28,29 +28,37 @@ from partwise.predict.output import FILES, FOLDERS, Results
 
 
 class Parser(Protocol):
-    """What `predict` needs of a parser."""
+    """What `predict` requires of a parser.
+
+    Attributes:
+        label_set: label set of its parts.
+    """
 
     label_set: LabelSet
 
     def stream(self, frames: Iterable[Picture]) -> Iterator[Parsing]:
-        """One Parsing, on the CPU and of the frame's own size, for each (H, W, 3) uint8 RGB frame, in order.
+        """Parse a video lazily: a fixed number of frames may be read ahead, never the whole video.
 
-        Lazily: it may look ahead a fixed number of frames, never the whole video.
+        Args:
+            frames: (H, W, 3) uint8 RGB each, in order.
+
+        Returns:
+            one parsing per frame at its size, on the CPU, in order.
         """
         ...
 
 
 @dataclass
 class Summary:
-    """What a run read and made.
+    """What a run read and produced.
 
     Attributes:
-        source: the input as it was named.
+        source: the input as the user named it.
         output: folder of the results.
-        frames: frames or pictures parsed.
-        persons: persons found, counted in every frame.
-        fps: frames a second, reading and writing included.
-        failed: files that could not be read, wholly or to the end, and why.
+        frames: number of frames or pictures parsed.
+        persons: number of persons found, counted in every frame.
+        fps: frames per second, reading and writing included.
+        failed: reasons by file, for files that could not be read to the end.
     """
 
     source: str
@@ -64,17 +72,20 @@ class Summary:
 def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite: bool = True) -> Summary:
     """Parse an input and write overlays, index PNGs, COCO results, a contact sheet and a summary.
 
-    Each picture is a stream of its own; a video is one stream, and its persons keep their ids and colours. A picture
-    that cannot be read is skipped and listed in the summary; a video that breaks off is parsed up to there.
+    Each picture is parsed by itself. A video is one stream, and its persons keep their ids and colours. A picture that
+    cannot be read is skipped and listed in the summary; a video that breaks off is parsed up to there.
 
     Args:
-        parser: see `Parser`.
+        parser: a parser of frames.
         source: image, folder of images, glob pattern or video.
-        output: folder for the results; see `Results` for what may be in it.
-        overwrite: replace the results of an earlier run in that folder; False makes them an error.
+        output: folder of the results; files of other origin are never replaced.
+        overwrite: results of an earlier run in that folder are replaced; False makes them an error.
+
+    Returns:
+        counts, speed and failures.
 
     Raises:
-        InputError: nothing could be read, or the folder cannot be written to.
+        InputError: nothing could be read, or the folder cannot be used.
     """
     inputs, output = list_inputs(source), Path(output)
     inputs = _not_results([inputs], output)[0] if isinstance(inputs, Path) else _not_results(inputs, output)
@@ -100,7 +111,7 @@ def _parse_images(
     names, image_ids = unique_names(paths), _image_ids(paths)
     bar = progress.add_task("parsing", total=len(paths))
     pictures = _readable(paths, summary, progress, bar)
-    # Nothing in the output folder is touched before there is something to put there.
+    # The output folder is not touched before there is a result.
     first = next(pictures, None)
     if first is None:
         reason = next(iter(summary.failed.values()))
@@ -111,7 +122,7 @@ def _parse_images(
             parsing = next(iter(parser.stream([image])))
             file_name = paths[index].absolute().relative_to(folder).as_posix()
             about = {"image_id": image_ids[index], "file_name": file_name, "frame": 0}
-            # A linker of its own numbers the persons of this picture.
+            # A new linker per picture: persons are not linked between pictures.
             results.add(names[index], about, image, parsing, _link(PersonLinker(), parsing))
             progress.advance(bar)
     files = [{"image_id": image_ids[i], "file": str(p), "name": names[i]} for i, p in enumerate(paths)]
@@ -126,7 +137,7 @@ def _parse_video(
         video = stack.enter_context(open_video(path))
         results = stack.enter_context(Results(summary.output, parser.label_set, (video.fps, video.size), overwrite))
         bar = progress.add_task("parsing", total=video.num_frames)
-        waiting: deque[Picture] = deque()  # frames that the parser holds back
+        waiting: deque[Picture] = deque()  # frames read and not yet parsed
         for index, parsing in enumerate(parser.stream(_fed(video, waiting, summary, progress))):
             ids = _link(linker, parsing)
             known = max(known, *ids, 0)
@@ -146,7 +157,7 @@ def _link(linker: PersonLinker, parsing: Parsing) -> list[int]:
 
 
 def _fed(video: Video, waiting: deque[Picture], summary: Summary, progress: Progress) -> Iterator[Picture]:
-    """Frames on their way to the parser; a video that breaks off ends there, so that the parser ends as usual."""
+    """Yield frames to the parser; a video that breaks off ends there, so that the parser ends normally."""
     try:
         for frame in video:
             waiting.append(frame)
@@ -156,7 +167,7 @@ def _fed(video: Video, waiting: deque[Picture], summary: Summary, progress: Prog
 
 
 def _readable(paths: list[Path], summary: Summary, progress: Progress, bar: Any) -> Iterator[tuple[int, Picture]]:
-    """Index and pixels of the pictures that can be read."""
+    """Yield index and pixels of the pictures that can be read."""
     for index, path in enumerate(paths):
         try:
             image = read_image(path)
@@ -173,9 +184,15 @@ def _skip(path: Path, error: InputError, summary: Summary, progress: Progress) -
 
 
 def unique_names(paths: list[Path]) -> list[str]:
-    """A name for the results of each input: its stem, with suffix, folder or a number where stems coincide.
+    """Name the results of each input uniquely: by its stem, adding suffix, folder or a number where stems coincide.
 
-    Compared without case, because some file systems do not tell `A` from `a`.
+    Case is ignored, because some file systems do not distinguish `A` from `a`.
+
+    Args:
+        paths: the inputs.
+
+    Returns:
+        one name per input, without suffix.
     """
     names = [p.stem for p in paths]
     with_suffix = [p.name.replace(".", "_") for p in paths]
@@ -192,7 +209,7 @@ def unique_names(paths: list[Path]) -> list[str]:
 
 
 def _image_ids(paths: list[Path]) -> list[int]:
-    """COCO names its pictures by their ids; any others are counted from 0."""
+    """Take COCO's ids from file names that are numbers; otherwise count from 0."""
     if all(p.stem.isascii() and p.stem.isdigit() for p in paths):
         ids = [int(p.stem) for p in paths]
         if len(set(ids)) == len(ids):
@@ -201,7 +218,7 @@ def _image_ids(paths: list[Path]) -> list[int]:
 
 
 def _not_results(inputs: list[Path], output: Path) -> list[Path]:
-    """Inputs without what an earlier run left in the same folder, which is about to be replaced.
+    """Leave out inputs that an earlier run wrote into the output folder, which is about to be replaced.
 
     Raises:
         InputError: no other inputs are left.

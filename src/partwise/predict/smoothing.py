@@ -1,4 +1,4 @@
-"""Temporal smoothing of a single-frame parser on video: the past frame's probabilities follow the optical flow."""
+"""Temporal smoothing of a single-frame parser on video: the last frame's probabilities are warped by optical flow."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from partwise.ops.resize import Letterbox
 
 
 class FlowSmoother:
-    """Mixes each frame's probabilities with the flow-aligned mix of the frames before it.
+    """Mixes each frame's probabilities with the warped mix of the frames before it.
 
-    Only where forward and backward flow agree: what comes into sight is judged by its own frame alone. The flow is
-    OpenCV's DIS (Kroeger et al., ECCV 2016).
+    Mixes only where forward and backward flow are consistent: newly visible pixels are judged by their own frame alone.
+    The flow is OpenCV's DIS (Kroeger et al., ECCV 2016).
 
     Args:
-        weight: of the past, 0 (none) to below 1.
+        weight: weight of the earlier frames, 0 (none) to below 1.
+
+    Raises:
+        InputError: the weight is out of range.
     """
 
     def __init__(self, weight: float) -> None:
@@ -41,10 +44,10 @@ class FlowSmoother:
 
         Args:
             frame: (H, W, 3) uint8 RGB on the canvas.
-            probs: (C, H, W) probabilities of it.
+            probs: (C, H, W) its probabilities.
 
         Returns:
-            (C, H, W), still probabilities.
+            (C, H, W) smoothed probabilities.
         """
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         if self._past is not None and self._past[0].shape == grey.shape:
@@ -65,7 +68,7 @@ class Smoothed(ImageParser):
 
     Args:
         network: the parser.
-        weight: of the past, see `FlowSmoother`.
+        weight: weight of the earlier frames, 0 (none) to below 1.
 
     Raises:
         InputError: the network is another kind of parser.
@@ -78,11 +81,22 @@ class Smoothed(ImageParser):
         self.network, self.weight = network, weight
 
     def logits(self, images: Tensor) -> Tensor:
-        """Score images (B, 3, H, W) in [0, 1], each by itself: (B, K, H, W)."""
+        """Compute logits (B, K, H, W) of images (B, 3, H, W) in [0, 1], each by itself."""
         return self.network.logits(images)
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Parse a video; see `partwise.models.contract`."""
+        """Parse a video in constant memory, with smoothing.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+            letterbox: how the frames lie on the canvas.
+
+        Yields:
+            one parsing per frame at its native size, in order.
+
+        Raises:
+            InputError: the weight is out of range.
+        """
         smoother = FlowSmoother(self.weight)
         for images in at_once(frames):
             probs = self.logits(images).float().softmax(1)

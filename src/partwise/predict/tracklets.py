@@ -1,4 +1,4 @@
-"""From video to tracklets and back: find persons, follow them, parse their crops, paste the parses into the frame."""
+"""Parsing of tracklets: detect persons, track them, parse their crops, and paste the results into the frame."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ from partwise.ops.resize import canvas_size
 from partwise.predict.detectors import Detector
 from partwise.predict.kcf import KCF
 
-SCALES = (1 / 1.05, 1.0, 1.05)  # of the scale search
-#: When a tracklet ends, see `Tracklet`: the share of a box that is inside if it is whole; how far a response falls when
-#: the person leaves; for how many frames.
+SCALES = (1 / 1.05, 1.0, 1.05)  # factors on a box's size that the scale search tries
+#: When a tracklet ends (`Tracklet`): a box counts as whole if this fraction of it is in the frame; the fraction of the
+#: usual response at or below which it has fallen; the number of such frames in a row.
 EDGE, FALL, FALLEN = 0.95, 0.5, 3
-#: And without a response: the least share of a box that is parsed as a person, and for how many frames it may be less.
+#: A tracklet also ends if less than this fraction of its box is parsed as a person, in this number of frames in a row.
 PARSED, UNPARSED = 0.02, 10
-_USUAL = 0.05  # rate of the running mean of responses
-MARGIN = 1.1  # of a crop around its box
+_USUAL = 0.05  # weight of a new response in the running mean
+MARGIN = 1.1  # size of a crop relative to its box
 
 
 class Tracklet:
-    """A person who is followed until they have left.
+    """A person who is tracked until they leave.
 
-    They have left when their box reaches over the frame's edge and the response is at most `FALL` of the usual one, in
-    `FALLEN` frames on end, or when less than `PARSED` of the box is parsed as a person in `UNPARSED` frames on end.
+    They have left when their box extends beyond the frame's edge and the response is at most `FALL` times the usual one
+    in `FALLEN` frames in a row, or when less than `PARSED` of the box is parsed as a person in `UNPARSED` frames in a
+    row.
 
-    The usual response is the running mean over the frames in which the whole box was inside, so that a slow departure
-    does not become usual. The response as such tells nothing: on real and rendered clips it was 0.14 to 0.6 on persons
-    and on the ground they had left alike, which KCF learns as its target within some frames. A fall of it at
-    the edge is rarer: with a `FALL` of 0.4 to 0.5 none of 84 clips ended early, and the four departures ended to which
-    KCF had held on. Of six more rendered walkers one ended so; the others KCF had lost, or the fall was too small, and
-    there only the parse tells. `PARSED` and `UNPARSED` are not measured: whoever is not parsed shows nothing anyway.
+    The usual response is the running mean over frames with the whole box inside, so that a slow departure does not
+    lower it. The absolute response is uninformative: on real and rendered clips it was 0.14 to 0.6 both on persons and
+    on the ground that they had left, which KCF learns as its target within some frames. A fall at the edge is specific:
+    with a `FALL` of 0.4 to 0.5, none of 84 clips ended early, and the four departures ended that KCF had followed. Of
+    six more rendered walkers one ended in this way. The others KCF had lost, or the fall was too small; there only the
+    parse ends the tracklet. `PARSED` and `UNPARSED` were not tuned: a person who is not parsed does not appear in the
+    result anyway.
 
     Args:
-        frame: (H, W, 3) uint8.
+        frame: (H, W, 3) uint8 RGB.
         box: x1, y1, x2, y2 of the person in it, in pixels.
         memory: what the network remembers of the person.
-        scales: see `KCF`.
+        scales: factors on the box's size that are tried in each frame.
     """
 
     def __init__(self, frame: Picture, box: Sequence[float], memory: Any, scales: Sequence[float] = (1.0,)) -> None:
@@ -54,7 +56,7 @@ class Tracklet:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """x1, y1, x2, y2 in pixels."""
+        """The person's x1, y1, x2, y2 in pixels."""
         return self.tracker.box
 
     @property
@@ -63,7 +65,7 @@ class Tracklet:
         return self._fallen >= FALLEN or self._unparsed >= UNPARSED
 
     def follow(self, frame: Picture) -> None:
-        """Find the person in the next frame."""
+        """Find the person in the next frame (H, W, 3) uint8 RGB."""
         response, whole = self.tracker.update(frame), self._inside() >= EDGE * _area(self.box)
         fallen = not whole and self._usual is not None and response <= FALL * self._usual
         self._fallen = self._fallen + 1 if fallen else 0
@@ -74,11 +76,11 @@ class Tracklet:
             self._usual += max(_USUAL, 1 / (self._whole + 1)) * (response - self._usual)
 
     def parsed(self, pixels: int) -> None:
-        """Take note of how many pixels of this frame were parsed as the person."""
+        """Record how many pixels of this frame were parsed as the person."""
         self._unparsed = 0 if pixels >= max(PARSED * self._inside(), 1) else self._unparsed + 1
 
     def _inside(self) -> float:
-        """Pixels of the box that lie in the frame."""
+        """Compute the area of the box within the frame, in pixels."""
         (x1, y1, x2, y2), (height, width) = self.box, self.shape
         return _area((max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)))
 
@@ -89,18 +91,18 @@ def _area(box: Sequence[float]) -> float:
 
 
 class TrackletParser:
-    """Parses the persons of a video, each found once, then followed by KCF (TCNet section 1) until they leave.
+    """Parses the persons of a video, each detected once, then tracked by KCF until they leave (TCNet section 1).
 
-    Who comes later, or again, is not looked for.
+    Detection stops at the first frame with persons: those who come later, or return, are not detected.
 
     Args:
-        network: with `memory()`, see `TCNet`.
-        label_set: of its parts.
-        image_size: (height, width) of its input, which every crop fills.
-        device: where to run.
-        detector: boxes x1, y1, x2, y2 of the persons of a frame; asked until there are some.
-        scale_search: let the boxes grow and shrink.
-        bfloat16: convolve in half precision.
+        network: a network with `memory()`, such as `TCNet`.
+        label_set: label set of its parts.
+        image_size: side of its square input in pixels, or its (height, width), which every crop fills.
+        device: device of the network.
+        detector: returns the boxes x1, y1, x2, y2 of a frame's persons in pixels.
+        scale_search: the boxes may grow and shrink.
+        bfloat16: run convolutions in bfloat16.
     """
 
     def __init__(
@@ -119,7 +121,14 @@ class TrackletParser:
 
     @torch.inference_mode()
     def stream(self, frames: Iterable[Picture]) -> Iterator[Parsing]:
-        """One Parsing, on the CPU, for each (H, W, 3) uint8 RGB frame, in order."""
+        """Parse a video.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each, of one size, in order.
+
+        Yields:
+            one parsing per frame at its size, on the CPU, in order.
+        """
         people: list[Tracklet] = []
         found = False
         for frame in frames:
@@ -164,7 +173,15 @@ class TrackletParser:
 
 
 def crop_window(box: Iterable[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The window x1, y1, x2, y2 around a box, a little larger and of the aspect (height, width) of `size`."""
+    """Compute the window around a box, a tenth larger and of the aspect ratio of `size`.
+
+    Args:
+        box: x1, y1, x2, y2 in pixels.
+        size: (height, width) that gives the aspect ratio.
+
+    Returns:
+        x1, y1, x2, y2 of the window in pixels; it may extend beyond the frame.
+    """
     x1, y1, x2, y2 = box
     width, height = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
     scale = max(width / size[1], height / size[0])
@@ -174,7 +191,16 @@ def crop_window(box: Iterable[float], size: tuple[int, int]) -> tuple[float, flo
 
 
 def cut(frame: Picture, window: tuple[float, float, float, float], size: tuple[int, int]) -> Picture:
-    """The window of a frame at (height, width) `size`; beyond the frame its edge is repeated."""
+    """Cut a window out of a frame and resize it; beyond the frame its edge is repeated.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        window: x1, y1, x2, y2 in pixels.
+        size: (height, width) of the crop.
+
+    Returns:
+        (*size, 3) uint8 RGB.
+    """
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     x1, _, x2, _ = window
     shrink = int((x2 - x1) / size[1])
@@ -187,10 +213,16 @@ def cut(frame: Picture, window: tuple[float, float, float, float], size: tuple[i
 def paste(
     probs: Float32Array, window: tuple[float, float, float, float], shape: tuple[int, int]
 ) -> tuple[int, int, Float32Array]:
-    """Probabilities (C, h, w) of a window, back in the pixels of a frame of (height, width) `shape`.
+    """Resize the probabilities of a window to the pixels of its frame.
+
+    Args:
+        probs: (C, h, w) probabilities of the window.
+        window: x1, y1, x2, y2 in pixels of the frame.
+        shape: (height, width) of the frame.
 
     Returns:
-        left and top of what of the window lies in the frame, and its probabilities (C, ., .).
+        left and top of the part of the window that lies in the frame, and its probabilities (C, h', w'). All are empty
+        or 0 if no part does.
     """
     left, top = max(0, int(np.floor(window[0]))), max(0, int(np.floor(window[1])))
     right, bottom = min(shape[1], int(np.ceil(window[2]))), min(shape[0], int(np.ceil(window[3])))
@@ -205,7 +237,7 @@ def paste(
 
 
 def _matrix(window: tuple[float, float, float, float], size: tuple[int, int]) -> Float64Array:
-    """From pixels of a crop of (height, width) `size` to those of the frame; centres are integers in both."""
+    """Compute the affine map from a crop of (height, width) `size` to the frame; pixel centres are integers in both."""
     x1, y1, x2, y2 = window
     across, down = (x2 - x1) / size[1], (y2 - y1) / size[0]
     return np.array([[across, 0, x1 + (across - 1) / 2], [0, down, y1 + (down - 1) / 2]])

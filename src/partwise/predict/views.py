@@ -1,4 +1,4 @@
-"""Testing dense parsers as most parsing papers do: several scales, the mirror image, sliding windows."""
+"""Testing of dense parsers with several scales, the mirror image and sliding windows, as in most parsing papers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from partwise.labels import LabelSet
 from partwise.nn.dense import ImageParser
 from partwise.ops.flip import flip_scores
 
-STEP = 16  # sides that the networks take are multiples of it
+STEP = 16  # pixels; the networks' input sides are multiples of it
 
 
 def with_views(
     network: nn.Module, label_set: LabelSet, scales: Sequence[float] = (1.0,), flip: bool = False
 ) -> nn.Module:
-    """The network as it is, or as `MultiScale` where more than one view is asked for.
+    """Wrap a network in `MultiScale` if more than one view is asked for.
+
+    Args:
+        network: the parser.
+        label_set: label set whose left and right classes the mirror image exchanges.
+        scales: factors on the input's size.
+        flip: also parse the mirror image.
+
+    Returns:
+        the network, wrapped or unchanged.
 
     Raises:
-        InputError: the network is no dense parser, or a scale is none.
+        InputError: the network is no dense parser of images, or a scale is not positive.
     """
     if tuple(scales) == (1.0,) and not flip:
         return network
@@ -35,14 +44,17 @@ def with_views(
 
 
 class SlidingWindows(ImageParser):
-    """Parses a canvas larger than the network was trained on, in windows of the trained size that overlap by half.
+    """Parses a canvas larger than the trained input, in windows of the trained size that overlap by half.
 
-    A network that has only seen whole people in the middle of its input does not find them elsewhere; a window shows
-    them to it as it knows them. Probabilities are averaged where windows overlap (PSPNet's testing).
+    A network trained on whole people in the middle of its input does not find them elsewhere; windows show them at the
+    familiar place and size. Probabilities are averaged where windows overlap, as in PSPNet's testing.
 
     Args:
         network: a dense parser of images.
-        window: (height, width) of the trained input.
+        window: (height, width) of the trained input in pixels.
+
+    Raises:
+        InputError: the network is no dense parser of images.
     """
 
     def __init__(self, network: nn.Module, window: tuple[int, int]) -> None:
@@ -53,7 +65,7 @@ class SlidingWindows(ImageParser):
         self.window = window
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H, W) logarithms of the averaged probabilities."""
+        """Compute the logarithms (B, K, H, W) of the averaged probabilities of images (B, 3, H, W) in [0, 1]."""
         height, width = (min(side, limit) for side, limit in zip(self.window, images.shape[-2:], strict=True))
         total: Tensor | None = None
         count = images.new_zeros(images.shape[-2:])
@@ -70,7 +82,7 @@ class SlidingWindows(ImageParser):
 
 
 def _starts(side: int, window: int) -> list[int]:
-    """First pixels of windows that cover a side, at most half a window apart."""
+    """Compute the first pixels of windows that cover a side, at most half a window apart."""
     count = 1 + math.ceil((side - window) / (window / 2))
     return [round(i * (side - window) / max(count - 1, 1)) for i in range(count)]
 
@@ -80,13 +92,16 @@ def _log(probs: Tensor) -> Tensor:
 
 
 class MultiScale(ImageParser):
-    """Averages a dense parser's probabilities over sizes of the input and over its mirror image.
+    """Averages a dense parser's probabilities over input sizes and over the mirror image.
 
     Args:
         network: a dense parser of images.
-        label_set: whose left and right classes the mirror image exchanges.
-        scales: factors on the input's size, each side rounded to a multiple of 16.
+        label_set: label set whose left and right classes the mirror image exchanges.
+        scales: factors on the input's size; each side is rounded to a multiple of 16 pixels.
         flip: also parse the mirror image.
+
+    Raises:
+        InputError: a scale is not positive, or there is none.
     """
 
     def __init__(
@@ -99,7 +114,7 @@ class MultiScale(ImageParser):
         self.label_set, self.scales, self.flip = label_set, tuple(scales), flip
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H, W) logarithms of the averaged probabilities."""
+        """Compute the logarithms (B, K, H, W) of the averaged probabilities of images (B, 3, H, W) in [0, 1]."""
         views = [self._probs(images, scale) for scale in self.scales]
         if self.flip:
             views += [flip_scores(self._probs(images.flip(-1), scale), self.label_set) for scale in self.scales]

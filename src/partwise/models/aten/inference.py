@@ -16,21 +16,33 @@ if TYPE_CHECKING:
 
 
 class KeyFrame(NamedTuple):
-    """A key frame that others may still be encoded with."""
+    """A key frame that later key frames may still be encoded with.
 
-    image: Tensor  # (1, 3, H, W)
-    feature: Tensor  # (1, C, H/4, W/4), not encoded
+    Attributes:
+        image: (1, 3, H, W) in [0, 1].
+        feature: (1, C, H/4, W/4), not encoded.
+    """
+
+    image: Tensor
+    feature: Tensor
 
 
 def stream_features(network: ATEN, images: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The feature (1, C, H/4, W/4) of every image (1, 3, H, W) of a video, in order.
+    """Compute the feature of every frame of a video.
 
     Reads ahead to the end of the segment; at the start of the video, where key frames are encoded with later ones, p
-    segments more. Holds p + 1 key frames, and images as far as it has read ahead.
+    segments more. Keeps p + 1 key frames and the images read ahead.
+
+    Args:
+        network: ATEN in evaluation mode.
+        images: (1, 3, H, W) each, in [0, 1], in order.
+
+    Yields:
+        (1, C, H/4, W/4) per image, in order.
     """
     past = network.encoding_range
     source = iter(images)
-    waiting: deque[list[Tensor]] = deque()  # segments that were read and not yet handed out
+    waiting: deque[list[Tensor]] = deque()  # segments read but not yet yielded
     keys: dict[int, KeyFrame] = {}
     read, n = 0, 0
     while True:
@@ -49,7 +61,7 @@ def stream_features(network: ATEN, images: Iterable[Tensor]) -> Iterator[Tensor]
 
 
 def _segment_features(network: ATEN, images: list[Tensor], keys: list[KeyFrame]) -> Iterator[Tensor]:
-    """Features of a segment's images; `keys` are those that its own, the last, is encoded with."""
+    """Compute the features of a segment's images; `keys` are what its key frame, the last of them, is encoded with."""
     encoded = network.encode([key.feature for key in keys], [key.image for key in keys])
     place = key_place(len(images), network.centred)
     for j, image in enumerate(images):

@@ -10,7 +10,8 @@
 | eps, convGRU     | encoder         | (p + 1) x (B, C, H/4, W/4) -> (B, C, H/4, W/4)                      |
 | F-bar_k          | encoded         | (B, C, H/4, W/4)                                                    |
 | N_parse          | heads           | feature -> parts, persons, part instances                           |
-| l, p             | key_interval, encoding_range | frames from key to key; other key frames encoded with it |
+| l                | key_interval    | frames from one key frame to the next                               |
+| p                | encoding_range  | number of other key frames encoded with the current one             |
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from partwise.ops.flow import resize_flow, warp
 
 
 class ScaledFlow(nn.Module):
-    """FlowNet-S with a scale map beside the flow (section 4.2).
+    """FlowNet-S that also predicts a scale map (section 4.2).
 
     Args:
         channels: C of the features to scale.
-        unit: feature pixels that a predicted 1 stands for. FlowNet-S outputs flow in units of 20 input pixels, hence
-            20 / 4; the release takes 20, as if the feature had the input's size.
+        unit: feature pixels per unit of FlowNet-S's output. It outputs flow in units of 20 input pixels, hence 20 / 4;
+            the release takes 20, as if the feature had the input's size.
         width: multiplier of FlowNet-S's channels.
         size: factor on the images' height and width before FlowNet-S; DFF takes 0.5.
     """
@@ -51,7 +52,15 @@ class ScaledFlow(nn.Module):
         self.scale.bias.requires_grad_(False)
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) -> M (B, 2, H/4, W/4) from target to source in feature pixels, S (B, C, H/4, W/4)."""
+        """Predict flow and scale map between two images.
+
+        Args:
+            target: (B, 3, H, W) in [0, 1].
+            source: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            M (B, 2, H/4, W/4), the flow from target to source in feature pixels, and S (B, C, H/4, W/4).
+        """
         grid = (target.shape[-2] // STRIDE, target.shape[-1] // STRIDE)
         if self.size != 1:
             target, source = (F.interpolate(i, scale_factor=self.size, mode="area") for i in (target, source))
@@ -63,10 +72,10 @@ class ScaledFlow(nn.Module):
 
 
 class Coarse(nn.Module):
-    """An encoder on pooled features: adds the upsampled residual, encoder(pooled) - pooled current.
+    """An encoder on pooled features: the current feature plus the upsampled residual encoder(pooled) - pooled current.
 
     Args:
-        encoder: from a list of features to one.
+        encoder: encodes a list of features (B, C, h, w) as one.
         stride: side of the pooled squares, in feature pixels.
     """
 
@@ -75,7 +84,7 @@ class Coarse(nn.Module):
         self.encoder, self.stride = encoder, stride
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Features (B, C, h, w), the current one last -> (B, C, h, w)."""
+        """Encode features (B, C, h, w), the current one last, as one (B, C, h, w)."""
         current = features[-1]
         pooled = [F.avg_pool2d(feature, self.stride) for feature in features]
         change = self.encoder(pooled) - pooled[-1]
@@ -83,18 +92,18 @@ class Coarse(nn.Module):
 
 
 class ATEN(HeadedParser):
-    """Key frames' features, encoded over time and carried to the frames between them.
+    """A parser of videos: features of key frames, encoded over time and propagated to the frames between them.
 
     Args:
-        frame: the frame-level model, N_feat and N_parse. For images of multiples of 64 pixels.
-        flow: F, for the feature's channels.
-        encoder: eps, from a list of features to one: `ConvGRU`, or an ablation, `ConvLSTM` or `Mean`; `Coarse` runs one
-            of them on pooled features.
-        key_interval: l, frames from key to key.
+        frame: the frame-level model, N_feat and N_parse, for images whose sides are multiples of 64 pixels.
+        flow: F, for the C channels of the feature.
+        encoder: eps, encodes a list of features as one: `ConvGRU`, the ablations `ConvLSTM` or `Mean`, or `Coarse`,
+            which runs one of them on pooled features.
+        key_interval: l, frames from one key frame to the next.
         encoding_range: p, number of other key frames encoded with the current one. With 0 the encoder is left out.
-        align: warp the other key frames to the current one before they are encoded.
-        centred: key frames lie in the middle of their segments, as in the paper; else they are the first frames, so
-            that no frame waits for later ones.
+        align: warp the other key frames' features to the current one before encoding.
+        centred: key frames are the middle ones of their segments, as in the paper; otherwise the first, so that no
+            frame waits for later ones.
     """
 
     def __init__(
@@ -112,15 +121,18 @@ class ATEN(HeadedParser):
         self.align, self.centred = align, centred
         self.feature = frame.feature
         self.flow = flow
-        self.encoder = encoder if encoding_range else Mean()  # a single key frame is its own encoding
+        self.encoder = encoder if encoding_range else Mean()  # a single key frame needs no encoding
         self.heads = frame.heads
 
     def encode(self, features: Sequence[Tensor], images: Sequence[Tensor]) -> Tensor:
-        """F-bar_k of the current key frame (Eqs. 1, 3, 4).
+        """Compute F-bar_k of the current key frame (Eqs. 1, 3, 4).
 
         Args:
             features: F of p + 1 key frames (B, C, H/4, W/4), farthest first and the current one last.
-            images: I of the same frames (B, 3, H, W).
+            images: I of the same frames (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, C, H/4, W/4).
         """
         *others, current = features
         if self.align and others:
@@ -129,20 +141,29 @@ class ATEN(HeadedParser):
         return encoded
 
     def propagate(self, feature: Tensor, target: Tensor, source: Tensor) -> Tensor:
-        """A feature (B, C, H/4, W/4) of the source image carried to the target image (B, 3, H, W) (Eqs. 2, 6)."""
+        """Propagate a feature from one image to another (Eqs. 2, 6).
+
+        Args:
+            feature: (B, C, H/4, W/4) feature of the source image.
+            target: (B, 3, H, W) in [0, 1].
+            source: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, C, H/4, W/4), aligned with the target image.
+        """
         M, S = self.flow(target, source)
         return warp(feature, M) * S
 
     def forward(self, frames: Tensor, offsets: Tensor) -> Tensor:
-        """The feature of the last frame of each clip, the target.
+        """Compute the feature of the last frame of each clip, the target.
 
         Args:
-            frames: (B, p + 2, 3, H, W): key frames, farthest first, the current one last, then the target.
+            frames: (B, p + 2, 3, H, W) in [0, 1]: key frames, farthest first and the current one last, then the target.
             offsets: (B, p + 2) frames from the target to each.
 
         Returns:
-            (B, C, H/4, W/4). Where the target is the current key frame its encoding itself; the flow is computed
-            there too, so that every parameter takes part in every step (which DDP asks for).
+            (B, C, H/4, W/4). If the target is the current key frame, this is its encoding. The flow is computed then
+            too, so that every parameter takes part in every step, as DDP requires.
         """
         *keys, target = frames.unbind(1)
         features = self.feature(torch.cat(keys)).chunk(len(keys))  # N_feat, never on the target
@@ -152,10 +173,17 @@ class ATEN(HeadedParser):
         return torch.where(is_key, encoded + 0 * propagated, propagated)
 
     def sample_features(self, batch: ClipBatch) -> Tensor:
-        """Compute the features of a batch's labelled frames; see `forward`."""
+        """Compute the features (B, C, H/4, W/4) of the labelled frames of a batch."""
         features: Tensor = self(batch["frames"], batch["offsets"])
         return features
 
     def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Compute the feature of every frame (1, 3, H, W) of a video, in order (Algorithm 1); see `inference`."""
+        """Compute the feature of every frame of a video (Algorithm 1).
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (1, C, H/4, W/4) per frame, in order.
+        """
         return stream_features(self, frames)

@@ -1,7 +1,8 @@
 """EM-Adapt and EM-Fixed (Papandreou et al., ICCV 2015): DeepLab-v2 that also learns from frames without labels.
 
-A frame's classes are known from its tracklet's labelled frame. In the expectation step, the scores of these classes are
-raised, by fixed biases or until they cover the frame as expected; the best class is the target of the cross-entropy.
+The classes of an unlabelled frame are those of its tracklet's labelled frame. The expectation step raises their scores,
+by fixed biases or until each covers its expected share of the frame. The best class is then the target of the
+cross-entropy.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.nn.dense import DenseParser
 from partwise.nn.losses import parsing_loss
 
-ROUNDS = 5  # of the adaptive biases
+ROUNDS = 5  # iterations over all classes that adapt the biases
 _BELOW = 1e-5
 
 
 class EMAdapt(DenseParser):
-    """DeepLab-v2 on clips of one unlabelled and one labelled frame of a tracklet.
+    """DeepLab-v2 trained on clips of one unlabelled and one labelled frame of a tracklet.
 
     Args:
         frame: the parser of single frames.
-        mode: "adapt", biases such that every class that is present covers half of what it covers in the labelled
-            frames seen so far, on average where it is present; or "fixed" ones.
-        biases: added to the scores of background and of the other classes where they are present, in mode "fixed";
-            an absent class that is still the best stays so.
+        mode: "adapt" chooses biases such that each present class covers half of its mean area in the labelled frames
+            seen so far that show it; "fixed" takes `biases`.
+        biases: added to the scores of background and of the other present classes in mode "fixed". An absent class may
+            still be the best.
         weights: of the labelled and of the unlabelled frames' loss.
     """
 
@@ -46,15 +47,18 @@ class EMAdapt(DenseParser):
         super().__init__()
         self.parser = frame
         self.mode, self.biases, self.weights = mode, tuple(biases), tuple(weights)
-        # Summed shares of the labelled frames that each class covers, and the number of frames that show it.
+        # Per class: sum of the fractions of labelled frames that it covers, and number of frames that show it.
         self.register_buffer("areas", torch.zeros(frame.num_classes))
         self.register_buffer("frames", torch.zeros(frame.num_classes))
 
     def losses(self, batch: ClipBatch) -> dict[str, Tensor]:
-        """Compute both kinds of frames' cross-entropy.
+        """Compute the cross-entropy of labelled and unlabelled frames; in training, update the classes' mean areas.
 
         Args:
-            batch: clips of an unlabelled frame, then the labelled one; 255 is ignored.
+            batch: clips of an unlabelled frame, then the labelled one; label 255 is ignored.
+
+        Returns:
+            two losses () by name.
         """
         parts = batch["parts"]
         logits = self.parser.logits(batch["frames"].flatten(0, 1)).unflatten(0, (-1, 2))
@@ -78,7 +82,7 @@ class EMAdapt(DenseParser):
             present: (B, K) bool, the classes that a frame is known to show.
 
         Returns:
-            (B, H, W), 255 throughout a frame that shows no class.
+            (B, H, W) int64; 255 throughout a frame that shows no class.
         """
         if self.mode == "fixed":
             bias = scores.new_full((scores.shape[1],), self.biases[1])
@@ -90,25 +94,32 @@ class EMAdapt(DenseParser):
         return torch.where(present.any(1)[:, None, None], best, 255)
 
     def scores(self, batch: ClipBatch) -> Tensor:
-        """Score the last frame of each clip by itself: (B, K, H, W)."""
+        """Compute logits (B, K, H, W) of the last frame of each clip, independent of the others."""
         return self.parser.logits(batch["frames"][:, -1])
 
     def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Score every frame (1, 3, H, W) of a video by itself; see `ImageParser.stream_scores`."""
+        """Compute the logits of a video, some frames together, each independent of the others.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (n, K, H, W) logits of the next n frames.
+        """
         return self.parser.stream_scores(frames)
 
 
 def adapt(scores: Tensor, present: Tensor, shares: Tensor, orders: Tensor | None = None) -> Tensor:
     """Raise the scores of present classes until each wins its share of the pixels (Algorithm 2 of the paper).
 
-    All frames together: at each step every frame raises one of its classes. A GPU is waited for once.
+    Each step raises one class of every frame. The host waits for the device once.
 
     Args:
-        scores: (B, K, H, W).
-        present: (B, K) bool.
-        shares: (K,) of the pixels, 0..1.
-        orders: (rounds, B, K) of the classes in each frame's rounds, the present ones before the others; drawn by
-            `draw_orders` if None.
+        scores: (B, K, H, W) logits.
+        present: (B, K) bool, the classes that a frame shows.
+        shares: (K,) fractions of the pixels, 0..1.
+        orders: (rounds, B, K) order of the classes in each round of a frame, present ones first; None draws it
+            (`draw_orders`).
 
     Returns:
         (B, K, H, W); absent classes lie below the present ones everywhere.
@@ -120,8 +131,8 @@ def adapt(scores: Tensor, present: Tensor, shares: Tensor, orders: Tensor | None
     frames = torch.arange(len(f), device=f.device)
     for order in draw_orders(present) if orders is None else orders:
         for c in order[:, :most].unbind(1):
-            lack = (f.amax(1) - f[frames, c]).flatten(1)  # how much the class would have to gain at each pixel
-            gain = torch.quantile(lack, shares[c], dim=1).diagonal()  # of each frame's class in that frame
+            lack = (f.amax(1) - f[frames, c]).flatten(1)  # what the class needs to win each pixel
+            gain = torch.quantile(lack, shares[c], dim=1).diagonal()  # one class per frame
             f[frames, c] += (gain * present[frames, c])[:, None, None]
     return f
 
@@ -130,7 +141,7 @@ def draw_orders(present: Tensor) -> Tensor:
     """Draw the order of the classes in each round: background, the other present ones shuffled, the absent ones.
 
     Args:
-        present: (B, K) bool.
+        present: (B, K) bool, the classes that a frame shows.
 
     Returns:
         (ROUNDS, B, K) indices of classes.

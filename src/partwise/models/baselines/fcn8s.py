@@ -12,21 +12,24 @@ from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
 from partwise.nn.dense import ImageParser
 from partwise.nn.vgg import WIDTHS, pretrained_vgg
 
-PAD = 99  # pixels around the image beside conv1_1's own: 100, so that the fully connected layers' kernel finds room
+PAD = 99  # pixels around the image; with conv1_1's own 100, so that the fully connected layers' kernel fits
 FULL = 4096  # width of VGG-16's fully connected layers
-SCALES = {4: 0.01, 3: 0.0001}  # on pool4 and pool3, whose scores start at zero
+SCALES = {4: 0.01, 3: 0.0001}  # factors on pool4 and pool3, as in the "at once" release
 CROPS = {4: 5, 3: 9, 0: 31}
 
 
 class FCN8s(ImageParser):
-    """A dense parser whose scores at strides 32, 16 and 8 are summed.
+    """A dense parser that sums scores of strides 32, 16 and 8.
 
     Args:
         num_classes: part classes, background included.
         pretrained: start from torchvision's ImageNet weights, those of the two fully connected layers included.
-        width: of these two, 4096 in the paper; another from scratch only.
-        backbone_multiplier: of VGG's widths, from scratch only.
-        norm: batch norm, from scratch only.
+        width: channels of these two layers, 4096 in the paper; must be 4096 with `pretrained`.
+        backbone_multiplier: factor on VGG's widths; 1 with `pretrained`.
+        norm: batch norm after every convolution of VGG; False with `pretrained`.
+
+    Raises:
+        InputError: no pre-trained weights exist for these widths, or they cannot be loaded.
     """
 
     def __init__(
@@ -68,8 +71,8 @@ class FCN8s(ImageParser):
         self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> (B, num_classes, H, W)."""
-        x = F.pad((images - self.mean) / self.std, [PAD] * 4)  # zero is the mean
+        """Compute logits (B, num_classes, H, W) of images (B, 3, H, W) RGB in [0, 1]."""
+        x = F.pad((images - self.mean) / self.std, [PAD] * 4)  # zero is the mean colour
         pool3 = self.to_pool3(x)
         pool4 = self.to_pool4(pool3)
         scores = self.score(self.classifier(self.to_pool5(pool4)))
@@ -85,7 +88,7 @@ def _twice(scores: Tensor) -> Tensor:
 
 
 def _upsample(scores: Tensor, factor: int) -> Tensor:
-    """Transposed convolution with a bilinear kernel of twice the factor, each class by itself; no padding."""
+    """Apply a transposed convolution with a bilinear kernel of side 2 * factor to each class, without padding."""
     size = 2 * factor
     line = 1 - (torch.arange(size, device=scores.device) - (factor - 0.5)).abs() / factor
     kernel = (line[:, None] * line).to(scores.dtype).expand(scores.shape[1], 1, size, size)
@@ -98,7 +101,7 @@ def _crop(x: Tensor, offset: int, like: Tensor) -> Tensor:
 
 
 def _transplant(linear: nn.Sequential, convolutions: nn.Sequential) -> None:
-    """Take over VGG's fc6 and fc7, which are convolutions of 7 x 7 and 1 x 1 pixels (section 4.1)."""
+    """Load VGG's fc6 and fc7 as convolutions of 7 x 7 and 1 x 1 pixels (section 4.1)."""
     for i in (0, 3):
         weights = linear[i].state_dict()
         shape = convolutions[i].state_dict()["weight"].shape

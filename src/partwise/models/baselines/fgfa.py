@@ -1,4 +1,4 @@
-"""Flow-Guided Feature Aggregation (Zhu et al., ICCV 2017) on ATEN's feature and heads, as ATEN compares with it."""
+"""Flow-Guided Feature Aggregation (Zhu et al., ICCV 2017) on ATEN's feature and heads, as in ATEN's comparison."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from partwise.ops.flow import warp
 
 
 class FGFA(HeadedParser):
-    """The features of a frame's neighbours, warped to it and averaged by how alike they are to its own.
+    """Averages the features of neighbouring frames, warped to a frame, weighted by similarity to its own feature.
 
     Args:
-        frame: the frame-level model that gives feature and heads. For images of multiples of 64 pixels.
-        flow: between images.
-        reach: K, neighbours on either side in evaluation; ATEN compares with the nearest 10, five a side.
+        frame: the frame-level model that provides feature and heads, for images whose sides are multiples of 64 pixels.
+        flow: estimates the flow between images.
+        reach: K, neighbours on either side in evaluation; ATEN compares with the nearest 10, five per side.
         embedding: channels of the embedding's three layers.
     """
 
@@ -46,13 +46,18 @@ class FGFA(HeadedParser):
         self.heads = frame.heads
 
     def aggregate(self, features: Sequence[Tensor], images: Sequence[Tensor], own: Tensor, target: Tensor) -> Tensor:
-        """F-bar_i = sum_j w_{j->i} f_{j->i}, w the softmax over j of cos(E(f_{j->i}), E(f_i)) at every pixel.
+        """Compute F-bar_i = sum_j w_{j->i} f_{j->i}.
+
+        The weights w are the softmax over j of cos(E(f_{j->i}), E(f_i)) at every pixel.
 
         Args:
-            features: f_j (B, C, H/4, W/4).
-            images: I_j (B, 3, H, W).
-            own: f_i.
-            target: I_i.
+            features: f_j, (B, C, H/4, W/4) each.
+            images: I_j, (B, 3, H, W) in [0, 1] each.
+            own: f_i, (B, C, H/4, W/4).
+            target: I_i, (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, C, H/4, W/4).
         """
         warped = [self._warp(f, target, i) for f, i in zip(features, images, strict=True)]
         mine = self.embedding(own)
@@ -61,25 +66,35 @@ class FGFA(HeadedParser):
         return (torch.stack(warped) * weights).sum(0)
 
     def forward(self, frames: Tensor, offsets: Tensor) -> Tensor:
-        """The aggregated feature (B, C, H/4, W/4) of the last frame of each clip.
+        """Compute the aggregated feature of the last frame of each clip, the target.
 
         Args:
-            frames: (B, J + 1, 3, H, W), the frames that count, then the target; it counts only if it is among them.
-            offsets: (B, J + 1) frames from the target; in evaluation, equal ones of a clip are the same frame.
+            frames: (B, J + 1, 3, H, W) in [0, 1]: the frames to aggregate, then the target, which is aggregated only if
+                it is among them.
+            offsets: (B, J + 1) frames from the target to each; in evaluation, equal ones of a clip are the same frame.
+
+        Returns:
+            (B, C, H/4, W/4).
         """
         *images, target = frames.unbind(1)
         *features, own = self._features(frames, offsets).unbind(1)
         return self.aggregate(features, images, own, target)
 
     def sample_features(self, batch: ClipBatch) -> Tensor:
-        """Compute the features of a batch's labelled frames; see `forward`."""
+        """Compute the features (B, C, H/4, W/4) of the labelled frames of a batch."""
         features: Tensor = self(batch["frames"], batch["offsets"])
         return features
 
     def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Compute the feature of every frame (1, 3, H, W) of a video, in order, each frame's own computed once.
+        """Compute the feature of every frame of a video, each frame's own computed once.
 
-        A frame waits for the K after it; at both ends of the video the end frame is repeated.
+        Reads K frames ahead. At both ends of the video the end frame is repeated.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (1, C, H/4, W/4) per frame, in order.
         """
         window: deque[tuple[Tensor, Tensor]] = deque(maxlen=2 * self.reach + 1)  # image and own feature
         for count, image in enumerate(frames):
@@ -87,15 +102,15 @@ class FGFA(HeadedParser):
             window.extend([newest] * (self.reach + 1 if count == 0 else 1))
             if len(window) == 2 * self.reach + 1:
                 yield self._middle(window)
-        # A video of T <= K frames has filled T + K places; its frames come out as the last one is repeated.
+        # A video of T <= K frames has filled T + K places; it is yielded while its last frame is repeated.
         for _ in range(self.reach if window else 0):
             window.append(newest)
             if len(window) == 2 * self.reach + 1:
                 yield self._middle(window)
 
     def _features(self, frames: Tensor, offsets: Tensor) -> Tensor:
-        """Features (B, J + 1, C, H/4, W/4); in evaluation of each frame once: the target's is among the others."""
-        if self.training:  # two frames and the target: seldom equal, and looking waits for the device
+        """Compute features (B, J + 1, C, H/4, W/4); in evaluation, equal frames of a clip once."""
+        if self.training:  # two frames and the target are rarely equal, and comparing waits for the device
             return self.feature(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         places: dict[tuple[int, int], int] = {}
         rows = [[(b, offset) for offset in row] for b, row in enumerate(offsets.tolist())]

@@ -1,4 +1,4 @@
-"""The guess that needs no image: every pixel has the most frequent class."""
+"""The baseline that needs no image: every pixel has the most frequent class."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from partwise.ops.resize import Letterbox
 
 
 class MajorityClass(nn.Module):
-    """A parser that answers one class everywhere and finds nobody.
+    """A parser that predicts one class at every pixel, and no persons.
 
     Args:
-        part: the class to answer.
+        part: id of the predicted class.
     """
 
-    name = "majority"  # of its row among a run's metrics
+    name = "majority"  # names its row in a run's metrics
 
     def __init__(self, part: int) -> None:
         super().__init__()
@@ -28,7 +28,15 @@ class MajorityClass(nn.Module):
 
     @classmethod
     def of(cls, data: Any, samples: int = 64) -> MajorityClass:
-        """The most frequent class of a DataModule's first training samples."""
+        """Predict the most frequent class of a DataModule's first training samples.
+
+        Args:
+            data: DataModule with a training split and a label set.
+            samples: number of samples that are counted.
+
+        Returns:
+            the parser.
+        """
         dataset, classes = data.dataset("train"), data.label_set.num_classes
         counts = torch.zeros(256, dtype=torch.int64)
         for index in range(min(samples, len(dataset))):
@@ -44,11 +52,27 @@ class MajorityClass(nn.Module):
         raise InputError(f"{type(self).__name__} has no losses: it can be scored but not trained")
 
     def parse(self, batch: ImageBatch | ClipBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Give the same answer for every sample, at its native size."""
+        """Predict the class at every pixel of each sample.
+
+        Args:
+            batch: batch of B samples.
+            letterboxes: how each of the B pictures lies on the canvas.
+
+        Returns:
+            B parsings at the pictures' native sizes.
+        """
         return [self._guess(pictures(batch), letterbox) for letterbox in letterboxes]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Give the same answer for every frame (1, 3, H, W) of a video, at its native size."""
+        """Predict the class at every pixel of each frame of a video.
+
+        Args:
+            frames: (1, 3, H, W) each, in order.
+            letterbox: how the frames lie on the canvas.
+
+        Returns:
+            one parsing per frame at its native size, in order.
+        """
         return (self._guess(frame, letterbox) for frame in frames)
 
     def _guess(self, images: Tensor, letterbox: Letterbox) -> Parsing:

@@ -1,4 +1,4 @@
-"""NetWarp (Gadde et al., ICCV 2017) at conv5_3 of DeepLab-v2: the last frame's feature, warped, beside this one's."""
+"""NetWarp (Gadde et al., ICCV 2017) at conv5_3 of DeepLab-v2: adds the warped feature of the previous frame."""
 
 from __future__ import annotations
 
@@ -20,31 +20,47 @@ from partwise.ops.flow import centred_mean, resize_flow, warp
 
 
 class DIS(nn.Module):
-    """OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset; no gradient."""
+    """OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset; not differentiable."""
 
     @torch.no_grad()
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] -> flow (B, 2, H, W) from target to source, pixels."""
-        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # not kept: it can't be copied or pickled
+        """Estimate the flow between images.
+
+        Args:
+            target: (B, 3, H, W) in [0, 1].
+            source: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, 2, H, W) flow from target to source, pixels.
+        """
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # not kept: it cannot be copied or pickled
         pairs = [(_grey(t), _grey(s)) for t, s in zip(target, source, strict=True)]
         flows = [dis.calc(t, s, np.zeros((*t.shape, 2), np.float32)) for t, s in pairs]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(target.device)
 
 
 class PlainFlow(nn.Module):
-    """FlowNet-S's finest flow at full size; like DIS, it is not trained with the parser.
+    """FlowNet-S's finest flow, resized to the images' size; not trained with the parser.
 
     Args:
-        width: multiplier of its channels.
+        width: multiplier of FlowNet-S's channels.
     """
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.net = FlowNetS(width).requires_grad_(False)  # without layers that train() or eval() would change
+        self.net = FlowNetS(width).requires_grad_(False)  # has no layer that train() or eval() changes
 
     @torch.no_grad()
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] -> flow (B, 2, H, W) from target to source, pixels."""
+        """Estimate the flow between images.
+
+        Args:
+            target: (B, 3, H, W) in [0, 1].
+            source: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, 2, H, W) flow from target to source, pixels.
+        """
         height, width = target.shape[-2:]
         sides = (-(-height // FINEST) * FINEST, -(-width // FINEST) * FINEST)
         pair = [F.interpolate(image, sides, mode="bilinear", align_corners=False) for image in (target, source)]
@@ -53,10 +69,10 @@ class PlainFlow(nn.Module):
 
 
 class NetWarp(DenseParser):
-    """z~_t = w1 z_t + w2 W(z_{t-1}, Lambda(F)), before the ReLU of conv5_3.
+    """z~_t = w1 z_t + w2 W(z_{t-1}, Lambda(F)), with z before the ReLU of conv5_3.
 
     Args:
-        frame: the frame parser that is warped and combined at conv5_3.
+        frame: the frame parser, whose conv5_3 is warped and combined.
         flow: `DIS` or `PlainFlow`; neither is trained here.
     """
 
@@ -69,33 +85,50 @@ class NetWarp(DenseParser):
         self.now, self.then = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def see(self, image: Tensor) -> Tensor:
-        """Of images (B, 3, H, W), conv5_3 before its ReLU, z (B, C, H/8, W/8)."""
+        """Compute z (B, C, H/8, W/8), conv5_3 before its ReLU, of images (B, 3, H, W) in [0, 1]."""
         z: Tensor = self.trunk(image, activate=False)[1]
         return z
 
     def combine(self, image: Tensor, z: Tensor, earlier: Tensor, earlier_z: Tensor) -> Tensor:
-        """Logits (B, K, H, W) of images with the frames before them."""
+        """Compute the logits of images with the frames before them.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+            z: (B, C, H/8, W/8), z of `image`.
+            earlier: (B, 3, H, W) in [0, 1], the frame before.
+            earlier_z: (B, C, H/8, W/8), z of `earlier`.
+
+        Returns:
+            (B, K, H, W).
+        """
         flow = self.transform(self.flow(image, earlier), image, earlier)
         mixed = self.now.view(-1, 1, 1) * z + self.then.view(-1, 1, 1) * warp(earlier_z, flow, "border")
         return enlarge(self.parsing(mixed.relu()), image)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits (B, K, H, W) of the last of frames (B, 2, 3, H, W)."""
+        """Compute logits (B, K, H, W) of the last of frames (B, 2, 3, H, W) in [0, 1]."""
         earlier, now = frames.unbind(1)
         earlier_z, z = self.see(torch.cat([earlier, now])).chunk(2)
         return self.combine(now, z, earlier, earlier_z)
 
     def losses(self, batch: ClipBatch) -> dict[str, Tensor]:
-        """Compute the cross-entropy of the last frames; 255 is ignored."""
+        """Compute the cross-entropy () of a batch's last frames, by name; label 255 is ignored."""
         return {"parsing": parsing_loss(self(batch["frames"]), batch["parts"])}
 
     def scores(self, batch: ClipBatch) -> Tensor:
-        """Score the last frame of each clip: (B, K, H, W)."""
+        """Compute logits (B, K, H, W) of the last frame of each clip."""
         scores: Tensor = self(batch["frames"])
         return scores
 
     def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Score every frame (1, 3, H, W) of a video, in order: (1, K, H, W); the first is its own predecessor."""
+        """Compute the logits of every frame of a video; the first frame is its own predecessor.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (1, K, H, W) per frame, in order.
+        """
         before: tuple[Tensor, Tensor] | None = None
         for image in frames:
             z = self.see(image)
@@ -104,7 +137,7 @@ class NetWarp(DenseParser):
 
 
 class FlowTransform(nn.Module):
-    """Lambda: the flow where the features lie, mended with the images; at first it passes the flow on."""
+    """Lambda: refines the flow at the features' resolution using the images; initially the identity."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +150,16 @@ class FlowTransform(nn.Module):
         self.join.weight.data[[0, 1], [0, 1], 1, 1] = 1.0
 
     def forward(self, flow: Tensor, target: Tensor, source: Tensor) -> Tensor:
-        """Flow (B, 2, H, W) between images (B, 3, H, W) -> (B, 2, H/8, W/8), in pixels of stride 8; sides round up."""
+        """Downsample and refine a flow.
+
+        Args:
+            flow: (B, 2, H, W) from target to source, pixels.
+            target: (B, 3, H, W) in [0, 1].
+            source: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, 2, H/8, W/8) in pixels of stride 8; sides round up.
+        """
         flow = centred_mean(flow, STRIDE) / STRIDE
         target, source = centred_mean(target, STRIDE), centred_mean(source, STRIDE)
         mended = self.mend(torch.cat([flow, target, source, target - source], 1))

@@ -1,1 +1,1 @@
-"""ATEN: Adaptive Temporal Encoding Network (Zhou et al., ACM MM 2018, arXiv:1808.00661)."""
+"""TCNet: Fine-grained Human-centric Tracklet Segmentation with Single Frame Supervision (Liu et al., TPAMI)."""

@@ -1,4 +1,4 @@
-"""Where a run's flow comes from: the runs that trained it before, found through their checkpoints and settings."""
+"""The checkpoints that a run's flow network was trained from, found through earlier runs' checkpoints and settings."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from partwise.models.tcnet.task import TrunkFlow
 
 
 def flow_checkpoints(init: Sequence[str | Path]) -> list[tuple[str, Path]]:
-    """Find the checkpoints that a run's flow has been through, the earliest first.
+    """Find the checkpoints that a run's flow was trained through, earliest first.
 
-    Of the checkpoints that a run started from, the last one with a flow network gave it its flow; the others, such as a
-    frame parser's, did not. That run started from others in turn, which the `config.yaml` in its folder names.
+    Of the checkpoints that a run started from, the last one with a flow network provided its flow. Others, such as a
+    frame parser's, did not. That earlier run in turn started from the checkpoints named by `config.yaml` in its folder.
 
     Args:
-        init: checkpoints that the run started from, later ones over earlier ones.
+        init: checkpoints that the run started from; later ones override earlier ones.
 
     Returns:
-        experiment and checkpoint of each run of step i (section 3.4); those that are gone, and what was before them,
-        are left out.
+        experiment and checkpoint of each run of step i (section 3.4). A missing checkpoint and those before it are left
+        out.
+
+    Raises:
+        InputError: a checkpoint cannot be read.
     """
     for path in map(Path, reversed(init)):
         description = load(path)[KEY] if path.is_file() else {}
@@ -35,7 +38,14 @@ def flow_checkpoints(init: Sequence[str | Path]) -> list[tuple[str, Path]]:
 
 
 def started_from(checkpoint: Path) -> list[str]:
-    """Read which checkpoints the run of a checkpoint started from; none if its folder does not say."""
+    """Read which checkpoints the run of a checkpoint started from.
+
+    Args:
+        checkpoint: checkpoint in a run's folder.
+
+    Returns:
+        the paths as the run's `config.yaml` gives them; none if there is no such file.
+    """
     config = checkpoint.parent.parent / "config.yaml"
     return list(OmegaConf.select(OmegaConf.load(config), "init") or []) if config.is_file() else []
 

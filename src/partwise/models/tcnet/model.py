@@ -35,13 +35,21 @@ from partwise.ops.flow import warp
 
 Confidence = Literal["unit", "bytes", "squared"]
 Start = Literal["normal", "mean"]
-# Of the scale's own units. 3 is a grey level in each of the three channels that D sums: about what rounding to bytes
-# can differ by, so a difference that says nothing about the flow.
+# In the units of D. 3 is one grey level in each of the three channels that D sums, about the error of rounding to
+# bytes: such a difference says nothing about the flow.
 SIGMA_FLOOR: dict[Confidence, float] = {"bytes": 3.0, "unit": 1e-3, "squared": 1e-3}
 
 
 class Seen(NamedTuple):
-    """What is computed once a frame, and kept in the memory buffer."""
+    """What is computed once per frame and kept in the memory buffer.
+
+    Attributes:
+        image: (B, 3, H, W) in [0, 1].
+        conv3: conv3_3 (B, C3, H/4, W/4).
+        conv5: conv5_3 (B, C5, H/8, W/8).
+        scores: P (B, K, H, W) logits.
+        presence: f (B, K) logits.
+    """
 
     image: Tensor
     conv3: Tensor
@@ -51,7 +59,14 @@ class Seen(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """An earlier frame, aligned with the current one."""
+    """An earlier frame, aligned with the current one.
+
+    Attributes:
+        flow: (B, 2, H, W) from the current frame to the earlier one, pixels.
+        image: (B, 3, H, W), warped.
+        confidence: C (B, 1, H, W) in (0, 1].
+        scores: (B, K, H, W) logits, warped.
+    """
 
     flow: Tensor
     image: Tensor
@@ -60,7 +75,14 @@ class Carried(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """The current frame with its context; `pixel_level` is P-hat, `scores` P-tilde."""
+    """The current frame fused with its context.
+
+    Attributes:
+        scores: P-tilde (B, K, H, W).
+        presence: f-hat (B, K).
+        pixel_level: P-hat (B, K, H, W).
+        carried: the earlier frames, in the order of the offsets.
+    """
 
     scores: Tensor
     presence: Tensor
@@ -69,21 +91,22 @@ class Fused(NamedTuple):
 
 
 class TCNet(DenseParser):
-    """Parts of a frame from itself and earlier ones.
+    """A parser of each frame of a tracklet from the frame itself and earlier ones.
 
     Args:
         frame: the frame parser, for K classes.
-        flow: for the frame parser's conv5_3 and conv3_3.
-        offsets: l and s, frames from each earlier frame to the current one; one of them alone is an ablation.
-        confidence: units of D: images in 0..255 ("bytes") or in [0, 1] ("unit"); or "squared", D^2 / (2 sigma^2), which
+        flow: estimates flow from the frame parser's conv5_3 and conv3_3.
+        offsets: l and s, frames from each earlier frame to the current one; a single one is an ablation.
+        confidence: units of D, images in 0..255 ("bytes") or in [0, 1] ("unit"); or "squared", D^2 / (2 sigma^2), which
             does not depend on them. None takes C = 1.
         frame_level: add the frame-level context.
-        fusion_layers: 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
-        fusion_start: of both levels: "normal", N(0, 1) as the paper has it, or "mean", the mean over the frames.
-        class_weights: the frame-level fusion has a weight for each class of a frame instead of one for the frame.
-        frame_loss: weight of the frame parser's own cross-entropy. The paper has none: its frame parser learns through
-            the fusion alone, though the first l frames are parsed by nothing else.
-        class_loss: weight of Eq. 7 as a mean over classes beside Eq. 6 as a mean over pixels; None is that of the
+        fusion_layers: number of 1x1 convolutions of the pixel-level fusion; Fig. 7 shows one.
+        fusion_start: initial weights of both levels: "normal", N(0, 1) as in the paper, or "mean", the mean over the
+            frames.
+        class_weights: the frame-level fusion has one weight per class of a frame, instead of one per frame.
+        frame_loss: weight of the frame parser's own cross-entropy, 0 in the paper. Without it the frame parser learns
+            through the fusion alone, although nothing else parses the first l frames.
+        class_loss: weight of Eq. 7 as a mean over classes, relative to Eq. 6 as a mean over pixels; None is that of the
             paper's sums, K / (H W). Large values count the pixels' evidence twice.
     """
 
@@ -113,27 +136,59 @@ class TCNet(DenseParser):
         self.frame_fusion.requires_grad_(frame_level)
 
     def see(self, image: Tensor) -> Seen:
-        """Frame parsing and frame classification of images (B, 3, H, W)."""
+        """Parse and classify frames by themselves.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            features, scores and presences.
+        """
         conv3, conv5 = self.trunk(image)
         scores = enlarge(self.parsing(conv5), image)
         return Seen(image, conv3, conv5, scores, self.classification(conv5.mean((2, 3))))
 
     def estimate(self, now: Seen, earlier: Sequence[Seen]) -> list[Tensor]:
-        """O (B, 2, H, W) from the current frame to each of the earlier ones, in pixels."""
-        count = len(earlier)  # all at once, so that the branch's many weights are read once
+        """Estimate the flow O from the current frame to earlier ones.
+
+        Args:
+            now: the current frame.
+            earlier: the earlier frames.
+
+        Returns:
+            (B, 2, H, W) per earlier frame, pixels.
+        """
+        count = len(earlier)  # as one batch, so that the branch's many weights are read once
         then = torch.cat([frame.conv5 for frame in earlier])
         finest = self.flow(now.conv5.repeat(count, 1, 1, 1), then, now.conv3.repeat(count, 1, 1, 1))[0]
         size = (now.image.shape[-2], now.image.shape[-1])
         return list(full_flow(finest, size, align_corners=True).chunk(count))
 
     def carry(self, now: Seen, earlier: Seen, flow: Tensor) -> Carried:
-        """The earlier frame's image and scores as they would lie in the current one, and how far to trust them."""
+        """Align an earlier frame's image and scores with the current frame and compute the confidence (Eqs. 2 to 5).
+
+        Args:
+            now: the current frame.
+            earlier: the earlier frame.
+            flow: (B, 2, H, W) from the current frame to the earlier one, pixels.
+
+        Returns:
+            the aligned frame.
+        """
         image = warp(earlier.image, flow, "border")  # Eq. 2
         C = torch.ones_like(flow[:, :1]) if self.confidence is None else confidence(now.image, image, self.confidence)
         return Carried(flow, image, C, warp(earlier.scores, flow))  # Eq. 5
 
     def fuse(self, earlier: Sequence[Seen], now: Seen) -> Fused:
-        """Both levels of context for the current frame, its earlier ones in the order of `offsets`."""
+        """Fuse the current frame with its context on both levels.
+
+        Args:
+            earlier: the earlier frames, in the order of `offsets`.
+            now: the current frame.
+
+        Returns:
+            fused scores and presences.
+        """
         flows = self.estimate(now, earlier)
         carried = [self.carry(now, frame, flow) for frame, flow in zip(earlier, flows, strict=True)]
         P_hat = self.pixel_fusion([*(c.scores * c.confidence for c in carried), now.scores])
@@ -143,7 +198,14 @@ class TCNet(DenseParser):
         return Fused(P_hat + f_hat[:, :, None, None], f_hat, P_hat, carried)
 
     def forward(self, frames: Tensor) -> tuple[Seen, Fused]:
-        """The last of frames (B, T, 3, H, W) by itself and with the others, which lie `offsets` before it."""
+        """Parse the last frame of each clip, by itself and fused with the others.
+
+        Args:
+            frames: (B, T, 3, H, W) in [0, 1]; the earlier frames lie `offsets` before the last.
+
+        Returns:
+            the last frame by itself, and fused.
+        """
         count = frames.shape[1]
         seen = self.see(frames.flatten(0, 1))
         single = zip(*(x.unflatten(0, (-1, count)).unbind(1) for x in seen), strict=True)
@@ -154,7 +216,10 @@ class TCNet(DenseParser):
         """Compute the losses of the last frames (Eqs. 6 to 8), divided by the number of pixels.
 
         Args:
-            batch: clips; earlier frames that a tracklet lacks are replaced by its first. 255 is ignored.
+            batch: clips; earlier frames that a tracklet lacks are replaced by its first. Label 255 is ignored.
+
+        Returns:
+            losses () by name.
         """
         parts = batch["parts"]
         now, fused = self(batch["frames"])
@@ -169,33 +234,50 @@ class TCNet(DenseParser):
         return losses
 
     def scores(self, batch: ClipBatch) -> Tensor:
-        """Score the last frame of each clip: (B, K, H, W); by itself where it has too few before it."""
+        """Compute logits (B, K, H, W) of the last frame of each clip, by itself if earlier frames are missing."""
         now, fused = self(batch["frames"])
         offsets = batch["offsets"]
         whole = offsets[:, :-1] == -torch.tensor(self.offsets, device=offsets.device)
         return torch.where(whole.all(1).view(-1, 1, 1, 1), fused.scores, now.scores)
 
     def stream_scores(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Score every frame (1, 3, H, W) of a tracklet, in order: (1, K, H, W); see section 3.4, inference.
+        """Compute the logits of every frame of a tracklet (section 3.4, inference).
 
-        The first l have the frame parser alone.
+        The first l frames are parsed by the frame parser alone.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+
+        Yields:
+            (1, K, H, W) per frame, in order.
         """
         return map(self.memory().add, frames)
 
     def memory(self) -> Memory:
-        """Return a memory buffer for one tracklet."""
+        """Create an empty memory buffer for one tracklet."""
         return Memory(self)
 
 
 class Memory:
-    """What TCNet has seen of the last l frames of a tracklet (section 3.4, inference)."""
+    """The memory buffer of the last l frames of a tracklet (section 3.4, inference).
+
+    Args:
+        network: network that sees and fuses the frames.
+    """
 
     def __init__(self, network: TCNet) -> None:
         self.network = network
         self.frames: deque[Seen] = deque(maxlen=max(network.offsets) + 1)
 
     def add(self, image: Tensor) -> Tensor:
-        """Scores (1, K, H, W) of the next frame (1, 3, H, W); the frame parser's while earlier ones are missing."""
+        """Compute the logits of the next frame and remember the frame.
+
+        Args:
+            image: (1, 3, H, W) float32 in [0, 1].
+
+        Returns:
+            (1, K, H, W), the frame parser's while earlier frames are missing.
+        """
         self.frames.append(self.network.see(image))
         now = self.frames[-1]
         if len(self.frames) < max(self.network.offsets) + 1:
@@ -204,13 +286,13 @@ class Memory:
 
 
 class PixelFusion(nn.Module):
-    """The frames' weighted scores to one: 1x1 convolutions from all of them (Fig. 4, above).
+    """The pixel-level fusion: 1x1 convolutions from the weighted scores of all frames to one (Fig. 4, above).
 
     Args:
         num_classes: K.
         frames: T, the current one included.
-        layers: convolutions, with ReLU between them.
-        start: of their weights: "normal", all N(0, 1), or "mean", such that together they yield the frames' mean.
+        layers: number of convolutions, with ReLU between them.
+        start: initial weights: "normal", all N(0, 1), or "mean", such that the result is the frames' mean.
     """
 
     def __init__(self, num_classes: int, frames: int, layers: int = 1, start: Start = "normal") -> None:
@@ -230,20 +312,20 @@ class PixelFusion(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """(K, T * K) of the last layer: of every class of every frame, if there is but one."""
+        """The weights (K, T * K) of the last layer; of a single one, those of every class of every frame."""
         return self.layers.get_parameter(f"{len(self.layers) - 1}.weight")[:, :, 0, 0]
 
     def forward(self, scores: Sequence[Tensor]) -> Tensor:
-        """T x (B, K, H, W), the current frame's last -> (B, K, H, W)."""
+        """Fuse T scores (B, K, H, W), the current frame's last, to one (B, K, H, W)."""
         fused: Tensor = self.layers(torch.cat(list(scores), 1))
         return fused
 
 
 def _start_at_mean(convs: Sequence[nn.Conv2d], classes: int, frames: int) -> None:
-    """Set weights so that a stack of convolutions and ReLUs yields the frames' mean score m of each class.
+    """Initialise a stack of convolutions and ReLUs so that it computes the frames' mean score m of each class.
 
-    A single one does so itself. Of several, the first splits m into max(m, 0) and max(-m, 0), which pass further
-    ones as they are, and the last takes their difference; it starts with nothing from the remaining units.
+    A single convolution does so directly. Of several, the first splits m into max(m, 0) and max(-m, 0), further ones
+    pass these on unchanged, and the last takes their difference. It ignores the remaining units at first.
     """
     *hidden, last = convs
     mean = torch.eye(classes).repeat(1, frames) / frames
@@ -260,7 +342,13 @@ def _start_at_mean(convs: Sequence[nn.Conv2d], classes: int, frames: int) -> Non
 
 
 class FrameFusion(nn.Module):
-    """The frames' presences, weighted and summed (Fig. 4, below)."""
+    """The frame-level fusion: the weighted sum of the frames' presences (Fig. 4, below).
+
+    Args:
+        classes: weights per frame: K, or 1 for one that all classes share.
+        frames: T, the current one included.
+        start: initial weights: "normal", N(0, 1), or "mean", 1 / T.
+    """
 
     def __init__(self, classes: int, frames: int, start: Start = "normal") -> None:
         super().__init__()
@@ -268,20 +356,21 @@ class FrameFusion(nn.Module):
         self.weights = nn.Parameter(weights)
 
     def forward(self, presences: Sequence[Tensor]) -> Tensor:
-        """T x (B, K), the current frame's last -> (B, K)."""
+        """Fuse T presences (B, K), the current frame's last, to one (B, K)."""
         return (torch.stack(list(presences), 1) * self.weights).sum(1)
 
 
 def confidence(image: Tensor, warped: Tensor, scale: Confidence = "bytes") -> Tensor:
-    """Compute how well the warped image fits, C = exp(-D / (2 sigma^2)), without gradient (Eqs. 3, 4).
+    """Compute the confidence C = exp(-D / (2 sigma^2)) of a warped image, without gradient (Eqs. 3, 4).
 
-    Sigma is the standard deviation of D over the image, at least `SIGMA_FLOOR`. Without a floor C falls as noise does:
-    D is proportional to it, sigma^2 to its square.
+    Sigma is the standard deviation of D over the image, at least `SIGMA_FLOOR`. Without a floor, C would fall as noise
+    falls: D is proportional to it, sigma^2 to its square.
 
     Args:
         image: (B, 3, H, W) in [0, 1].
-        warped: an earlier frame's, aligned with it.
-        scale: see `TCNet`.
+        warped: (B, 3, H, W), an earlier frame's, aligned with `image`.
+        scale: units of D, images in 0..255 ("bytes") or in [0, 1] ("unit"); or "squared", D^2 / (2 sigma^2), which does
+            not depend on them.
 
     Returns:
         (B, 1, H, W) in (0, 1].

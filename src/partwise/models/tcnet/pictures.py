@@ -1,4 +1,4 @@
-"""Figures of TCNet's insides: the fusion's weights (Fig. 7), a clip's context step by step (Fig. 8), flows."""
+"""Figures of TCNet's internals: the fusion's weights (Fig. 7), a clip's context step by step (Fig. 8), flows."""
 
 from __future__ import annotations
 
@@ -20,15 +20,28 @@ from partwise.ops.flow import warp
 
 
 def frame_names(offsets: Sequence[int]) -> list[str]:
-    """t-3, t-1, t."""
+    """Name the frames of a clip for a figure.
+
+    Args:
+        offsets: frames from each earlier frame to the current one.
+
+    Returns:
+        names such as t−3, t−1, t.
+    """
     return [*(f"t−{offset}" for offset in offsets), "t"]
 
 
 def fusion_weights(network: TCNet) -> Any:
-    """(K, T, K) weights of the pixel-level fusion: of every class of every frame, the current one last, in each class.
+    """Read the weights of the pixel-level fusion.
+
+    Args:
+        network: with one layer of fusion.
+
+    Returns:
+        (K, T, K): the weight, in the score of each class, of every class of every frame, the current frame last.
 
     Raises:
-        ValueError: several layers.
+        ValueError: the fusion has several layers.
     """
     if len(network.pixel_fusion.layers) > 1:
         raise ValueError("several layers of fusion have no weight a class and frame; train with fusion_layers=1")
@@ -37,13 +50,16 @@ def fusion_weights(network: TCNet) -> Any:
 
 
 def own_weights(network: TCNet) -> dict[str, tuple[float, float]]:
-    """Tell how far the paper's finding holds, by frame: that a class's largest weight is its own, and positive.
+    """Measure how far the paper's finding holds: that the largest weight of a class is its own, and positive.
 
     Args:
         network: with one layer of fusion.
 
     Returns:
-        the share of classes whose own weight is the frame's largest, and the mean of the own weights.
+        per frame, the fraction of classes whose own weight is the frame's largest, and the mean of the own weights.
+
+    Raises:
+        ValueError: the fusion has several layers.
     """
     weights = fusion_weights(network)
     own = np.diagonal(weights, axis1=0, axis2=2)  # (T, K)
@@ -53,14 +69,17 @@ def own_weights(network: TCNet) -> dict[str, tuple[float, float]]:
 
 
 def plot_fusion_map(network: TCNet, label_set: LabelSet) -> Figure:
-    """All weights of both levels: K x TK of the pixel-level fusion, and those of the frames' presences.
+    """Draw all weights of both levels: K x TK of the pixel-level fusion, and those of the frames' presences.
 
     Args:
         network: with one layer of fusion.
-        label_set: of its parts.
+        label_set: label set of its parts.
+
+    Returns:
+        the figure.
 
     Raises:
-        ValueError: several layers.
+        ValueError: the fusion has several layers.
     """
     weights, names, frames = fusion_weights(network), label_set.names, frame_names(network.offsets)
     count = len(names)
@@ -83,7 +102,7 @@ def plot_fusion_map(network: TCNet, label_set: LabelSet) -> Figure:
 
 
 def _plot_frame_weights(axes: Axes, network: TCNet, names: Sequence[str], frames: Sequence[str]) -> None:
-    """Bars of w_{t-l}, w_{t-s} and w_t, and dots where the classes have their own."""
+    """Draw w_{t-l}, w_{t-s} and w_t as bars, and the classes' own weights, if they have any, as dots."""
     weights = network.frame_fusion.weights.detach().float().cpu().numpy()  # (T, 1) or (T, K)
     axes.bar(range(len(frames)), weights.mean(1), color="0.6")
     if weights.shape[1] > 1:
@@ -97,22 +116,25 @@ def _plot_frame_weights(axes: Axes, network: TCNet, names: Sequence[str], frames
 
 
 def _class_ticks(axes: Axes, names: Sequence[str], frames: Sequence[str]) -> None:
-    """The classes of each frame below a horizontal axis of all of them, and lines between the frames."""
+    """Label a horizontal axis with the classes of each frame, and draw lines between the frames."""
     axes.set_xticks(range(len(names) * len(frames)), [*names] * len(frames), rotation=90, fontsize=5.5)
     for n in range(1, len(frames)):
         axes.axvline(n * len(names) - 0.5, color="0.5", linestyle=":", linewidth=1)
 
 
 def plot_fusion_weights(network: TCNet, label_set: LabelSet, classes: Sequence[str] = ()) -> Figure:
-    """The weights of all classes of all frames in the pixel-level score of a class, each frame's largest dotted.
+    """Draw the weights of all classes of all frames in the pixel-level score of a class, each frame's largest dotted.
 
     Args:
         network: with one layer of fusion.
-        label_set: of its parts.
-        classes: names of those to show; all by default.
+        label_set: label set of its parts.
+        classes: names of the classes to show; all by default.
+
+    Returns:
+        the figure.
 
     Raises:
-        ValueError: a class that there is not, or several layers.
+        ValueError: `classes` names an unknown class, or the fusion has several layers.
     """
     if unknown := set(classes) - set(label_set.names):
         raise ValueError(f"no class {', '.join(sorted(unknown))}; there are {', '.join(label_set.names)}")
@@ -130,7 +152,7 @@ def plot_fusion_weights(network: TCNet, label_set: LabelSet, classes: Sequence[s
 
 
 def _plot_weights(axes: Axes, weights: Any, names: Sequence[str], frames: Sequence[str]) -> None:
-    """A class's weights (T, K)."""
+    """Draw a class's weights (T, K)."""
     count = len(names)
     axes.plot(np.arange(weights.size), weights.ravel(), linewidth=1)
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
@@ -144,13 +166,16 @@ def _plot_weights(axes: Axes, weights: Any, names: Sequence[str], frames: Sequen
 
 @torch.inference_mode()
 def plot_context(network: TCNet, frames: Tensor, label_set: LabelSet, parts: Tensor | None = None) -> Figure:
-    """One clip: each earlier frame, its flow, what is carried over and how far it is trusted; then the fusion's steps.
+    """Draw a clip: earlier frames, flow, warped images, confidence and warped parts; then the steps of the fusion.
 
     Args:
         network: in evaluation mode.
         frames: (T, 3, H, W) in [0, 1], the current one last.
-        label_set: of the parts.
+        label_set: label set of the parts.
         parts: (H, W) true parts of the last frame, if known.
+
+    Returns:
+        the figure.
     """
     now, fused = network(frames[None])
     names = frame_names(network.offsets)
@@ -177,13 +202,16 @@ def plot_context(network: TCNet, frames: Tensor, label_set: LabelSet, parts: Ten
 
 
 def plot_flows(now: Tensor, then: Tensor, flows: Mapping[str, Tensor], truth: Tensor | None = None) -> Figure:
-    """Flows between two frames beside each other, in colours of one scale, and what each reconstructs.
+    """Draw flows between two frames side by side on one colour scale, with the frame reconstructed by each.
 
     Args:
         now: (3, H, W) in [0, 1].
-        then: of the same shape.
-        flows: (2, H, W) pixels from now to then, by what made them.
-        truth: of the same shape, if known.
+        then: (3, H, W) in [0, 1], an earlier frame.
+        flows: (2, H, W) each, pixels from `now` to `then`, by the name of the method.
+        truth: (2, H, W) true flow in pixels, if known.
+
+    Returns:
+        the figure.
     """
     shown = {**flows, **({} if truth is None else {"truth": truth})}
     longest = max(float(flow.norm(dim=0).max()) for flow in shown.values())

@@ -1,4 +1,4 @@
-"""TCNet's two steps of training: its flow, on rendered pairs and then on the videos themselves, and everything."""
+"""TCNet's training steps: its flow, on rendered pairs and then on the videos themselves; then everything together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ from partwise.ops.flow import warp
 class TCNetTask(ParsingTask):
     """Train and score TCNet on `ClipBatch`es, everything together (section 3.4, step ii).
 
-    Where the true flow is handed out (`data.true_flow` of a stand-in), the metrics hold the end-point error of the flow
-    to the earlier frames, l and s together.
+    If the data provide the true flow (`data.true_flow` of a stand-in), the metrics include the end-point error of the
+    flow to the earlier frames, l and s together.
+
+    Args:
+        arguments: positional arguments of `ParsingTask`.
+        options: keyword arguments of `ParsingTask`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -43,7 +47,14 @@ class TCNetTask(ParsingTask):
             self.flow_error.reset()
 
     def plot(self, data: Any) -> dict[str, Figure]:
-        """The fusion's weights, and the context of the first test clip that has all its frames."""
+        """Draw the fusion's weights, and the context of the first test clip that has all its frames.
+
+        Args:
+            data: DataModule of the run.
+
+        Returns:
+            figures by the names of their files; none if the fusion has several layers.
+        """
         if not isinstance(self.network, TCNet) or len(self.network.pixel_fusion.layers) > 1:
             return {}
         figures = {"fusion_weights": plot_fusion_weights(self.network, self.label_set)}
@@ -63,7 +74,7 @@ class TrunkFlow(FlowEstimator):
 
     Args:
         trunk: feature extraction.
-        flow: for the trunk's conv5_3 and conv3_3.
+        flow: estimates flow from the trunk's conv5_3 and conv3_3.
     """
 
     align_corners: ClassVar[bool] = True
@@ -73,28 +84,44 @@ class TrunkFlow(FlowEstimator):
         self.trunk, self.flow = trunk, flow
 
     def forward(self, target: Tensor, source: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Images (B, 3, H, W) -> flows as `CorrelationFlow` gives them, and the target's conv5_3."""
+        """Estimate the flow between images.
+
+        Args:
+            target: (B, 3, H, W) in [0, 1].
+            source: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            flows (B, 2, h, w) from target to source at strides 4, 8, ... 64, in units of `FLOW_UNIT` input pixels; the
+            target's conv5_3.
+        """
         conv3, conv5 = self.trunk(torch.cat([target, source]))
         now, then = conv5.chunk(2)
         return self.flow(now, then, conv3[: len(target)]), now
 
 
 class RefinementTask(FlowTask):
-    """Refine a flow network on videos without any truth (Eq. 1).
+    """Refine a flow network on videos without true flow (Eq. 1).
 
-    A clip's last frame is reconstructed from each of the others. The metrics hold the end-point error too where the
-    truth is known (`data.true_flow` of a stand-in).
+    A clip's last frame is reconstructed from each of the others. If the data provide the true flow (`data.true_flow` of
+    a stand-in), the metrics include the end-point error.
     """
 
     metrics = Reconstruction
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Compute the mean |I_t - w(I_{t-l}, O)|_1 over pixels and pairs."""
+        """Compute the mean of |I_t - w(I_{t-l}, O)|_1 over pixels and pairs, () by name."""
         frames, _ = self.pairs(batch)
         return {"reconstruction": self._difference(frames, self.estimate(frames)).mean()}
 
     def pairs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
-        """Each clip's last frame before each of the others; the clip varies slowest."""
+        """Pair each clip's last frame with each of the others; the clip varies slowest.
+
+        Args:
+            batch: a `ClipBatch`, whose true flow may be missing.
+
+        Returns:
+            frames (N, 2, 3, H, W) in [0, 1], the last frame first, and the true flow (N, 2, H, W) in pixels, or None.
+        """
         *earlier, now = batch["frames"].unbind(1)
         frames = torch.stack([torch.stack([now, then], 1) for then in earlier], 1)
         flow = batch.get("flow")
@@ -109,6 +136,6 @@ class RefinementTask(FlowTask):
         metrics.update(batch["index"], differences, errors)
 
     def _difference(self, frames: Tensor, flow: Tensor) -> Tensor:
-        """(N, H, W) in 0..3."""
+        """Compute |I_t - w(I_{t-l}, O)|_1 of pairs, (N, H, W) in 0..3."""
         now, then = frames.unbind(1)
         return (now - warp(then, flow, "border")).abs().sum(1)
