@@ -136,8 +136,8 @@ def run_sweep(
 def _start(program: Path, values: Cell, folder: Path, overrides: Sequence[str], threads: str) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [f"{key}={override(value)}" for key, value in values.items()]
-    places = [f"outputs={folder}", f"stages_in={folder.parent / 'stages'}"]  # what cells have in common is made once
-    command = [sys.executable, str(program), *arguments, *overrides, *places, "resume=auto"]
+    shared = f"stages_in={folder.parent / 'stages'}"  # what cells have in common is made once; overrides may say where
+    command = [sys.executable, str(program), *arguments, shared, *overrides, f"outputs={folder}", "resume=auto"]
     with (folder / "log.txt").open("a") as log:
         done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
     return done.returncode == 0 and finished(folder) is not None
