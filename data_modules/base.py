@@ -1,8 +1,7 @@
-"""What all DataModules share: loaders that can be resumed, collation, and where the data come from."""
+"""Base of all DataModules: loaders that can be resumed, collation, and the choice of real or rendered data."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from data_modules.loading.sampling import EvalSampler, TrainSampler
 from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.writer import Writer
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS
@@ -28,38 +28,44 @@ LISTED = frozenset({"index", "sample_ids", "annotations", "keypoints", "boxes"})
 
 
 class ParsingDataModule(pl.LightningDataModule):
-    """Base of the DataModules: subclasses build datasets in `make_dataset`.
+    """Base of the DataModules.
 
-    Its arguments are theirs too, unless they state their own or another default.
+    Subclasses name their `reader` and `writer`; a reader of another signature is opened in `make_dataset`.
 
     Args:
-        label_set: of the labels it yields.
+        label_set: classes of the parts; None takes the reader's.
         root: folder in the dataset's native layout; None renders the synthetic stand-in.
-        image_size: side of the square canvas, or its (height, width).
+        image_size: side of the square canvas in pixels, or its (height, width).
         splits: names of the train, val and test lists, or the ids themselves.
         flip: probability of a horizontal flip in training.
         augment: further albumentations transforms of training samples, in order, alike for all frames of one.
-        synthetic: parameters of the stand-in.
-        batch_size: samples a process and step.
+        synthetic: options of the writer.
+        batch_size: samples of a batch on one process.
         num_workers: loader processes; 0 loads in the training process.
-        seed: of shuffling, augmentation and whatever else a training sample draws.
+        seed: of shuffling, augmentation and everything else that a training sample draws.
         test_root: another folder of the same layout that the test split is read from.
 
     Attributes:
-        layout: the tree below root, for people.
-        published: the numbers that the dataset's authors state, by split, or "in all", and by unit.
-        stages: those that the dataset has data for.
+        layout: tree below the root, as a text.
+        published: numbers that the dataset's authors state, by split, or "in all", and by unit.
+        stages: stages that the dataset has data for.
         keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
+        stretch: whether pictures fill the canvas and give up their aspect, instead of being padded.
+        reader: class of the datasets.
+        writer: class that writes the stand-in; None if there is none.
     """
 
     layout: ClassVar[str] = ""
     published: ClassVar[Mapping[str, Mapping[str, int]]] = {}
     stages: ClassVar[Sequence[str]] = ("train", "val", "test")
     keypoint_pairs: ClassVar[Sequence[tuple[int, int]]] = COCO_KEYPOINT_PAIRS
+    stretch: ClassVar[bool] = False
+    reader: Any
+    writer: type[Writer] | None = None
 
     def __init__(
         self,
-        label_set: LabelSet,
+        label_set: LabelSet | None = None,
         *,
         root: str | Path | None = None,
         image_size: int | Sequence[int] = 512,
@@ -76,7 +82,8 @@ class ParsingDataModule(pl.LightningDataModule):
         for key, folder in (("root", root), ("test_root", test_root)):
             if folder is not None and not Path(folder).is_dir():
                 raise InputError(f"data.{key}={folder} is not a folder; name the dataset's or leave data.{key} unset")
-        self.label_set, self.image_size = label_set, image_size
+        self.label_set = self.reader.label_set if label_set is None else label_set
+        self.image_size = image_size
         self.splits = {"train": "train", "val": "val", "test": "test", **(splits or {})}
         self.flip, self.augment = flip, augment
         self.stand_in_parameters = dict(synthetic or {})
@@ -91,33 +98,69 @@ class ParsingDataModule(pl.LightningDataModule):
         return self.given_root is None and self.test_root is None
 
     def make_stand_in(self) -> Path:
-        """Render the stand-in once and return its folder."""
-        raise InputError(f"{type(self).__name__} has no synthetic stand-in; name the dataset's folder with data.root")
+        """Return the folder of the stand-in, which is rendered now if the cache does not have it."""
+        if self.writer is None:
+            name = type(self).__name__
+            raise InputError(f"{name} has no synthetic stand-in; name the dataset's folder with data.root")
+        return self.writer.of(self.stand_in_parameters).cached()
 
-    @abstractmethod
-    def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
-        """The dataset of stage "train", "val" or "test"."""
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Return the further arguments of the reader in stage "train", "val" or "test"."""
+        return {}
 
-    def transform(self, stage: str, *, stretch: bool = False) -> ClipTransform:
-        """What makes a sample of a stage from frames and labels; only training flips and augments.
+    def read(self, root: Path, stage: str, split: str | Sequence[str] | None = None) -> Any:
+        """Open the reader on the split of a stage; val and test have the native ground truth.
 
         Args:
+            root: folder of the layout.
             stage: "train", "val" or "test".
-            stretch: fill the canvas and give up the aspect, instead of padding.
+            split: name of a split, or ids, to read instead of the stage's own.
+
+        Returns:
+            An instance of `reader`.
         """
+        training = stage == "train"
+        return self.reader(
+            root,
+            self.splits[stage] if split is None else split,
+            self.transform(stage),
+            seed=self.seed if training else None,
+            annotations=not training,
+            **self.reader_options(stage),
+        )
+
+    def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            The samples of the stage's split.
+        """
+        dataset: Dataset[dict[str, Any]] = self.read(root, stage)
+        return dataset
+
+    def transform(self, stage: str) -> ClipTransform:
+        """Return the transform of stage "train", "val" or "test"; only training flips and augments."""
         flip, augment = (self.flip, self.augment) if stage == "train" else (0.0, ())
-        return ClipTransform(self.image_size, self.label_set, flip, augment, self.keypoint_pairs, stretch)
+        return ClipTransform(self.image_size, self.label_set, flip, augment, self.keypoint_pairs, self.stretch)
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """How much one of its datasets has, by the units of `published`."""
+        """Count the content of one of its datasets, by the units of `published`."""
         return {"pictures": len(dataset)}
 
     def clip(self) -> list[Path]:
-        """A few consecutive frames of the test split, to show; empty if the dataset has single pictures only."""
+        """Return a few consecutive frames of the test split, to show; none if the dataset has single pictures only."""
         return []
 
     def check(self, *stages: str) -> None:
-        """Fail now rather than after training: every split that will be used must be there."""
+        """Open every split that will be used, so that a fault shows now rather than after training.
+
+        Args:
+            stages: of "train", "val" and "test"; none stands for all three.
+        """
         for stage in stages or ("train", "val", "test"):
             self.dataset(stage)
 
@@ -127,7 +170,7 @@ class ParsingDataModule(pl.LightningDataModule):
             self.make_stand_in()
 
     def root(self, stage: str = "train") -> Path:
-        """Folder of a stage's data, real or rendered."""
+        """Return the folder of a stage's data, real or rendered."""
         if stage == "test" and self.test_root is not None:
             return self.test_root
         if self.given_root is not None:
@@ -137,11 +180,11 @@ class ParsingDataModule(pl.LightningDataModule):
         return self.make_stand_in()
 
     def dataset(self, stage: str) -> Dataset[dict[str, Any]]:
-        """The dataset of a stage, also for use without a Trainer."""
+        """Return the dataset of a stage, also for use without a Trainer."""
         return self.make_dataset(self.root(stage), stage)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled batches; a resumed run starts where it stopped."""
+        """Return shuffled batches; a resumed run starts where it stopped."""
         dataset = self.dataset("train")
         sampler = TrainSampler(len(dataset), self.batch_size, self.seed)  # type: ignore[arg-type]
         if self._position is not None:
@@ -150,15 +193,23 @@ class ParsingDataModule(pl.LightningDataModule):
         return self._loader(dataset, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Every validation sample once."""
+        """Return every validation sample once."""
         return self._eval_loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Every test sample once."""
+        """Return every test sample once."""
         return self._eval_loader("test")
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Scale pixels, which travel as uint8, to [0, 1] on the device, and make native annotations' maps int64."""
+        """Scale pixels, which travel as uint8, to [0, 1] on the device, and make native annotations' maps int64.
+
+        Args:
+            batch: fields by name, changed in place.
+            dataloader_idx: of no effect.
+
+        Returns:
+            The batch.
+        """
         for name in ("images", "frames"):
             if name in batch and batch[name].dtype == torch.uint8:
                 batch[name] = batch[name].float() / 255
@@ -167,7 +218,7 @@ class ParsingDataModule(pl.LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and batches seen of it, for the checkpoint."""
+        """Return the epoch and the number of its batches seen, for the checkpoint."""
         if self.trainer is None:
             return {}
         # A checkpoint of the last step of an epoch continues with the next.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.ccp import CCP, PUBLISHED, split_ids
-from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
+from data_modules.synthetic.layouts.ccp import CCPWriter
 from partwise.errors import InputError
 
 
@@ -16,9 +16,10 @@ class CCPDataModule(StillsDataModule):
     """Photos and 14 classes; native ground truth for val and test.
 
     Args:
-        train_photos: train on so many of the training photos, spread evenly over them; None takes all.
-        options: see `StillsDataModule`. Splits are "train", "val" and "all"; the stand-in's parameters are those of
-            `data_modules.synthetic.layouts.ccp.write_ccp`.
+        train_photos: number of training photos used, spread evenly over them; None takes all.
+        options: further arguments of `StillsDataModule`: root (the folder with photos/, annotations/ and
+            label_list.mat), splits ("train", "val", "all", or ids), synthetic (options of `CCPWriter`), image_size,
+            flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     layout = """\
@@ -26,30 +27,32 @@ photos/0001.jpg
 annotations/pixel-level/0001.mat    groundtruth: 59 classes
 label_list.mat                      their names, null first"""
     published = PUBLISHED
+    reader = CCP
+    writer = CCPWriter
 
     def __init__(self, *, train_photos: int | None = None, **options: Any) -> None:
-        super().__init__(CCP.label_set, **options)
+        super().__init__(**options)
         self.train_photos = train_photos
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its photos have labels, all of them."""
+        """Count its photos, all of which have labels."""
         return {"pixel-labelled photos": len(dataset)}
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.ccp import write_ccp
+    def make_dataset(self, root: Path, stage: str) -> CCP:
+        """Build the dataset of a stage.
 
-        return stand_in(write_ccp, **self.stand_in_parameters)
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
 
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> CCP:
-        """The photos of a split."""
-        training = seed is not None
-        if training and self.train_photos is not None:
+        Returns:
+            Its photos.
+        """
+        split = self.splits[stage]
+        if stage == "train" and self.train_photos is not None:
             split = _evenly(split_ids(root, split) if isinstance(split, str) else split, self.train_photos)
-        return CCP(root, split, transform, seed=seed, annotations=annotations)
+        dataset: CCP = self.read(root, stage, split)
+        return dataset
 
 
 def _evenly(ids: Sequence[str], count: int) -> list[str]:

@@ -14,6 +14,7 @@ from data_modules.datasets.davis import DAVIS, PUBLISHED, DAVISSequences
 from data_modules.loading.contexts import Around
 from data_modules.loading.sampling import EvalSampler
 from data_modules.loading.transforms import ClipTransform
+from data_modules.synthetic.layouts.davis import DAVISWriter
 from partwise.labels import IGNORE
 
 
@@ -21,14 +22,16 @@ class DAVISDataModule(ParsingDataModule):
     """Frames or clips of two classes, background and foreground; every frame is labelled.
 
     Args:
-        image_size: side of the square canvas, or its (height, width), of evaluation.
+        image_size: side of the square canvas in pixels, or its (height, width), in evaluation.
         crop: (height, width) of random crops in training, at the frames' own size; None resizes whole frames to
             `image_size`.
-        around: frames that go with the labelled one, see `data_modules.loading.contexts`; None yields single pictures.
-        sequences: val and test yield whole sequences, one a batch, instead of frames.
+        around: chooses the frames that go with the labelled one (`data_modules.loading.contexts`); None yields single
+            pictures.
+        sequences: whether val and test yield whole sequences, one a batch, instead of frames.
         splits: list names, or the sequences themselves, of train, val and test; the protocol tests on val.
-        options: see `ParsingDataModule`. `root` is the folder of the 2016 or the 2017 release; `augment` comes after
-            the crop; `synthetic` are parameters of `data_modules.synthetic.layouts.davis.write_davis`.
+        options: further arguments of `ParsingDataModule`: root (the folder of the 2016 or the 2017 release),
+            synthetic (options of `DAVISWriter`), flip, augment (after the crop), batch_size, num_workers, seed and
+            test_root.
     """
 
     layout = """\
@@ -37,6 +40,8 @@ Annotations/480p/SEQ/00000.png    0 and 255 (2016), or ids of objects (2017)
 ImageSets/480p/{train,val}.txt    rows of image and mask (2016), or
 ImageSets/2016/{train,val}.txt    names of sequences (2017)"""
     published = PUBLISHED
+    reader = DAVIS
+    writer = DAVISWriter
 
     def __init__(
         self,
@@ -48,47 +53,45 @@ ImageSets/2016/{train,val}.txt    names of sequences (2017)"""
         splits: Mapping[str, str | Sequence[str]] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(DAVIS.label_set, image_size=image_size, splits={"test": "val", **(splits or {})}, **options)
+        super().__init__(image_size=image_size, splits={"test": "val", **(splits or {})}, **options)
         self.crop, self.around, self.sequences = crop, around, sequences
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its sequences and their frames, whichever of the two the samples are."""
+        """Count its sequences and their frames, whichever of the two the samples are."""
         frames = dataset.frames if isinstance(dataset, DAVISSequences) else dataset
         return {"sequences": len(frames.sequences), "frames": len(frames)}
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.davis import write_davis
-
-        return stand_in(write_davis, **self.stand_in_parameters)
-
     def clip(self) -> list[Path]:
-        """The first frames of the first test sequence, in order."""
+        """Return the first frames of the first test sequence, in order."""
         frames = self._frames(self.root("test"), "test")
         sequence, stems = next(iter(frames.sequences.items()))
         return [frames.frame_file(f"{sequence}/{stem}") for stem in stems[:SHOWN]]
 
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Return the further arguments of `DAVIS`."""
+        return {"around": self.around}
+
     def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
-        """Frames, clips or whole sequences of a stage."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            Frames, clips or whole sequences.
+        """
         frames = self._frames(root, stage)
         return DAVISSequences(frames) if self.sequences and stage != "train" else frames
 
     def _frames(self, root: Path, stage: str) -> DAVIS:
-        training = stage == "train"
-        return DAVIS(
-            root,
-            self.splits[stage],
-            self.transform(stage),
-            around=self.around,
-            seed=self.seed if training else None,
-            annotations=not training,
-        )
+        frames: DAVIS = self.read(root, stage)
+        return frames
 
-    def transform(self, stage: str, *, stretch: bool = False) -> ClipTransform:
-        """As for any dataset, but that training crops where a size is given."""
+    def transform(self, stage: str) -> ClipTransform:
+        """Return the transform of stage "train", "val" or "test"; training crops where a size is given."""
         if stage != "train" or self.crop is None:
-            return super().transform(stage, stretch=stretch)
+            return super().transform(stage)
         height, width = self.crop
         # RandomCrop's own padding takes a clip's axes for an image's.
         crop = (A.PadIfNeeded(height, width, fill_mask=IGNORE), A.RandomCrop(height, width))

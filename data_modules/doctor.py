@@ -1,4 +1,4 @@
-"""Examines a dataset before hours are spent on it: every file read, every label looked at, counts and gaps."""
+"""Examine a dataset before hours are spent on it: every file is read, every label checked, gaps are found."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from partwise.errors import InputError
 
 @dataclass
 class Examination:
-    """What was found.
+    """Result of an examination.
 
     Attributes:
-        counts: how much there is of each stage that could be opened, by unit.
+        counts: numbers of each stage that could be opened, by unit.
         classes: pixels of each class id in the samples that were read.
         findings: one line a fault.
-        notes: one line for whatever differs from the published numbers, which is no fault: part of a dataset will do.
+        notes: one line for each difference from the published numbers, which is no fault: part of a dataset will do.
     """
 
     counts: dict[str, Mapping[str, int]] = field(default_factory=dict)
@@ -53,6 +53,9 @@ def examine(
         stages: those to examine; None takes all that the dataset has.
         workers: processes that read; 0 reads in this one.
         progress: called with stage, samples read and samples in all.
+
+    Returns:
+        Counts, classes, faults and differences from the published numbers.
     """
     result, read = Examination(), set[tuple[Path, str, bool]]()
     for stage in data.stages if stages is None else stages:
@@ -86,11 +89,14 @@ def _by_split(data: ParsingDataModule, counts: Mapping[str, Mapping[str, int]]) 
 
 
 def differences(found: Mapping[str, Mapping[str, int]], published: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """Lines on what there is less or more of than was published.
+    """Compare numbers with the published ones.
 
     Args:
         found: split -> unit -> number.
-        published: likewise; its numbers "in all" are compared if all its splits are found.
+        published: split -> unit -> number; those "in all" are compared only if all its splits are found.
+
+    Returns:
+        A line for each number that is smaller or larger than published.
     """
     splits = published.keys() - {"in all"}
     if splits and splits <= found.keys():
@@ -106,16 +112,22 @@ def differences(found: Mapping[str, Mapping[str, int]], published: Mapping[str, 
 
 
 def spelled_out(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """Numbers by split and unit in one line."""
+    """Write numbers by split and unit in one line."""
     return "; ".join(
         f"{name} {', '.join(f'{number} {unit}' for unit, number in units.items())}" for name, units in counts.items()
     )
 
 
 def gaps(ids: Sequence[str]) -> Iterator[str]:
-    """Lines on numbers that are missing from sequences of ids "SEQUENCE/NUMBER".
+    """Find numbers that are missing from sequences of ids "SEQUENCE/NUMBER".
 
     Numbers of one sequence are expected at the distance that most neighbours have.
+
+    Args:
+        ids: in any order; others than "SEQUENCE/NUMBER" are left out.
+
+    Returns:
+        A line for each gap.
     """
     sequences: dict[str, list[int]] = defaultdict(list)
     for name in ids:

@@ -9,26 +9,31 @@ from typing import Any
 from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.datasets.clips import numbered
 from data_modules.datasets.facts import FACTS, PUBLISHED
+from data_modules.synthetic.layouts.facts import FACTSWriter
 
 
 class FACTSDataModule(ParsingDataModule):
     """Clips of 13 classes, the labelled frame last; one clip of each tracklet in training, all in val and test.
 
     Args:
-        offsets: l and s, how many frames before the labelled one the others lie; none yields single pictures.
-        image_size: (height, width) that every crop is resized to; the aspect is not kept.
-        batch_size: clips a process and step.
-        another: train on clips of any other frame of the tracklet and the labelled one (EM-Adapt).
-        every: train on clips of all frames, also of those without labels (flow).
-        true_flow: hand out the true flow in evaluation, which a stand-in has.
-        options: see `ParsingDataModule`. `root` is the folder with images/, labels/ and lists/; `splits` are names of
-            lists or the tracklets; `synthetic` are parameters of `data_modules.synthetic.layouts.facts.write_facts`.
+        offsets: l and s, distances in frames from the labelled frame back to the others; none yields single pictures.
+        image_size: (height, width) in pixels that every crop is resized to; the aspect is not kept.
+        batch_size: clips of a batch on one process.
+        another: whether training clips are any other frame of the tracklet and the labelled one (EM-Adapt).
+        every: whether training takes clips of all frames, also of those without labels (flow).
+        true_flow: whether evaluation has the true flow, which only a stand-in has.
+        options: further arguments of `ParsingDataModule`: root (the folder with images/, labels/ and lists/),
+            splits (names of lists, or the tracklets), synthetic (options of `FACTSWriter`), flip, augment,
+            num_workers, seed and test_root.
     """
 
     layout = """\
 images/TRACKLET/FRAME.jpg      all frames, numbered without gaps
 labels/TRACKLET/FRAME.png      13 classes of the labelled frames, 255 ignored
 lists/{train,val,test}.txt     a tracklet a row"""
+    stretch = True
+    reader = FACTS
+    writer = FACTSWriter
 
     def __init__(
         self,
@@ -41,41 +46,29 @@ lists/{train,val,test}.txt     a tracklet a row"""
         true_flow: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(FACTS.label_set, image_size=image_size, batch_size=batch_size, **options)
+        super().__init__(image_size=image_size, batch_size=batch_size, **options)
         self.offsets, self.another, self.every, self.true_flow = tuple(offsets), another, every, true_flow
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its tracklets and those of their frames that are samples."""
+        """Count its tracklets and those of their frames that are samples."""
         return {"tracklets": len(dataset.tracklets), "labelled frames": len(dataset)}
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.facts import write_facts
-
-        return stand_in(write_facts, **self.stand_in_parameters)
-
     def clip(self) -> list[Path]:
-        """The first frames of the first test tracklet, in order."""
+        """Return the first frames of the first test tracklet, in order."""
         root = self.root("test")
-        tracklet = self.make_dataset(root, "test").tracklets[0]
+        tracklet = self.read(root, "test").tracklets[0]
         return list(numbered(root / "images" / tracklet).values())[:SHOWN]
 
-    def make_dataset(self, root: Path, stage: str) -> FACTS:
-        """The labelled frames of a stage with those before them."""
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Return the further arguments of `FACTS`."""
         training = stage == "train"
-        return FACTS(
-            root,
-            self.splits[stage],
-            self.transform(stage, stretch=True),
-            offsets=self.offsets,
-            single=training,
-            seed=self.seed if training else None,
-            annotations=not training,
-            another=training and self.another,
-            every=training and self.every,
-            true_flow=not training and self.true_flow,
-        )
+        return {
+            "offsets": self.offsets,
+            "single": training,
+            "another": training and self.another,
+            "every": training and self.every,
+            "true_flow": not training and self.true_flow,
+        }
 
 
 class IndoorDataModule(FACTSDataModule):
@@ -85,7 +78,13 @@ class IndoorDataModule(FACTSDataModule):
 
 
 class OutdoorDataModule(FACTSDataModule):
-    """Outdoor: fewer frames a second and quicker motion, so that l = 2, s = 1."""
+    """Outdoor: fewer frames a second and quicker motion, so that l = 2, s = 1.
+
+    Args:
+        offsets: l and s, distances in frames from the labelled frame back to the others; none yields single pictures.
+        options: further arguments of `FACTSDataModule`: root, image_size, splits, batch_size, another, every,
+            true_flow, synthetic, flip, augment, num_workers, seed and test_root.
+    """
 
     published = PUBLISHED["outdoor"]
 

@@ -7,25 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.folder import LabelledFolder
-from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
+from data_modules.synthetic.layouts.folder import FolderWriter
 from partwise.errors import InputError
 from partwise.labels import PASCAL_PERSON_PART, LabelSet
 
 
 class LabelledFolderDataModule(StillsDataModule):
-    """Frames and label maps of your own classes; see `LabelledFolder` for the two folders.
+    """Frames and label maps of your own classes, in the folders frames/ and labels/.
 
     Args:
         classes: names by id, background first. None takes Pascal-Person-Part's, which the stand-in has.
         pairs: (left, right) names that a horizontal flip exchanges.
-        options: see `StillsDataModule`. Splits are "train", "val" and "all"; the stand-in's parameters are those of
-            `data_modules.synthetic.layouts.folder.write_folder`.
+        options: further arguments of `StillsDataModule`: root (the folder with frames/ and labels/), splits
+            ("train", "val", "all", or names), synthetic (options of `FolderWriter`), image_size, flip, augment,
+            batch_size, num_workers, seed and test_root.
     """
 
     layout = """\
 frames/NAME.jpg    or any other picture; NAME may hold folders, one a video
 labels/NAME.png    ids of data.classes, 255 ignored; few frames need one"""
+    reader = LabelledFolder
+    writer = FolderWriter
 
     def __init__(
         self, *, classes: Sequence[str] | None = None, pairs: Sequence[Sequence[str]] = (), **options: Any
@@ -33,19 +36,14 @@ labels/NAME.png    ids of data.classes, 255 ignored; few frames need one"""
         super().__init__(_label_set(classes, pairs), **options)
 
     def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.folder import write_folder
-
+        """Return the folder of the stand-in; raise InputError if its classes are not the user's."""
         if self.label_set != PASCAL_PERSON_PART:
             raise InputError("data.classes are yours, the stand-in has Pascal-Person-Part's; name data.root too")
-        return stand_in(write_folder, **self.stand_in_parameters)
+        return super().make_stand_in()
 
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> LabelledFolder:
-        """The labelled frames of a split."""
-        return LabelledFolder(root, self.label_set, split, transform, seed=seed, annotations=annotations)
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Return the further arguments of `LabelledFolder`."""
+        return {"label_set": self.label_set}
 
 
 def _label_set(classes: Sequence[str] | None, pairs: Sequence[Sequence[str]]) -> LabelSet:

@@ -1,4 +1,4 @@
-"""OCHuman: heavily occluded persons, the test bench of the self-supervised loop."""
+"""OCHuman: heavily occluded persons, on which the self-supervised loop is tested."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset
+
 from data_modules.datasets.ochuman import PUBLISHED, OCHuman
-from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
+from data_modules.synthetic.layouts.ochuman import OCHumanWriter
 from partwise.errors import InputError
 
 
 class OCHumanDataModule(StillsDataModule):
     """Pictures, foreground, person ids and 17 keypoints; native ground truth for val and test.
 
-    OCHuman has no training split, for it is meant for evaluation. To train on it all the same, name one, such as
+    OCHuman is meant for evaluation and has no training split. To train on it all the same, name one, such as
     `splits={"train": "val"}`; it can then serve pose transfer as a mask-and-keypoint pool.
 
     Args:
         splits: train, val and test: "val", "test", a subset such as "test_range_0.75_1.00", or file names.
-        options: see `StillsDataModule`. `root` is the folder with images/ and the jsons; `synthetic` are parameters of
-            `data_modules.synthetic.layouts.ochuman.write_ochuman`.
+        options: further arguments of `StillsDataModule`: root (the folder with images/ and the jsons), synthetic
+            (options of `OCHumanWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     stages = ("val", "test")
@@ -30,25 +32,26 @@ class OCHumanDataModule(StillsDataModule):
 images/000001.jpg
 ochuman_coco_format_{val,test}_range_0.00_1.00.json    COCO-style: boxes, 17 keypoints, RLE masks"""
     published = PUBLISHED
+    reader = OCHuman
+    writer = OCHumanWriter
 
     def __init__(self, *, splits: Mapping[str, str | Sequence[str]] | None = None, **options: Any) -> None:
-        super().__init__(OCHuman.label_set, splits={"test": "test", **(splits or {})}, **options)
+        super().__init__(splits={"test": "test", **(splits or {})}, **options)
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its pictures and the annotated persons in them."""
+        """Count its pictures and the annotated persons in them."""
         return {"pictures": len(dataset), "persons": dataset.index.count(dataset.ids)}
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.ochuman import write_ochuman
+    def make_dataset(self, root: Path, stage: str) -> Dataset[dict[str, Any]]:
+        """Build the dataset of a stage.
 
-        return stand_in(write_ochuman, **self.stand_in_parameters)
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
 
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> OCHuman:
-        """The reader of a split; in training, of its pictures with somebody in them."""
-        if split == "train":
+        Returns:
+            Its pictures; in training, those with somebody in them.
+        """
+        if self.splits[stage] == "train":
             raise InputError("OCHuman has no training split; train on COCOPersons, or name one in data.splits.train")
-        return OCHuman(root, split, transform, seed=seed, annotations=annotations)
+        return super().make_dataset(root, stage)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from data_modules.datasets.pascal_person_part import PUBLISHED, PascalPersonPart, PascalPersonPartLR
-from data_modules.loading.transforms import ClipTransform
 from data_modules.stills import StillsDataModule
+from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
 from partwise.errors import InputError
 from partwise.ops.flip import MPII_KEYPOINT_PAIRS
 
@@ -16,14 +14,15 @@ FORMS = {"seven": PascalPersonPart, "left_right": PascalPersonPartLR}
 
 
 class PascalPersonPartDataModule(StillsDataModule):
-    """Pictures with 7 classes, or 11 with left and right limbs apart; persons and keypoints (N, 16, 3) as far as known.
+    """Pictures with 7 classes, or 11 with left and right limbs apart; persons and keypoints (N, 16, 3) where annotated.
 
     Args:
         form: "seven", or "left_right" for the ten parts and the background.
         class_order: of the PNGs: "official", or "bupt" for the repackaging that permutes the classes.
-        options: see `StillsDataModule`. `root` is the folder with JPEGImages/, Annotations_Part/ or
-            pascal_person_part/, and PersonJoints/ if wanted; `splits` may be "all" where there are no lists;
-            `synthetic` are parameters of `data_modules.synthetic.layouts.pascal_person_part.write_pascal_person_part`.
+        options: further arguments of `StillsDataModule`: root (the folder with JPEGImages/, Annotations_Part/ or
+            pascal_person_part/, and PersonJoints/ if wanted), splits (names of lists, ids, or "all" where there are
+            no lists), synthetic (options of `PascalPersonPartWriter`), image_size, flip, augment, batch_size,
+            num_workers, seed and test_root.
     """
 
     keypoint_pairs = MPII_KEYPOINT_PAIRS
@@ -35,23 +34,14 @@ pascal_person_part/pascal_person_part_gt/ID.png        7 classes, ready made
 pascal_person_part/pascal_person_part_trainval_list/{train_id,val_id}.txt
 PersonJoints/ID.mat                                    poses of Xia et al., if wanted"""
     published = PUBLISHED
+    writer = PascalPersonPartWriter
 
     def __init__(self, *, form: str = "seven", class_order: str = "official", **options: Any) -> None:
         if form not in FORMS:
             raise InputError(f"data.form={form} is not known; it is one of {', '.join(FORMS)}")
         super().__init__(FORMS[form].label_set, **options)
-        self.form, self.class_order = form, class_order
+        self.reader, self.class_order = FORMS[form], class_order
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
-
-        return stand_in(write_pascal_person_part, **self.stand_in_parameters)
-
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> PascalPersonPart:
-        """The reader of a split."""
-        reader = FORMS[self.form]
-        return reader(root, split, transform, class_order=self.class_order, seed=seed, annotations=annotations)
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Return the further arguments of `PascalPersonPart`."""
+        return {"class_order": self.class_order}

@@ -1,35 +1,31 @@
-"""What the DataModules of labelled still pictures share."""
+"""Base of the DataModules of labelled still pictures."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_modules.base import ParsingDataModule
-from data_modules.datasets.images import LabelledImages
-from data_modules.loading.transforms import ClipTransform
 from partwise.labels import LabelSet
 
 
 class StillsDataModule(ParsingDataModule):
     """Pictures augmented for training, and with native ground truth for val and test.
 
-    Subclasses open their reader and render their stand-in; these arguments are theirs too.
-
     Args:
-        label_set: of the labels it yields.
+        label_set: classes of the parts; None takes the reader's.
         splits: train, val and test: names of splits, or ids. Test is val unless named, or None: the labels of these
             datasets' test pictures were never released.
-        batch_size: pictures a process and step.
+        batch_size: pictures of a batch on one process.
         test_root: another folder of the same layout, all of which is the test set unless `splits` says otherwise.
-        options: see `ParsingDataModule`.
+        options: further arguments of `ParsingDataModule`: root, image_size, flip, augment, synthetic, num_workers and
+            seed.
     """
 
     def __init__(
         self,
-        label_set: LabelSet,
+        label_set: LabelSet | None = None,
         *,
         splits: Mapping[str, str | Sequence[str] | None] | None = None,
         batch_size: int = 8,
@@ -39,15 +35,3 @@ class StillsDataModule(ParsingDataModule):
         chosen = {stage: split for stage, split in (splits or {}).items() if split is not None}
         chosen.setdefault("test", "val" if test_root is None else "all")
         super().__init__(label_set, splits=chosen, batch_size=batch_size, test_root=test_root, **options)
-
-    @abstractmethod
-    def read(
-        self, root: Path, split: str | Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
-    ) -> LabelledImages:
-        """The reader of a split."""
-
-    def make_dataset(self, root: Path, stage: str) -> LabelledImages:
-        """The pictures of a stage."""
-        training = stage == "train"
-        seed = self.seed if training else None
-        return self.read(root, self.splits[stage], self.transform(stage), seed=seed, annotations=not training)

@@ -9,6 +9,7 @@ from typing import Any
 from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.datasets.sequences import FrameFolder
 from data_modules.datasets.unlabelled_video import JHMDB, JHMDB_KEYPOINT_PAIRS, UnlabelledVideo, find_split
+from data_modules.synthetic.layouts.unlabelled_video import UnlabelledVideoWriter
 
 
 class UnlabelledVideoDataModule(ParsingDataModule):
@@ -17,10 +18,10 @@ class UnlabelledVideoDataModule(ParsingDataModule):
     Args:
         window: frames of a sample, odd.
         stride: frames from one window to the next.
-        joints: in val and test also yield JHMDB's 15 joints of the middle frame.
-        options: see `ParsingDataModule`. `root` is a folder with any of these; `splits` are a folder below the frames,
-            "all", or a list of sequences; `synthetic` are parameters of
-            `data_modules.synthetic.layouts.unlabelled_video.write_unlabelled_video`.
+        joints: whether val and test also yield JHMDB's 15 joints of the middle frame.
+        options: further arguments of `ParsingDataModule`: root (a folder with any of these), splits (a folder below
+            the frames, "all", or a list of sequences), synthetic (options of `UnlabelledVideoWriter`), image_size,
+            flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     keypoint_pairs = JHMDB_KEYPOINT_PAIRS
@@ -30,29 +31,32 @@ SEQ/FRAME.jpg                         folders of frames, or
 NAME.mp4                              video files, or
 images/{train,val,test}/SEQ/ID.jpg    PoseTrack18, or
 Rename_Images/ACTION/VIDEO/ID.png     JHMDB"""
+    reader = UnlabelledVideo
+    writer = UnlabelledVideoWriter
 
     def __init__(self, *, window: int = 3, stride: int = 1, joints: bool = False, **options: Any) -> None:
-        super().__init__(UnlabelledVideo.label_set, **options)
+        super().__init__(**options)
         self.window, self.stride, self.joints = window, stride, joints
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its sequences and the windows in them."""
+        """Count its sequences and the windows in them."""
         return {"sequences": len(dataset.sources), "windows": len(dataset)}
 
-    def make_stand_in(self) -> Path:
-        """Render the stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.unlabelled_video import write_unlabelled_video
-
-        return stand_in(write_unlabelled_video, **self.stand_in_parameters)
-
     def clip(self) -> list[Path]:
-        """The first frames of the first test sequence that is a folder."""
+        """Return the first frames of the first test sequence that is a folder."""
         sources = find_split(self.root("test"), self.splits["test"])
         return next((list(s.files[:SHOWN]) for s in sources if isinstance(s, FrameFolder)), [])
 
     def make_dataset(self, root: Path, stage: str) -> UnlabelledVideo:
-        """The windows of a stage."""
+        """Build the dataset of a stage.
+
+        Args:
+            root: folder of the layout.
+            stage: "train", "val" or "test".
+
+        Returns:
+            Its windows.
+        """
         training = stage == "train"
         reader = JHMDB if self.joints and not training else UnlabelledVideo
         return reader(

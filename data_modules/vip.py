@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from data_modules.base import ParsingDataModule
 from data_modules.datasets.vip import PUBLISHED, VIP, read_list
 from data_modules.loading.contexts import Around
+from data_modules.synthetic.layouts.vip import VIPWriter
 
 
 class VIPDataModule(ParsingDataModule):
@@ -19,9 +20,11 @@ class VIPDataModule(ParsingDataModule):
     With `around` set, samples are clips: the frames that it chooses, and last the annotated frame.
 
     Args:
-        around: frames that go with the labelled one, see `data_modules.loading.contexts`; None yields single pictures.
-        options: see `ParsingDataModule`. `root` is VIP_Fine's folder; a horizontal flip is the paper's only
-            augmentation; `synthetic` are parameters of `data_modules.synthetic.layouts.vip.write_vip`.
+        around: chooses the frames that go with the annotated one (`data_modules.loading.contexts`); None yields single
+            pictures.
+        options: further arguments of `ParsingDataModule`: root (VIP_Fine's folder), splits (names of lists, or
+            ids), synthetic (options of `VIPWriter`), image_size, flip (the paper's only augmentation), augment,
+            batch_size, num_workers, seed and test_root.
     """
 
     layout = """\
@@ -32,22 +35,23 @@ Images/videosN/000000000001.jpg              annotated frames, counted from 1
 lists/{train,val,trainval,test}_id.txt       rows videosN/ID
 adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annotated one (for clips)"""
     published = PUBLISHED
+    reader = VIP
+    writer = VIPWriter
 
-    def __init__(
-        self,
-        *,
-        around: Around | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(VIP.label_set, **options)
+    def __init__(self, *, around: Around | None = None, **options: Any) -> None:
+        super().__init__(**options)
         self.around = around
 
     def count(self, dataset: Any) -> Mapping[str, int]:
-        """Its videos and those of their frames that are samples."""
+        """Count its videos and those of their frames that are samples."""
         return {"videos": len({name.split("/")[0] for name in dataset.ids}), "annotated frames": len(dataset)}
 
     def check(self, *stages: str) -> None:
-        """As for any dataset, and say where training and evaluation share frames: `trainval` holds `val`."""
+        """Open every split that will be used, and say where training and evaluation share frames.
+
+        Args:
+            stages: of "train", "val" and "test"; none stands for all three.
+        """
         super().check(*stages)
         wanted = stages or self.stages
         if "train" in wanted:
@@ -65,15 +69,8 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
         split = self.splits[stage]
         return read_list(self.root(stage), split) if isinstance(split, str) else split
 
-    def make_stand_in(self) -> Path:
-        """Render VIP's stand-in into the cache, or find it there."""
-        from data_modules.loading.cache import stand_in
-        from data_modules.synthetic.layouts.vip import write_vip
-
-        return stand_in(write_vip, **self.stand_in_parameters)
-
     def clip(self) -> list[Path]:
-        """The frames adjacent to a test frame that has them, in order, the frame itself in its place."""
+        """Return the frames adjacent to a test frame that has them, in order, the frame itself in its place."""
         root = self.root("test")
         for name in VIP(root, self.splits["test"], self.transform("test")).ids:
             frames = {p.stem: p for p in (root / "adjacent_frames" / name).glob("*.jpg")}
@@ -82,17 +79,9 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
                 return [frames[stem] for stem in sorted(frames)]
         return []
 
-    def make_dataset(self, root: Path, stage: str) -> VIP:
-        """Annotated frames of a stage."""
-        training = stage == "train"
-        return VIP(
-            root,
-            self.splits[stage],
-            self.transform(stage),
-            around=self.around,
-            seed=self.seed if training else None,
-            annotations=not training,
-        )
+    def reader_options(self, stage: str) -> dict[str, Any]:
+        """Return the further arguments of `VIP`."""
+        return {"around": self.around}
 
 
 @rank_zero_only

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from partwise.run import cli
-from partwise.tables import published
+from partwise.tables import comparison, published, trained
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "experiments" / "published"
 
@@ -37,14 +37,14 @@ def main() -> None:
     with cli.one_line_errors():
         records = published.read_published(PUBLISHED)
         chosen = published.select(records, options.paper, options.table)
-        runs = published.find_runs(options.folders)
-        comparisons = published.compare(chosen, runs, options.tolerance)
+        runs = trained.find_runs(options.folders)
+        comparisons = comparison.compare(chosen, runs, options.tolerance)
         if options.csv is not None:
-            published.write_csv(options.csv, comparisons)
-        console.print(published.comparison_table([c for c in comparisons if options.all or c.data]))
+            comparison.write_csv(options.csv, comparisons)
+        console.print(comparison.comparison_table([c for c in comparisons if options.all or c.data]))
         counts = Counter(c.verdict for c in comparisons if c.verdict)
-        console.print(", ".join(f"{counts[verdict]} {verdict}" for verdict in published.VERDICTS))
-        for name in published.unplaced(records, runs):
+        console.print(", ".join(f"{counts[verdict]} {verdict}" for verdict in comparison.VERDICTS))
+        for name in comparison.unplaced(records, runs):
             console.print(f"in no paper's table: {name}", markup=False)
         if options.csv is not None:
             console.print(f"metrics  {options.csv}", markup=False, soft_wrap=True)

@@ -24,14 +24,18 @@ console = Console()
 
 
 def examine_environment() -> list[str]:
-    """Print versions, return faults."""
+    """Print versions and return what will not work."""
     for name, found in environment.versions().items():
         console.print(f"{name:<24} {escape(found)}", highlight=False)
     return list(environment.faults())
 
 
 def examine_data(arguments: list[str]) -> list[str]:
-    """Print what a dataset's splits hold, return faults."""
+    """Print what a dataset's splits hold and return what is wrong with it.
+
+    Args:
+        arguments: Hydra's overrides, `data=NAME` among them.
+    """
     # Imported where they are used, as they bring torch and Lightning along: help should come at once.
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
@@ -68,7 +72,7 @@ def examine_data(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Examine what the arguments name."""
+    """Examine what the arguments name and exit with 1 if anything is wrong."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1] / "experiments"
 
 
 def markdown() -> str:
-    """One section a data config, in alphabetical order."""
+    """Return one section for each data config, in alphabetical order."""
     sections = []
     with initialize_config_dir(str(ROOT), version_base="1.3"):
         for file in sorted((ROOT / "data").glob("*.yaml")):

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from data_modules.synthetic.layouts.vip import write_vip
+from data_modules.synthetic.layouts.vip import VIPWriter
 from data_modules.synthetic.render.renderer import Renderer
 from data_modules.synthetic.render.scene import draw_scene
 
@@ -45,9 +45,9 @@ def vip_stand_in(tmp_path_factory):
     """A small VIP stand-in that no test may change: 3 training, 1 validation and 2 test videos, 3 frames each."""
     root = tmp_path_factory.mktemp("vip") / "VIP_Fine"
     root.mkdir()
-    write_vip(
-        root, videos={"train": 3, "val": 1, "test": 2}, frames_per_video=7, size=(96, 128), annotate_every=3, workers=1
-    )
+    VIPWriter(
+        videos={"train": 3, "val": 1, "test": 2}, frames_per_video=7, size=(96, 128), annotate_every=3, workers=1
+    ).write(root)
     return root
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from data_modules.datasets.vip import read_list
-from data_modules.synthetic.layouts.ccp import write_ccp
+from data_modules.synthetic.layouts.ccp import CCPWriter
 from partwise.io.video import VideoWriter
 
 pytestmark = pytest.mark.process
@@ -152,7 +152,7 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(vip_stand_in, tmp_path
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp("ccp")
-    write_ccp(root, photos=11, size=(96, 64), workers=1)
+    CCPWriter(photos=11, size=(96, 64), workers=1).write(root)
     return root
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.label_maps import check_size
+from data_modules.formats.layout import check_folders, given_ids, no_such_split
 from data_modules.formats.mat import read_mat
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.io.images import read_image
+from partwise.io.images import check_size, read_image
 from partwise.labels import CCP as LABELS
 from partwise.labels import IGNORE, remap_table
 
@@ -61,30 +61,31 @@ class CCP(LabelledImages):
         split: "train", "val", "all", or the ids themselves ("0001").
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     label_set = LABELS
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        ids = split_ids(root, split) if isinstance(split, str) else split
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
-        self._merged = merging_table(root / "label_list.mat")
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the ids, and read the merging table of the classes."""
+        ids = split_ids(self.root, split) if isinstance(split, str) else given_ids(split)
+        self._merged = merging_table(self.root / "label_list.mat")
+        return ids
 
     def picture(self, index: int) -> UInt8Array:
-        """The photo (H, W, 3), RGB, at its native size."""
+        """Read the photo (H, W, 3), RGB, at its native size."""
         return read_image(self.root / "photos" / f"{self.ids[index]}.jpg", upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The 14 merged classes; nobody numbers the persons."""
+        """Read the 14 merged classes; persons are not numbered.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts.
+        """
         file = label_file(self.root, name)
         fine = np.atleast_2d(read_mat(file, "groundtruth"))
         check_size(fine, size, file)
@@ -97,24 +98,35 @@ class CCP(LabelledImages):
 
 
 def label_file(root: Path, name: str) -> Path:
-    """Where the labels of a photo lie."""
+    """Return the path of a photo's labels.
+
+    Args:
+        root: folder of the layout.
+        name: id of the photo.
+
+    Returns:
+        The path, whether or not the file exists.
+    """
     return root / "annotations" / "pixel-level" / f"{name}.mat"
 
 
 def split_ids(root: Path, split: str) -> list[str]:
-    """Ids of the labelled photos of a split, by number.
+    """Find the labelled photos of a split.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        Ids by number.
 
     Raises:
         InputError: no such split, no such layout, no labels, or labels without their photo.
     """
     if split not in SPLITS:
-        raise InputError(f"Clothing Co-Parsing has the splits {', '.join(SPLITS)}, not {split!r}")
-    for folder in ("photos", "annotations/pixel-level"):
-        if not (root / folder).is_dir():
-            raise InputError(
-                f"{root} does not hold Clothing Co-Parsing: {folder}/ is missing; point data.root at the folder with "
-                "photos/, annotations/pixel-level/ and label_list.mat"
-            )
+        raise no_such_split("Clothing Co-Parsing", split, SPLITS, root)
+    folders = ("photos", "annotations/pixel-level")
+    check_folders(root, "Clothing Co-Parsing", folders, "photos/, annotations/pixel-level/ and label_list.mat")
     labelled = [file.stem for file in (root / "annotations" / "pixel-level").glob("*.mat")]
     if odd := sorted(name for name in labelled if not name.isdecimal()):
         raise InputError(f"{label_file(root, odd[0])} is not named by its photo's number; rename or remove it")
@@ -129,7 +141,7 @@ def split_ids(root: Path, split: str) -> list[str]:
 
 
 def merging_table(label_list: Path) -> UInt8Array:
-    """(59,) table from the dataset's ids, named in `label_list`, to the 14 merged classes and 255."""
+    """Return the (59,) table from the ids, which the file `label_list` names, to the 14 merged classes and 255."""
     merged = {source: LABELS.id_of(target) for target, sources in SOURCES.items() for source in sources}
     merged |= dict.fromkeys(IGNORED, IGNORE)
     names = [str(name) for name in np.atleast_1d(read_mat(label_list, "label_list"))]

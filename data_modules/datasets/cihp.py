@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from data_modules.datasets.folders import FolderedImages, SplitFolder
-from data_modules.formats.label_maps import check_size, dense
-from data_modules.formats.layout import find_folder
+from data_modules.formats.label_maps import number_persons, read_part_instances, read_persons
+from data_modules.formats.layout import find_folder, not_held
 from data_modules.loading.transforms import Labels
 from partwise.batches import Annotation
-from partwise.errors import InputError
-from partwise.io.images import read_ids
-from partwise.io.object_rows import covering, read_instance_classes
 from partwise.labels import CIHP as LABELS
 
 #: Published numbers; the labels of the 5,000 test pictures are kept back.
@@ -24,11 +19,18 @@ FOLDERS = {"train": "Training", "val": "Validation"}
 
 
 class CIHP(FolderedImages):
-    """Pictures with parts and, where their folders are there, persons and part instances.
+    """Pictures with parts and, where their folders exist, persons and part instances.
 
     Layout: `instance-level_human_parsing/{Training,Validation}/` with `Images/ID.jpg`, `Category_ids/ID.png` and
     `SPLIT_id.txt`; `Human_ids/ID.png` and `Instance_ids/ID.{png,txt}`, as VIP has them, may be absent: then there are
-    no persons, or no part instances. For arguments see `FolderedImages`.
+    no persons, or no part instances.
+
+    Args:
+        root: folder of the layout, or the one above it.
+        split: "train", "val", or the ids themselves, of either.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     label_set = LABELS
@@ -36,7 +38,7 @@ class CIHP(FolderedImages):
 
     @staticmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
-        """The splits that are present; raises InputError where none is."""
+        """Return the splits that exist; raise InputError if there is none."""
         base = find_folder(root, "instance-level_human_parsing") or root
         folders = {name: base / folder for name, folder in FOLDERS.items()}
         splits = {
@@ -45,34 +47,44 @@ class CIHP(FolderedImages):
         }
         present = {name: split for name, split in splits.items() if split.images.is_dir() and split.parts.is_dir()}
         if not present:
-            raise InputError(
-                f"{root} does not hold CIHP: no Training/ or Validation/ with Images/ and Category_ids/ is there; "
-                "point data.root at instance-level_human_parsing/ or the folder above it"
-            )
+            fault = "no Training/ or Validation/ with Images/ and Category_ids/ is there"
+            raise not_held(root, "CIHP", fault, "instance-level_human_parsing/ or the folder above it")
         return present
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Parts and, where they are numbered, persons."""
+        """Read parts and, where they are numbered, persons.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts and perhaps persons.
+        """
         found = super().labels(name, size)
         file = self._file("Human_ids", name)
         if file.parent.is_dir():
-            found["persons"] = read_ids(file)
-            check_size(found["persons"], size, file)
+            found["persons"] = read_persons(file, size)
         return found
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Parts and, where they are known, persons and part instances."""
+        """Return the native ground truth: parts and, where they are known, persons and part instances.
+
+        Args:
+            name: id of the picture.
+            labels: output of `labels`.
+
+        Returns:
+            Maps in the integers that they were read in: small to hand from process to process.
+        """
         truth = super().annotation(name, labels)
         if "persons" not in labels:
             return truth
         persons = labels["persons"]
-        truth["persons"] = dense(persons, {i: 1 for i in np.unique(persons).tolist() if i})
+        truth["persons"] = number_persons(persons)
         file = self._file("Instance_ids", name)
         if file.parent.is_dir():
-            ids = read_ids(file)
-            check_size(ids, persons.shape, file)
-            classes = read_instance_classes(file.with_suffix(".txt"), self.label_set.num_classes)
-            truth["part_instances"] = dense(ids, covering(ids, classes, file))
+            truth["part_instances"] = read_part_instances(file, persons.shape, self.label_set.num_classes)
         return truth
 
     def _file(self, kind: str, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What readers of labelled clips share: one sample from the frames around a labelled one, the target."""
+"""Make samples of labelled clips from a labelled frame, the target, and frames around it."""
 
 from __future__ import annotations
 
@@ -20,42 +20,52 @@ from partwise.io.images import read_image
 _STREAM = 1
 
 
-class Context(NamedTuple):
-    """The frames that go with a target, in the order in which a model gets them."""
+class ClipFiles(NamedTuple):
+    """Files and offsets of the frames that go with a target, in the network's order."""
 
     files: Sequence[Path]
     offsets: Sequence[int]  # frames from the target to each; negative ones are earlier
 
 
 class LabelledClips(LabelledImages):
-    """Clips whose last frame is the target, the labelled one; single pictures where there is no context.
+    """Clips whose last frame is the target, the labelled one; single pictures where there are no others.
 
-    Subclasses say where the frames lie. A sample holds frames (T, 3, H, W) uint8, offsets (T,) int64 of the frames
-    from the target, whose own is 0, the target's labels, index, sample_ids and perhaps its native annotation. Without
-    context it is a single picture's, as `LabelledImages` makes it.
+    A sample holds frames (T, 3, H, W) uint8, offsets (T,) int64 of the frames from the target, whose own is 0, the
+    target's labels, index, sample_ids and perhaps its native annotation. Without other frames it is a single picture's,
+    as `LabelledImages` makes it.
+
+    Args:
+        root: folder of the layout.
+        split: name of a split, or the ids themselves.
+        transform: makes the training or evaluation clip.
+        seed: of the draws and the augmentation; None is evaluation.
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     @abstractmethod
     def file(self, index: int) -> Path:
-        """Where the target's picture lies."""
+        """Return the path of the target's picture."""
 
     @abstractmethod
-    def context(self, index: int, rng: np.random.Generator) -> Context | None:
-        """The frames that go before the target; None makes the sample a single picture.
+    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
+        """Choose the frames that go before the target.
 
         Args:
             index: of the sample.
             rng: of this sample and epoch; in evaluation of this sample alone.
+
+        Returns:
+            Their files and offsets; None makes the sample a single picture.
         """
 
     def picture(self, index: int) -> UInt8Array:
-        """The target's picture (H, W, 3), RGB, at its native size."""
+        """Read the target's picture (H, W, 3), RGB, at its native size."""
         return read_image(self.file(index), upright=False)
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
         """One clip, or one picture if there is no context."""
         index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
-        context = self.context(index, np.random.default_rng([self.seed or 0, epoch, index, _STREAM]))
+        context = self.clip_files(index, np.random.default_rng([self.seed or 0, epoch, index, _STREAM]))
         if context is None:
             return super().__getitem__(draw)
         frames = read_clip([*context.files, self.file(index)])
@@ -80,10 +90,17 @@ def read_clip(files: Sequence[Path]) -> list[UInt8Array]:
 
 
 def numbered(folder: Path, pattern: str = "*.jpg") -> dict[int, Path]:
-    """The files of a folder, named by their frame's number, by that number in ascending order.
+    """List the files of a folder that are named by their frame's number.
+
+    Args:
+        folder: of the frames.
+        pattern: of the file names; hidden files are left out.
+
+    Returns:
+        Number -> file, in ascending order.
 
     Raises:
-        InputError: there is no such folder, nothing in it, or a name that is no number.
+        InputError: the folder is missing or empty, or a name is no number.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}/ is missing; it should hold {pattern} named by their frame's number")
@@ -96,7 +113,14 @@ def numbered(folder: Path, pattern: str = "*.jpg") -> dict[int, Path]:
 
 
 def frame_at(frames: Mapping[int, Path], number: int) -> Path:
-    """The file of a frame of a video, whose frames are numbered without gaps.
+    """Return the file of a frame of a video, whose frames are numbered without gaps.
+
+    Args:
+        frames: number -> file.
+        number: of the frame.
+
+    Returns:
+        The file.
 
     Raises:
         InputError: the frame is missing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from data_modules.datasets.images import LabelledImages
 from data_modules.formats.coco_json import CocoIndex, Thing, read_coco
 from data_modules.formats.label_maps import dense
 from data_modules.formats.layout import given_ids
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation
 from partwise.errors import InputError
@@ -27,44 +28,70 @@ class MaskedImages(LabelledImages):
     """Pictures with the masks and keypoints of a COCO-style json.
 
     Args:
-        folder: of the pictures.
-        index: the json.
-        ids: file names of the pictures wanted.
+        root: folder of the layout.
+        split: name of a split, or file names of pictures.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        index: the json.
+        folder: of the pictures.
     """
 
+    index: CocoIndex
+    folder: Path
     label_set = FOREGROUND
 
-    def __init__(
-        self,
-        folder: Path,
-        index: CocoIndex,
-        ids: Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None,
-        annotations: bool,
-    ) -> None:
-        if unknown := [name for name in ids if name not in index]:
-            raise InputError(f"{unknown[0]} is not listed in {index.file}; name pictures by their file_name there")
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the pictures, their folder and the json that lists them."""
+        self.index, self.folder, ids = self.open(split)
+        if unknown := [name for name in ids if name not in self.index]:
+            raise InputError(f"{unknown[0]} is not listed in {self.index.file}; name pictures by their file_name there")
         if not ids:
-            raise InputError(f"{index.file} lists no picture with an annotated object; take a list that does")
-        check_pictures(folder, ids, index.file)
-        super().__init__(folder, ids, transform, seed=seed, annotations=annotations)
-        self.index = index
+            raise InputError(f"{self.index.file} lists no picture with an annotated object; take a list that does")
+        check_pictures(self.folder, ids, self.index.file)
+        return ids
+
+    @abstractmethod
+    def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
+        """Open the json of a split.
+
+        Args:
+            split: name of a split, or file names of pictures.
+
+        Returns:
+            The json, the folder of its pictures, and the file names of those that are wanted.
+        """
 
     def picture(self, index: int) -> UInt8Array:
-        """The picture (H, W, 3), RGB, at its native size."""
-        return read_image(self.root / self.ids[index], upright=False)
+        """Read the picture (H, W, 3), RGB, at its native size."""
+        return read_image(self.folder / self.ids[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Foreground, ids 1..N and the keypoints of persons 1..N."""
+        """Read the objects of a picture.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Foreground, person ids 1..N and the keypoints of persons 1..N.
+        """
         return to_labels(self.index.things(name, size), size, self.index.num_keypoints)
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Foreground and persons; one that others cover whole keeps its id without pixels."""
+        """Return the native ground truth: foreground and persons.
+
+        A person whom others cover completely keeps an id without pixels.
+
+        Args:
+            name: id of the picture.
+            labels: output of `labels`.
+
+        Returns:
+            Maps in the integers that they were read in: small to hand from process to process.
+        """
         count = len(labels["keypoints"])
         return Annotation(
             parts=torch.from_numpy(labels["parts"]),
@@ -73,7 +100,7 @@ class MaskedImages(LabelledImages):
 
 
 class COCOPersons(MaskedImages):
-    """The persons of COCO: foreground, person ids and keypoints. A mask-and-keypoint pool.
+    """Persons of COCO: foreground, person ids and keypoints. A mask-and-keypoint pool.
 
     Layout: `train2017/`, `val2017/` and in `annotations/` `person_keypoints_SPLIT2017_pose2seg.json` (Pose2Seg's
     lists of persons with keypoints and masks), else COCO's own `person_keypoints_SPLIT2017.json`. A split may also
@@ -85,34 +112,29 @@ class COCOPersons(MaskedImages):
         split: "train", "val", the name of a json, or file names of pictures that one of the jsons lists.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None is evaluation, which also takes pictures without persons.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        index, ids = find_split(root / "annotations", _FILES, split, ("train", "val"), empty=seed is None)
-        folder = _picture_folder(root, split, ids)
-        super().__init__(folder, index, ids, transform, seed=seed, annotations=annotations)
+    def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
+        """Open the first json of `annotations/` that fits the split."""
+        index, ids = find_split(self.root / "annotations", _FILES, split, ("train", "val"), empty=self.seed is None)
+        return index, _picture_folder(self.root, split, ids), ids
 
 
 def find_split(
     folder: Path, files: Sequence[str], split: str | Sequence[str], named: Sequence[str], *, empty: bool
 ) -> tuple[CocoIndex, list[str]]:
-    """The json of a split and the pictures it stands for.
+    """Find the json of a split and the pictures of the split.
 
     Args:
         folder: of the jsons.
         files: names of a split's json without suffix, best first, with {} for the split.
         split: a name, or file names of pictures.
         named: splits whose jsons are searched for pictures given by name.
-        empty: also pictures without persons.
+        empty: whether to take pictures without persons too.
+
+    Returns:
+        The json and the file names of the pictures.
 
     Raises:
         InputError: there is no such json, or none that lists all the pictures.
@@ -146,7 +168,13 @@ def _picture_folder(root: Path, split: str | Sequence[str], ids: Sequence[str]) 
 
 
 def check_pictures(folder: Path, names: Sequence[str], file: Path) -> None:
-    """Raise InputError unless all pictures that `file` lists are in the folder."""
+    """Raise InputError unless all pictures are in their folder.
+
+    Args:
+        folder: of the pictures.
+        names: their file names.
+        file: that lists them.
+    """
     present = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
     for name in names:
         if name not in present and not (folder / name).is_file():
@@ -154,10 +182,18 @@ def check_pictures(folder: Path, names: Sequence[str], file: Path) -> None:
 
 
 def to_labels(things: Sequence[Thing], size: tuple[int, int], num_keypoints: int) -> Labels:
-    """Foreground, ids and keypoints of the objects of a picture (H, W).
+    """Paint the objects of a picture into maps.
 
     Object n of those that are no crowd has id n and row n - 1 of the keypoints. Where masks overlap the smaller one
     is on top. Crowds are ignored, and so is the box of an object without a mask, where no other object is.
+
+    Args:
+        things: the objects.
+        size: (H, W) of the picture.
+        num_keypoints: K, of each object.
+
+    Returns:
+        Foreground (H, W) with 255 for crowds, ids (H, W) and keypoints (N, K, 3).
     """
     parts, persons = np.zeros(size, np.uint8), np.zeros(size, np.int32)
     alone = [thing for thing in things if not thing.crowd]

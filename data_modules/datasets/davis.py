@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered, read_clip
-from data_modules.formats.layout import given_ids
+from data_modules.datasets.clips import ClipFiles, LabelledClips, frame_at, numbered, read_clip
+from data_modules.formats.layout import check_folders, given_ids
 from data_modules.loading.contexts import Around
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform, Labels
@@ -38,9 +38,12 @@ class DAVIS(LabelledClips):
         root: folder of the layout.
         split: name of a list, or the sequences themselves.
         transform: makes the training or evaluation clip.
-        around: the frames that go with a target; None makes samples single pictures.
+        around: chooses the frames that go with a target; None makes samples single pictures.
         seed: of the draws and the augmentation; None is evaluation.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        sequences: name -> names of its frames, in order.
     """
 
     label_set = FOREGROUND
@@ -55,30 +58,36 @@ class DAVIS(LabelledClips):
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        for folder in ("JPEGImages/480p", "Annotations/480p"):
-            if not (root / folder).is_dir():
-                raise InputError(
-                    f"{root} does not hold DAVIS: {folder}/ is missing; point data.root at the folder with "
-                    "JPEGImages/, Annotations/ and ImageSets/"
-                )
         self.around = around
-        listed = sequences_of(root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
-        #: Sequence -> names of its frames, in order.
-        self.sequences = {name: frame_names(root, name, stems) for name, stems in listed.items()}
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the frames SEQ/ID of all sequences of the split."""
+        folders = ("JPEGImages/480p", "Annotations/480p")
+        check_folders(self.root, "DAVIS", folders, "JPEGImages/, Annotations/ and ImageSets/")
+        listed = sequences_of(self.root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
+        self.sequences = {name: frame_names(self.root, name, stems) for name, stems in listed.items()}
         self._places = [(name, t) for name, stems in self.sequences.items() for t in range(len(stems))]
-        ids = [f"{name}/{self.sequences[name][t]}" for name, t in self._places]
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+        return [f"{name}/{self.sequences[name][t]}" for name, t in self._places]
 
     def file(self, index: int) -> Path:
-        """Where the frame lies."""
+        """Return the path of the frame."""
         return self.frame_file(self.ids[index])
 
     def frame_file(self, name: str) -> Path:
-        """Where frame SEQ/ID lies."""
+        """Return the path of frame SEQ/ID."""
         return self.root / "JPEGImages" / "480p" / f"{name}.jpg"
 
-    def context(self, index: int, rng: np.random.Generator) -> Context | None:
-        """The frames around the target."""
+    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
+        """Choose the frames around the target with `around`.
+
+        Args:
+            index: of the sample.
+            rng: of this sample and epoch; in evaluation of this sample alone.
+
+        Returns:
+            Their files and offsets; None without `around`.
+        """
         if self.around is None:
             return None
         name, t = self._places[index]
@@ -92,10 +101,18 @@ class DAVIS(LabelledClips):
                 f"{self.file(index).parent} has {len(stems)} frames, too few for {self.around}; lower those numbers in "
                 "data.around"
             )
-        return Context([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
+        return ClipFiles([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Foreground or not; 255 where the release says neither."""
+        """Read the foreground.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts: 0 background, 1 foreground, 255 unknown.
+        """
         file = self.root / "Annotations" / "480p" / f"{name}.png"
         parts = foreground(read_labels(file), file)
         check_size(parts, size, file)
@@ -132,7 +149,7 @@ class DAVISSequences(Dataset[dict[str, Any]]):
         }
 
     def picture(self, index: int) -> UInt8Array:
-        """The first frame (H, W, 3) of a sequence, RGB, at its native size."""
+        """Read the first frame (H, W, 3) of a sequence, RGB, at its native size."""
         return read_image(self.frames.frame_file(self._names(index)[0]), upright=False)
 
     def _names(self, index: int) -> list[str]:
@@ -142,8 +159,15 @@ class DAVISSequences(Dataset[dict[str, Any]]):
 def sequences_of(root: Path, split: str) -> dict[str, list[str]]:
     """Read the sequences of a split by the 2016 protocol, from either release's list, see `read_list`.
 
+    Args:
+        root: folder of the layout.
+        split: name of a list.
+
+    Returns:
+        Name -> its frames' names; none where the list names the sequence alone (2017).
+
     Raises:
-        InputError: there is no such list, which names those there are, a damaged row, or no row.
+        InputError: the list is missing or empty, or has a damaged row.
     """
     if file := find_list(root, split):
         return read_list(file)
@@ -155,7 +179,15 @@ def sequences_of(root: Path, split: str) -> dict[str, list[str]]:
 
 
 def frame_names(root: Path, sequence: str, listed: Sequence[str] = ()) -> list[str]:
-    """Names of a sequence's frames in order: from the first listed to the last or, without a list, all there are.
+    """List a sequence's frames: from the first listed to the last or, without a list, all there are.
+
+    Args:
+        root: folder of the layout.
+        sequence: its name.
+        listed: names of frames.
+
+    Returns:
+        Names in order.
 
     Raises:
         InputError: the sequence, a listed frame or one between two others is missing.
@@ -168,12 +200,19 @@ def frame_names(root: Path, sequence: str, listed: Sequence[str] = ()) -> list[s
 
 
 def foreground(ids: UInt8Array, file: Path) -> UInt8Array:
-    """A mask (H, W) of either release -> 0 background, 1 foreground, 255 neither.
+    """Convert a mask of either release.
 
     The 2016 release draws the foreground with 255, the 2017 release numbers its objects and leaves out pixels with 255.
 
+    Args:
+        ids: (H, W) values of the mask.
+        file: source of the mask.
+
+    Returns:
+        (H, W) 0 background, 1 foreground, 255 neither.
+
     Raises:
-        InputError: an id is neither.
+        InputError: a value is no id of either release.
     """
     seen = set(np.unique(ids).tolist())
     if seen <= {0, IGNORE}:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered
-from data_modules.formats.label_maps import check_size
-from data_modules.formats.layout import given_ids
+from data_modules.datasets.clips import ClipFiles, LabelledClips, frame_at, numbered
+from data_modules.formats.label_maps import read_parts
+from data_modules.formats.layout import check_folders, given_ids, read_split
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.errors import InputError
-from partwise.io.images import read_labels
 from partwise.labels import FACTS as LABELS
 from partwise.labels import IGNORE
 from partwise.ops.flow import resize_flow
@@ -48,27 +47,29 @@ PUBLISHED = {
     },
 }
 
-_FOLDERS = ("images", "labels", "lists")
-
 
 class FACTS(LabelledClips):
     """Labelled frames of tracklets, each after the earlier frames that TCNet reads with it.
 
     Layout: `images/TRACKLET/FRAME.jpg`, numbered without gaps; `labels/TRACKLET/FRAME.png`, the 13 classes of the
     labelled frames; `lists/SPLIT.txt`, a tracklet a row. A tracklet's name may hold slashes. Where a tracklet has too
-    few earlier frames its first one stands in for them, which `offsets` of the sample tells.
+    few earlier frames its first one stands in for them, as the sample's `offsets` show.
 
     Args:
         root: folder of the layout.
         split: name of a list, or the tracklets themselves.
         transform: makes the training or evaluation clip.
-        offsets: l and s, how many frames before the target the others lie; none makes samples single pictures.
-        single: use one labelled frame of each tracklet, the middle one, as TCNet does in training.
+        offsets: l and s, distances in frames from the target back to the others; none makes samples single pictures.
+        single: whether to use one labelled frame of each tracklet, the middle one, as TCNet does in training.
+        another: whether to take any other frame of the tracklet instead of those at `offsets`.
+        every: whether every frame is a target; those without labels are ignored altogether.
+        true_flow: whether samples have the flow (T - 1, 2, H, W) from the target to each earlier frame; only a stand-in
+            has it.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
-        another: instead of the frames at `offsets`, take another of the tracklet, any of them.
-        every: every frame is a target; those without labels are ignored altogether.
-        true_flow: also hand out the flow (T - 1, 2, H, W) from the target to each earlier frame; of a stand-in.
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        tracklets: names, in order.
     """
 
     label_set = LABELS
@@ -81,37 +82,46 @@ class FACTS(LabelledClips):
         *,
         offsets: Sequence[int] = (3, 1),
         single: bool = False,
-        seed: int | None = None,
-        annotations: bool = False,
         another: bool = False,
         every: bool = False,
         true_flow: bool = False,
+        seed: int | None = None,
+        annotations: bool = False,
     ) -> None:
-        for folder in _FOLDERS if isinstance(split, str) else _FOLDERS[:2]:
-            if not (root / folder).is_dir():
-                raise InputError(
-                    f"{root} does not hold FACTS tracklets: {folder}/ is missing; point data.root at the folder with "
-                    "images/, labels/ and lists/"
-                )
         if any(offset < 1 for offset in offsets):
             raise InputError(f"data.offsets={list(offsets)}: frames lie 1 or more before the labelled one")
-        self.offsets = tuple(offsets)
-        self.tracklets = read_list(root, split) if isinstance(split, str) else given_ids(split)
+        self.offsets, self.single = tuple(offsets), single
         self.another, self.every, self.true_flow = another, every, true_flow
         self._truth: tuple[str, Renderer] | None = None
-        ids = [
-            f"{name}/{stem}"
-            for name in self.tracklets
-            for stem in (every_frame(root, name) if every else labelled_frames(root, name, single))
-        ]
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the target frames TRACKLET/FRAME of all tracklets of the split."""
+        folders = ("images", "labels", *(["lists"] * isinstance(split, str)))
+        check_folders(self.root, "FACTS tracklets", folders, "images/, labels/ and lists/")
+        lists = self.root / "lists"
+        self.tracklets = read_split("FACTS", lists, split, ".txt") if isinstance(split, str) else given_ids(split)
+        return [f"{name}/{stem}" for name in self.tracklets for stem in self._targets(name)]
+
+    def _targets(self, tracklet: str) -> list[str]:
+        if self.every:
+            return every_frame(self.root, tracklet)
+        return labelled_frames(self.root, tracklet, self.single)
 
     def file(self, index: int) -> Path:
-        """Where the labelled frame lies."""
+        """Return the path of the labelled frame."""
         return self.root / "images" / f"{self.ids[index]}.jpg"
 
-    def context(self, index: int, rng: np.random.Generator) -> Context | None:
-        """The frames l and s earlier, no earlier than the tracklet's first; or another frame."""
+    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
+        """Choose the frames l and s earlier, no earlier than the tracklet's first; or another frame.
+
+        Args:
+            index: of the sample.
+            rng: of this sample and epoch; in evaluation of this sample alone.
+
+        Returns:
+            Their files and offsets; None without `offsets`.
+        """
         if not self.offsets:
             return None
         target = self.file(index)
@@ -119,9 +129,9 @@ class FACTS(LabelledClips):
         now, first = int(target.stem), min(frames)
         if self.another:
             number = int(rng.choice([n for n in frames if n != now] or [now]))
-            return Context([frames[number]], [number - now])
+            return ClipFiles([frames[number]], [number - now])
         earlier = [max(now - offset, first) for offset in self.offsets]
-        return Context([frame_at(frames, number) for number in earlier], [number - now for number in earlier])
+        return ClipFiles([frame_at(frames, number) for number in earlier], [number - now for number in earlier])
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
         """One clip, perhaps with its true flow; or one picture if there are no offsets."""
@@ -144,39 +154,44 @@ class FACTS(LabelledClips):
         return resize_flow(torch.stack(flows), canvas_size(self.transform.size))
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The 13 classes; nobody numbers the persons."""
+        """Read the 13 classes; persons are not numbered.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts; 255 everywhere if the frame has no labels.
+        """
         file = self.root / "labels" / f"{name}.png"
         if self.every and not file.exists():
             return Labels(parts=np.full(size, IGNORE, np.uint8))
-        parts = read_labels(file)
-        self.label_set.check(parts, file)
-        check_size(parts, size, file)
-        return Labels(parts=parts)
-
-
-def read_list(root: Path, split: str) -> list[str]:
-    """Tracklets of a split.
-
-    Raises:
-        InputError: there is no such list, which names those there are, or nothing in it.
-    """
-    file = root / "lists" / f"{split}.txt"
-    if not file.is_file():
-        found = ", ".join(sorted(p.stem for p in file.parent.glob("*.txt"))) or "none"
-        raise InputError(f"{file} is missing: the tracklets here have the splits {found}; name one in data.splits")
-    names = [row.strip() for row in file.read_text(encoding="utf-8").splitlines() if row.strip()]
-    if not names:
-        raise InputError(f"{file} lists no tracklet; it should hold a folder of images/ in each row")
-    return names
+        return Labels(parts=read_parts(file, self.label_set, size))
 
 
 def every_frame(root: Path, tracklet: str) -> list[str]:
-    """Names of a tracklet's frames in order."""
+    """List all frames of a tracklet.
+
+    Args:
+        root: folder of the layout.
+        tracklet: its name.
+
+    Returns:
+        Names in order.
+    """
     return [file.stem for file in numbered(root / "images" / tracklet).values()]
 
 
 def labelled_frames(root: Path, tracklet: str, single: bool) -> list[str]:
-    """Names of a tracklet's labelled frames in order, or of the middle one alone.
+    """List the labelled frames of a tracklet.
+
+    Args:
+        root: folder of the layout.
+        tracklet: its name.
+        single: whether to take the middle one alone.
+
+    Returns:
+        Names in order.
 
     Raises:
         InputError: the tracklet has no images or no labels.

@@ -13,12 +13,12 @@ from albumentations.augmentations.dropout.transforms import BaseDropout
 from torch.utils.data import Dataset
 
 from data_modules.datasets.clips import read_clip
-from data_modules.formats.label_maps import check_size
-from data_modules.formats.layout import given_ids
+from data_modules.formats.layout import given_ids, no_such_split, not_held
 from data_modules.loading.sampling import Draw
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.flo import read_flo
+from partwise.io.images import check_size
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip
 from partwise.ops.resize import canvas_size
@@ -98,7 +98,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         return {"frames": pair["frames"], "flow": pair["flow"][0], "index": index, "sample_ids": name}
 
     def picture(self, index: int) -> UInt8Array:
-        """The first frame (H, W, 3), RGB."""
+        """Read the first frame (H, W, 3), RGB."""
         return read_clip([self._files(self.ids[index])[0]])[0]
 
     def _files(self, name: str) -> tuple[Path, Path, Path]:
@@ -120,24 +120,29 @@ class FlyingChairs(Dataset[dict[str, Any]]):
 
 
 def find_data(root: Path) -> Path:
-    """The folder of frames and flows."""
+    """Return the folder of frames and flows; raise InputError if it is missing."""
     for folder in (root / "FlyingChairs_release" / "data", root / "data"):
         if folder.is_dir():
             return folder
-    raise InputError(
-        f"{root} does not hold FlyingChairs: FlyingChairs_release/data/ is missing; point data.root at the folder with "
-        f"FlyingChairs_release/ and {LIST}"
-    )
+    place = f"the folder with FlyingChairs_release/ and {LIST}"
+    raise not_held(root, "FlyingChairs", "FlyingChairs_release/data/ is missing", place)
 
 
 def read_list(root: Path, split: str) -> list[str]:
-    """Ids of the pairs of a split.
+    """Read the pairs of a split.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        Ids ("00001").
 
     Raises:
         InputError: no such split or list, a damaged row, or no pair.
     """
     if split not in (*_SPLITS, "all"):
-        raise InputError(f"FlyingChairs has the splits {', '.join(_SPLITS)} and all, not {split!r}")
+        raise no_such_split("FlyingChairs", split, (*_SPLITS, "all"), root)
     files = [root / LIST, root / "FlyingChairs_release" / LIST]
     file = next((f for f in files if f.is_file()), None)
     if file is None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.label_maps import check_size
+from data_modules.formats.label_maps import read_parts
+from data_modules.formats.layout import given_ids, no_such_split
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.io.images import IMAGE_SUFFIXES, read_image, read_labels
+from partwise.io.images import IMAGE_SUFFIXES, read_image
 from partwise.labels import LabelSet
 
 SPLITS = ("train", "val", "all")
@@ -25,47 +26,68 @@ class LabelledFolder(LabelledImages):
 
     Args:
         root: folder of the layout.
-        label_set: the classes of the label maps.
         split: "train", "val", "all", or the names themselves.
         transform: makes the training or evaluation sample.
+        label_set: the classes of the label maps.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     def __init__(
         self,
         root: Path,
-        label_set: LabelSet,
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
+        label_set: LabelSet,
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        files = _frames(root)
-        ids = split_names(root, split) if isinstance(split, str) else split
+        self.classes = label_set
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the names, and the file of each frame."""
+        files = _frames(self.root)
+        ids = split_names(self.root, split) if isinstance(split, str) else given_ids(split)
         if lost := [name for name in ids if name not in files]:
-            raise InputError(f"frame {lost[0]} is not in {root / 'frames'}; it is listed in the split or has labels")
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
-        self.classes, self._files = label_set, [files[name] for name in self.ids]
+            where = self.root / "frames"
+            raise InputError(f"frame {lost[0]} is not in {where}; it is listed in the split or has labels")
+        self._files = [files[name] for name in ids]
+        return ids
 
     def picture(self, index: int) -> UInt8Array:
-        """The frame (H, W, 3), RGB, at its native size."""
+        """Read the frame (H, W, 3), RGB, at its native size."""
         return read_image(self._files[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The label map."""
-        file = self.root / "labels" / f"{name}.png"
-        parts = read_labels(file)
-        self.classes.check(parts, file)
-        check_size(parts, size, file)
-        return Labels(parts=parts)
+        """Read the label map.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts.
+        """
+        return Labels(parts=read_parts(self.root / "labels" / f"{name}.png", self.classes, size))
 
 
 def split_names(root: Path, split: str) -> list[str]:
-    """Names of the labelled frames of a split."""
+    """List the labelled frames of a split.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        Names in order.
+
+    Raises:
+        InputError: no such split, or no label map in it.
+    """
     if split not in SPLITS:
-        raise InputError(f"an own folder has the splits {', '.join(SPLITS)}, not {split!r}; or list names instead")
+        raise no_such_split("your own data", split, SPLITS, root)
     folder = root / "labels"
     names = sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.png"))
     if not names:

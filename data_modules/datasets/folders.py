@@ -1,4 +1,4 @@
-"""What LIP and CIHP share: each split has its own folders, with pictures and 20-class label maps of the same names."""
+"""Read LIP and CIHP: each split has its own folders of pictures and of label maps with the same names."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.label_maps import check_size
+from data_modules.formats.label_maps import read_parts
 from data_modules.formats.layout import given_ids, no_such_split, read_list
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.io.images import read_image, read_labels
+from partwise.io.images import read_image
 
 
 @dataclass(frozen=True)
@@ -33,55 +33,56 @@ class SplitFolder:
 
 
 class FolderedImages(LabelledImages):
-    """Pictures with parts; subclasses say where their splits lie.
+    """Pictures with parts; subclasses find the folders of their splits.
 
     Args:
         root: folder of the layout, or the one above it.
         split: "train", "val", or the ids themselves, of either.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        dataset: its name in messages.
+        folders: id -> folders of its split.
     """
 
     dataset: ClassVar[str]
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        present = self.find_splits(root)
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the ids, and the folders of each."""
+        present = self.find_splits(self.root)
         if not isinstance(split, str):
             ids = given_ids(split)
             self.folders = {name: self._holding(name, present) for name in ids}
-        elif split in present:
-            ids = read_list(present[split].ids)
-            self.folders = dict.fromkeys(ids, present[split])
-        else:
-            raise no_such_split(self.dataset, split, list(present))
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+            return ids
+        if split not in present:
+            raise no_such_split(self.dataset, split, present, self.root)
+        ids = read_list(present[split].ids)
+        self.folders = dict.fromkeys(ids, present[split])
+        return ids
 
     @staticmethod
     @abstractmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
-        """The splits that are present; raises InputError where none is."""
+        """Return the splits that exist in `root`; raise InputError if there is none."""
 
     def picture(self, index: int) -> UInt8Array:
-        """The picture (H, W, 3), RGB, at its native size."""
+        """Read the picture (H, W, 3), RGB, at its native size."""
         name = self.ids[index]
         return read_image(self.folders[name].images / f"{name}.jpg", upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The parts."""
-        file = self.folders[name].parts / f"{name}.png"
-        parts = read_labels(file)
-        self.label_set.check(parts, file)
-        check_size(parts, size, file)
-        return Labels(parts=parts)
+        """Read the parts.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts.
+        """
+        return Labels(parts=read_parts(self.folders[name].parts / f"{name}.png", self.label_set, size))
 
     def _holding(self, name: str, present: Mapping[str, SplitFolder]) -> SplitFolder:
         for folder in present.values():

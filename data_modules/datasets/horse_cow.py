@@ -9,11 +9,10 @@ import numpy as np
 
 from data_modules.datasets.coco_persons import MaskedImages
 from data_modules.formats.coco_json import CocoIndex, read_coco
-from data_modules.formats.label_maps import check_size
-from data_modules.formats.layout import given_ids
+from data_modules.formats.label_maps import read_parts
+from data_modules.formats.layout import check_folders, given_ids
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.errors import InputError
-from partwise.io.images import read_labels
 from partwise.labels import HORSE_COW
 
 #: Published numbers of Horse-Cow as pose transfer uses it: training and test pictures with parts, here train and val,
@@ -44,8 +43,8 @@ class HorseCow(MaskedImages):
         split: name of a json, or file names of pictures that `annotations/all.json` lists.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation), where there are masks.
-        masks: also read parts and segmentations.
+        annotations: whether samples have the native ground truth (evaluation), if there are masks.
+        masks: whether to read parts and segmentations too.
         categories: animals that count; None takes all of the json.
     """
 
@@ -57,36 +56,53 @@ class HorseCow(MaskedImages):
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
-        seed: int | None = None,
-        annotations: bool = False,
         masks: bool = False,
         categories: Sequence[str] | None = None,
+        seed: int | None = None,
+        annotations: bool = False,
     ) -> None:
-        for folder in ("images", "annotations", *(["parts"] * masks)):
-            if not (root / folder).is_dir():
-                raise InputError(
-                    f"{root} does not hold animals: {folder}/ is missing; point data.root at the folder with images/ "
-                    f"and annotations/{', or set data.masks=false' * (folder == 'parts')}"
-                )
-        index = read_animals(root, split, categories)
-        ids = index.occupied() if isinstance(split, str) else given_ids(split)
-        super().__init__(root / "images", index, ids, transform, seed=seed, annotations=annotations and masks)
-        self.parts = root / "parts" if masks else None
+        self.masks, self.categories = masks, categories
+        super().__init__(root, split, transform, seed=seed, annotations=annotations and masks)
+
+    def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
+        """Open the json of the split; `annotations/all.json` for pictures given by name."""
+        check_folders(self.root, "animals", ("images", "annotations"), "images/ and annotations/")
+        if self.masks:
+            check_folders(self.root, "animals", ("parts",), "images/, annotations/ and parts/, or set data.masks=false")
+        index = read_animals(self.root, split, self.categories)
+        return index, self.root / "images", index.occupied() if isinstance(split, str) else given_ids(split)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Keypoints of animals 1..N and, with masks, the parts and the ids."""
+        """Read the keypoints of animals 1..N and, with masks, the parts and ids.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Keypoints, and perhaps parts and persons.
+        """
         labels = super().labels(name, size)
-        if self.parts is None:
+        if not self.masks:
             return Labels(keypoints=labels["keypoints"])
-        file = (self.parts / name).with_suffix(".png")
-        parts = read_labels(file)
-        self.label_set.check(parts, file)
-        check_size(parts, size, file)
+        parts = read_parts((self.root / "parts" / name).with_suffix(".png"), self.label_set, size)
         return Labels(parts=parts, persons=labels["persons"].astype(np.int32), keypoints=labels["keypoints"])
 
 
 def read_animals(root: Path, split: str | Sequence[str], categories: Sequence[str] | None) -> CocoIndex:
-    """The json of a split; of pictures given by name, `annotations/all.json`."""
+    """Read the json of a split, or `annotations/all.json` for pictures given by name.
+
+    Args:
+        root: folder of the layout.
+        split: name of a json, or file names of pictures.
+        categories: animals that count; None takes all.
+
+    Returns:
+        The json.
+
+    Raises:
+        InputError: the json is missing or damaged.
+    """
     file = root / "annotations" / f"{split if isinstance(split, str) else 'all'}.json"
     if not file.is_file():
         found = ", ".join(sorted(p.stem for p in file.parent.glob("*.json"))) or "none"
@@ -95,7 +111,7 @@ def read_animals(root: Path, split: str | Sequence[str], categories: Sequence[st
 
 
 def keypoint_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
-    """(left, right) rows of keypoints that a flip exchanges, by their names.
+    """Find the (left, right) rows of keypoints that a flip exchanges, by their names.
 
     Names are told apart by left... and right..., or by L_... and R_.... Horse-10's near and off are as seen from the
     camera, and a flip leaves them where they are.

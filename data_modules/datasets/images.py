@@ -1,4 +1,4 @@
-"""What readers of single labelled pictures share: one sample from a picture, its parts and perhaps its persons."""
+"""Make samples of labelled pictures: what all readers of such pictures share."""
 
 from __future__ import annotations
 
@@ -22,22 +22,46 @@ class LabelledImages(Dataset[dict[str, Any]]):
 
     Args:
         root: folder of the layout.
-        ids: of the samples.
+        split: name of a split, or the ids themselves.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        ids: of the samples, in order.
+        label_set: of the parts.
+        evenly_numbered: whether ids are SEQUENCE/NUMBER at one distance, so that a gap means that something is missing.
     """
 
+    ids: list[str]
     label_set: ClassVar[LabelSet]
-
-    #: Whether ids are SEQUENCE/NUMBER at one distance, so that a larger one means that something is missing.
     evenly_numbered: ClassVar[bool] = False
 
     def __init__(
-        self, root: Path, ids: Sequence[str], transform: ClipTransform, *, seed: int | None, annotations: bool
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        seed: int | None = None,
+        annotations: bool = False,
     ) -> None:
-        self.root, self.ids, self.transform = root, list(ids), transform
-        self.seed, self.annotations = seed, annotations
+        self.root, self.transform, self.seed, self.annotations = root, transform, seed, annotations
+        self.ids = self.find_ids(split)
+
+    @abstractmethod
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Check the layout and find the ids of a split; may keep other findings about the files.
+
+        Args:
+            split: name of a split, or the ids themselves.
+
+        Returns:
+            The ids in order.
+
+        Raises:
+            InputError: the layout, the split or one of the ids does not exist.
+        """
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +74,16 @@ class LabelledImages(Dataset[dict[str, Any]]):
         return sample
 
     def sample(self, index: int, epoch: int, frames: Sequence[UInt8Array]) -> dict[str, Any]:
-        """Frames of one size, the labelled one last, with its labels: transformed, named, perhaps annotated."""
+        """Make a sample of frames of one size and the labels of the last one.
+
+        Args:
+            index: of the sample.
+            epoch: that its augmentation follows from.
+            frames: (H, W, 3) uint8 RGB each, the labelled one last.
+
+        Returns:
+            Fields of `ClipTransform`, index, sample_ids and perhaps annotations.
+        """
         name = self.ids[index]
         labels = self.labels(name, frames[-1].shape[:2])
         seed = None if self.seed is None else (self.seed, epoch, index)
@@ -61,12 +94,28 @@ class LabelledImages(Dataset[dict[str, Any]]):
 
     @abstractmethod
     def picture(self, index: int) -> UInt8Array:
-        """The picture (H, W, 3), RGB, at its native size."""
+        """Read the picture (H, W, 3), RGB, at its native size."""
 
     @abstractmethod
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """What is known of a picture of that size (H, W)."""
+        """Read the labels of a picture.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Those of parts, persons and keypoints that are known.
+        """
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """The ground truth, in the integers that it was read in: small to hand from process to process."""
+        """Return the native ground truth: parts.
+
+        Args:
+            name: id of the picture.
+            labels: output of `labels`.
+
+        Returns:
+            Maps in the integers that they were read in: small to hand from process to process.
+        """
         return Annotation(parts=torch.from_numpy(labels["parts"]))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_modules.datasets.folders import FolderedImages, SplitFolder
-from data_modules.formats.layout import find_folder
-from partwise.errors import InputError
+from data_modules.formats.layout import find_folder, not_held
 from partwise.labels import LIP as LABELS
 
 #: Published numbers; the labels of the 10,000 test pictures are kept back.
@@ -16,11 +15,18 @@ SPLITS = ("train", "val")
 
 
 class LIP(FolderedImages):
-    """Crops of people with parts; nobody numbers the persons.
+    """Crops of people with parts; persons are not numbered.
 
     Layout: `TrainVal_images/SPLIT_images/ID.jpg`, `TrainVal_parsing_annotations/SPLIT_segmentations/ID.png` and
     `TrainVal_images/SPLIT_id.txt` for SPLIT train and val. Both folders may repeat their name inside, as the
-    archives unpack. For arguments see `FolderedImages`.
+    archives unpack.
+
+    Args:
+        root: folder of the layout, or the one above it.
+        split: "train", "val", or the ids themselves, of either.
+        transform: makes the training or evaluation sample.
+        seed: of the augmentation; None does none.
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     label_set = LABELS
@@ -28,14 +34,12 @@ class LIP(FolderedImages):
 
     @staticmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
-        """The splits that are present; raises InputError where none is."""
+        """Return the splits that exist; raise InputError if a folder is missing."""
         images, parts = find_folder(root, "TrainVal_images"), find_folder(root, "TrainVal_parsing_annotations")
         if images is None or parts is None:
             missing = "TrainVal_images" if images is None else "TrainVal_parsing_annotations"
-            raise InputError(
-                f"{root} does not hold LIP: {missing}/ is missing; point data.root at the folder with "
-                "TrainVal_images/ and TrainVal_parsing_annotations/"
-            )
+            content = "the folder with TrainVal_images/ and TrainVal_parsing_annotations/"
+            raise not_held(root, "LIP", f"{missing}/ is missing", content)
         lists = images if list(images.glob("*_id.txt")) else images.parent
         splits = {
             name: SplitFolder(images / f"{name}_images", parts / f"{name}_segmentations", lists / f"{name}_id.txt")

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_modules.datasets.coco_persons import check_pictures
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.layout import given_ids
+from data_modules.formats.layout import given_ids, no_such_split, not_held
 from data_modules.formats.mat import read_mat
 from data_modules.formats.notes import Arrays, noted, packed, unpacked
 from data_modules.loading.transforms import ClipTransform, Labels
@@ -57,7 +57,7 @@ class MPII(LabelledImages):
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
         annotations: of no effect: metrics of parsing need parts, and there are none.
-        full_body: leave out people without all sixteen joints, and pictures without others.
+        full_body: whether to leave out people without all sixteen joints, and pictures without others.
     """
 
     label_set = FOREGROUND  # there are no labels: a flip exchanges joints only
@@ -68,39 +68,60 @@ class MPII(LabelledImages):
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
+        full_body: bool = False,
         seed: int | None = None,
         annotations: bool = False,
-        full_body: bool = False,
     ) -> None:
-        people, file = read_people(root, split if isinstance(split, str) else "all")
-        if full_body:
+        self.full_body = full_body
+        super().__init__(root, split, transform, seed=seed, annotations=False)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the pictures, and read the joints of all people."""
+        people, file = read_people(self.root, split if isinstance(split, str) else "all")
+        if self.full_body:
             people = {name: found[(found[..., 2] > 0).all(1)] for name, found in people.items()}
         self._people = {name: found for name, found in people.items() if len(found)}
         ids = list(self._people) if isinstance(split, str) else given_ids(split)
+        body = "full body" if self.full_body else "body"
         if unknown := [name for name in ids if name not in self._people]:
-            raise InputError(f"{file} has no {'full ' * full_body}body in {unknown[0]}; name pictures that it lists")
+            raise InputError(f"{file} has no {body} in {unknown[0]}; name pictures that it lists")
         if not ids:
-            raise InputError(f"{file} has no {'full ' * full_body}body in split {split}; take another split")
-        check_pictures(root / "images", ids, file)
-        super().__init__(root, ids, transform, seed=seed, annotations=False)
+            raise InputError(f"{file} has no {body} in split {split}; take another split")
+        check_pictures(self.root / "images", ids, file)
+        return ids
 
     def picture(self, index: int) -> UInt8Array:
-        """The picture (H, W, 3), RGB, at its native size."""
+        """Read the picture (H, W, 3), RGB, at its native size."""
         return read_image(self.root / "images" / self.ids[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """The joints (N, 16, 3) of its people."""
+        """Read the joints of a picture's people.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Keypoints (N, 16, 3).
+        """
         return Labels(keypoints=self._people[name])
 
 
 def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
-    """Joints (N, 16, 3) of the people of each picture by its file name, counted from 0, and the file they are from.
+    """Read the joints of the people of each picture.
+
+    Args:
+        root: folder of the layout.
+        split: "train", "val" or "all".
+
+    Returns:
+        File name -> joints (N, 16, 3), counted from 0; and the file that they are from.
 
     Raises:
         InputError: no such split, no such layout, or a damaged file.
     """
     if split not in SPLITS:
-        raise InputError(f"MPII has the splits {', '.join(SPLITS)}, not {split!r}: joints of its test set are secret")
+        raise no_such_split("MPII, whose test set has no public joints,", split, SPLITS, root)
     lists = [root / "annot" / f"{name}.json" for key, name in _LISTS.items() if split in (key, "all")]
     if any(file.is_file() for file in lists):
         people: dict[str, Float32Array] = {}
@@ -114,10 +135,8 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
             everybody = _cached(file, file.stat().st_size, file.stat().st_mtime_ns).items()
             chosen = {n: p for i, (n, p) in enumerate(everybody) if split == "all" or (i % 10 == 9) == (split == "val")}
             return chosen, file
-    raise InputError(
-        f"{root} does not hold MPII: neither annot/{lists[0].name} nor {MAT} is there; point data.root at the folder "
-        "with images/ and one of them"
-    )
+    fault = f"neither annot/{lists[0].name} nor {MAT} is there"
+    raise not_held(root, "MPII", fault, "the folder with images/ and one of them")
 
 
 @lru_cache(maxsize=4)  # each stage asks for it

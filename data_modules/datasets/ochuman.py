@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_modules.datasets.coco_persons import MaskedImages, find_split
-from data_modules.loading.transforms import ClipTransform
-from partwise.errors import InputError
+from data_modules.formats.coco_json import CocoIndex
+from data_modules.formats.layout import check_folders
 
 #: Published numbers of the pictures with keypoints and masks.
 PUBLISHED = {
@@ -31,23 +31,14 @@ class OCHuman(MaskedImages):
         split: "val", "test", the rest of a json's name, or file names of pictures that one of the jsons lists.
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None is evaluation, which also takes pictures without persons.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        if not (root / "images").is_dir():
-            raise InputError(
-                f"{root} does not hold OCHuman: images/ is missing; point data.root at the folder with images/ and "
-                "ochuman_coco_format_val_range_0.00_1.00.json"
-            )
-        folder = root / "annotations" if (root / "annotations").is_dir() else root
-        index, ids = find_split(folder, _FILES, split, ("val", "test"), empty=seed is None)
-        super().__init__(root / "images", index, ids, transform, seed=seed, annotations=annotations)
+    def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
+        """Open the json of the split, at the root or in `annotations/`."""
+        content = "images/ and ochuman_coco_format_val_range_0.00_1.00.json"
+        check_folders(self.root, "OCHuman", ("images",), content)
+        below = self.root / "annotations"
+        folder = below if below.is_dir() else self.root
+        index, ids = find_split(folder, _FILES, split, ("val", "test"), empty=self.seed is None)
+        return index, self.root / "images", ids

@@ -13,8 +13,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.class_order import check_order, order_table
-from data_modules.formats.label_maps import check_size, dense
-from data_modules.formats.layout import given_ids, no_such_split, read_list
+from data_modules.formats.label_maps import dense, number_persons, read_parts
+from data_modules.formats.layout import given_ids, not_held, read_split
 from data_modules.formats.notes import noted
 from data_modules.formats.pascal_part import match_poses, paint, read_people, read_poses, shows_people
 from data_modules.loading import pool
@@ -22,7 +22,7 @@ from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation, InstanceMap
 from partwise.errors import InputError
-from partwise.io.images import read_image, read_labels
+from partwise.io.images import read_image
 from partwise.labels import (
     IGNORE,
     LR_TO_PASCAL_PERSON_PART,
@@ -40,7 +40,7 @@ _SIDELESS = remap_table({0: 0, 1: 1, 2: 2})
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files lie; None for what is not there.
+    """Folders of Pascal-Person-Part; None for those that are missing.
 
     Attributes:
         images: `ID.jpg` of PASCAL VOC 2010.
@@ -58,12 +58,12 @@ class Layout:
 
 
 class PascalPersonPart(LabelledImages):
-    """Pictures with seven classes and, where PASCAL-Part is there, persons; with poses where these are there.
+    """Pictures with seven classes; with persons where PASCAL-Part exists, and poses where their files exist.
 
     Layout: `JPEGImages/ID.jpg`, and at least one of `Annotations_Part/ID.mat` (PASCAL-Part) and
     `pascal_person_part/pascal_person_part_gt/ID.png` with `pascal_person_part_trainval_list/SPLIT_id.txt` beside it;
     `PersonJoints/ID.mat` if wanted. With both annotations the PNG decides the part and the .mat the person. Without
-    lists the split "all" is what PASCAL-Part shows persons in.
+    lists the split "all" is every picture in which PASCAL-Part shows persons.
 
     Args:
         root: folder of the layout.
@@ -71,7 +71,11 @@ class PascalPersonPart(LabelledImages):
         transform: makes the training or evaluation sample.
         class_order: of the PNGs: "official", or "bupt" for the repackaging that permutes the classes.
         seed: of the augmentation; None does none.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        needs_objects: whether the classes need PASCAL-Part.
+        layout: the folders.
     """
 
     label_set = PASCAL_PERSON_PART
@@ -87,26 +91,38 @@ class PascalPersonPart(LabelledImages):
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        self.layout, self._official = find_layout(root), order_table(class_order)
+        self.class_order, self._official = class_order, order_table(class_order)
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the ids, and the folders of the layout."""
+        self.layout = find_layout(self.root)
         if self.needs_objects and self.layout.objects is None:
             raise InputError(
-                f"{root} has no Annotations_Part/, which alone tells left from right; "
+                f"{self.root} has no Annotations_Part/, which alone tells left from right; "
                 "add PASCAL-Part's files or set data.form=seven"
             )
         ids = split_ids(self.layout, split)
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
         if self.layout.maps is not None:
-            check_order([self.layout.maps / f"{name}.png" for name in ids], class_order)
+            check_order([self.layout.maps / f"{name}.png" for name in ids], self.class_order)
+        return ids
 
     def picture(self, index: int) -> UInt8Array:
-        """The picture (H, W, 3), RGB, at its native size."""
+        """Read the picture (H, W, 3), RGB, at its native size."""
         return read_image(self.layout.images / f"{self.ids[index]}.jpg", upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Parts; persons and keypoints (N, 16, 3) in MPII's order where their files are there.
+        """Read parts; persons and keypoints (N, 16, 3) in MPII's order where their files exist.
 
         With both, row n - 1 of the keypoints is person n; zeros stand for a person without a pose, and poses without a
         person come last.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts, and perhaps persons and keypoints.
         """
         sided, found = None, Labels()
         if self.layout.objects is not None:
@@ -118,16 +134,31 @@ class PascalPersonPart(LabelledImages):
         return found
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Parts and, where they are known, persons and part instances."""
+        """Return the native ground truth: parts and, where they are known, persons and part instances.
+
+        Args:
+            name: id of the picture.
+            labels: output of `labels`.
+
+        Returns:
+            Maps in the integers that they were read in: small to hand from process to process.
+        """
         truth = super().annotation(name, labels)
         if "persons" in labels:
-            persons = labels["persons"]
-            truth["persons"] = dense(persons, {i: 1 for i in np.unique(persons).tolist() if i})
+            truth["persons"] = number_persons(labels["persons"])
             truth["part_instances"] = part_instances(labels)
         return truth
 
     def merge(self, sided: UInt8Array | None, official: UInt8Array | None) -> UInt8Array:
-        """Class ids (H, W) from PASCAL-Part's ten parts and the PNG's seven classes, where these are there."""
+        """Merge the two annotations of a picture.
+
+        Args:
+            sided: (H, W) PASCAL-Part's ten parts; None if its files are missing.
+            official: (H, W) the PNG's seven classes; None if the PNGs are missing.
+
+        Returns:
+            Class ids (H, W).
+        """
         if official is not None:
             return official
         assert sided is not None
@@ -137,24 +168,36 @@ class PascalPersonPart(LabelledImages):
         """The PNG's seven classes (H, W) by their official ids."""
         if self.layout.maps is None:
             return None
-        file = self.layout.maps / f"{name}.png"
-        stored = read_labels(file)
-        PASCAL_PERSON_PART.check(stored, file)
-        check_size(stored, size, file)
-        return self._official[stored]
+        return self._official[read_parts(self.layout.maps / f"{name}.png", PASCAL_PERSON_PART, size)]
 
 
 class PascalPersonPartLR(PascalPersonPart):
-    """The same with left and right limbs apart, ten parts, which only PASCAL-Part's .mat files tell.
+    """Pascal-Person-Part with left and right limbs apart: ten parts, which only PASCAL-Part's .mat files have.
 
-    With the PNGs beside them, a limb that the two annotations do not agree on is 255.
+    With the PNGs beside them, a limb on which the two annotations disagree is 255.
+
+    Args:
+        root: folder of the layout.
+        split: name of a list, "all" where there are no lists, or the ids themselves ("2008_000652").
+        transform: makes the training or evaluation sample.
+        class_order: of the PNGs: "official", or "bupt" for the repackaging that permutes the classes.
+        seed: of the augmentation; None does none.
+        annotations: whether samples have the native ground truth (evaluation).
     """
 
     label_set = PASCAL_PERSON_PART_LR
     needs_objects = True
 
     def merge(self, sided: UInt8Array | None, official: UInt8Array | None) -> UInt8Array:
-        """Ten parts (H, W); see `PascalPersonPart.merge`."""
+        """Merge the two annotations of a picture.
+
+        Args:
+            sided: (H, W) PASCAL-Part's ten parts.
+            official: (H, W) the PNG's seven classes; None if the PNGs are missing.
+
+        Returns:
+            Ids of the ten parts (H, W); 255 where the two disagree.
+        """
         assert sided is not None
         if official is None:
             return sided
@@ -162,7 +205,10 @@ class PascalPersonPartLR(PascalPersonPart):
 
 
 def part_instances(labels: Labels) -> InstanceMap:
-    """One instance for each class of each person; a labelled pixel that is nobody's is 255 here, in no instance."""
+    """Number the part instances of a picture: one for each class of each person.
+
+    A labelled pixel of no person is 255 here, in no instance.
+    """
     parts, persons = labels["parts"], labels["persons"]
     owned = np.where((parts > 0) & (persons == 0), IGNORE, parts)
     codes = np.where((owned > 0) & (owned != IGNORE), persons.astype(np.int64) * 256 + owned, 0)
@@ -170,32 +216,36 @@ def part_instances(labels: Labels) -> InstanceMap:
 
 
 def find_layout(root: Path) -> Layout:
-    """What of Pascal-Person-Part lies in a folder; raises InputError if it is not enough."""
+    """Find the folders of Pascal-Person-Part in `root`; raise InputError if they do not suffice."""
     images = _first(root, "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
     objects = _first(root, "Annotations_Part", "trainval/Annotations_Part")
     maps = _first(root, "pascal_person_part/pascal_person_part_gt", "pascal_person_part_gt")
     lists = _first(root, "pascal_person_part/pascal_person_part_trainval_list", "pascal_person_part_trainval_list")
     if images is None or (objects is None and maps is None):
         what = "JPEGImages/ is" if images is None else "Annotations_Part/ and pascal_person_part_gt/ are"
-        raise InputError(
-            f"{root} does not hold Pascal-Person-Part: {what} missing; point data.root at the folder with VOC 2010's "
-            "JPEGImages/ and PASCAL-Part's Annotations_Part/ or pascal_person_part/"
-        )
+        place = "the folder with VOC 2010's JPEGImages/ and PASCAL-Part's Annotations_Part/ or pascal_person_part/"
+        raise not_held(root, "Pascal-Person-Part", f"{what} missing", place)
     return Layout(images, objects, maps, lists, _first(root, "PersonJoints"))
 
 
 def split_ids(layout: Layout, split: str | Sequence[str]) -> list[str]:
-    """Ids of a split. Without lists, pictures that show no person are left out, and their number is told.
+    """Find the ids of a split.
+
+    Without lists, pictures that show no person are left out, with a warning that counts them.
+
+    Args:
+        layout: the folders.
+        split: name of a list, "all", or the ids themselves.
+
+    Returns:
+        Ids in order.
 
     Raises:
         InputError: there is no such split, an id is a number, or no picture is left.
     """
     named = split if isinstance(split, str) else None
     if layout.lists is not None:
-        present = sorted(file.name.removesuffix("_id.txt") for file in layout.lists.glob("*_id.txt"))
-        if named is not None and named not in present:
-            raise no_such_split("Pascal-Person-Part", named, present)
-        return given_ids(split) if named is None else read_list(layout.lists / f"{named}_id.txt")
+        return given_ids(split) if named is None else read_split("Pascal-Person-Part", layout.lists, named)
     if named not in (None, "all"):
         raise InputError(
             f"there is no list of the split {named!r} beside {layout.images}, as pascal_person_part_trainval_list/ is "

@@ -1,4 +1,4 @@
-"""Sequences of frames: folders of pictures and video files, of which any few consecutive frames can be had."""
+"""Read sequences of frames: any consecutive frames of folders of pictures and of video files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GUESSED = (".mpg", ".mpeg")
 
 @dataclass(frozen=True)
 class FrameFolder:
-    """A folder of pictures.
+    """Folder of pictures.
 
     Attributes:
         name: of the sequence.
@@ -41,17 +41,25 @@ class FrameFolder:
         return len(self.files)
 
     def label(self, frame: int) -> str:
-        """Name of a frame, for messages and file names."""
+        """Return the name of a frame, for messages and file names."""
         return f"{self.name}/{self.files[frame].stem}"
 
     def read(self, first: int, count: int) -> list[UInt8Array]:
-        """Frames (H, W, 3) RGB, all of one size."""
+        """Read consecutive frames.
+
+        Args:
+            first: number of the first one, from 0.
+            count: number of frames.
+
+        Returns:
+            Frames (H, W, 3) RGB, all of one size.
+        """
         return read_clip(self.files[first : first + count])
 
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file.
+    """Video file.
 
     Attributes:
         name: of the sequence.
@@ -67,13 +75,20 @@ class VideoFile:
         return len(self.stamps)
 
     def label(self, frame: int) -> str:
-        """Name of a frame, for messages and file names."""
+        """Return the name of a frame, for messages and file names."""
         return f"{self.name}/{frame:06d}"
 
     def read(self, first: int, count: int) -> list[UInt8Array]:
-        """Frames (H, W, 3) RGB; no others are held in memory.
+        """Read consecutive frames; no others are held in memory.
 
         Decoding begins at the key frame before them. A file that cannot be searched is decoded from its beginning.
+
+        Args:
+            first: number of the first one, from 0.
+            count: number of frames.
+
+        Returns:
+            Frames (H, W, 3) RGB.
         """
         frames = self._found(first, count)
         if frames is None:
@@ -106,9 +121,14 @@ Source = FrameFolder | VideoFile
 
 
 def find_sources(base: Path, folder: Path) -> list[Source]:
-    """All folders with pictures and all video files in `folder`, at any depth, by name.
+    """Find all folders with pictures and all video files in a folder, at any depth; hidden ones are left out.
 
-    Hidden files are left out. Names are paths relative to `base`.
+    Args:
+        base: folder that names are relative to.
+        folder: to search.
+
+    Returns:
+        Sequences by name.
     """
     sources: list[Source] = []
     videos: list[Path] = []
@@ -128,7 +148,7 @@ def find_sources(base: Path, folder: Path) -> list[Source]:
 
 
 def frame_stamps(file: Path) -> list[int | None]:
-    """Time stamps of the frames of a video, as the cache folder has them, or by decoding all of it.
+    """Return the time stamps of the frames of a video, noted in the cache folder or found by decoding all of it.
 
     All are None where they do not ascend, or some are missing: then frames have to be counted.
 

@@ -1,4 +1,4 @@
-"""Windows of consecutive frames of any video, and JHMDB's with the joints of the person in it."""
+"""Read windows of consecutive frames of any video, and JHMDB's with the joints of the person in it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,15 @@ class UnlabelledVideo(Dataset[dict[str, Any]]):
         return {**clip, "index": index, "sample_ids": source.label(middle)}
 
     def labels(self, source: Source, frame: int) -> Labels:
-        """What is known of a frame of a sequence: nothing."""
+        """Return no labels; subclasses may know some.
+
+        Args:
+            source: the sequence.
+            frame: number of the frame.
+
+        Returns:
+            Labels of the frame.
+        """
         return Labels()
 
     def _window(self, index: int) -> tuple[Source, int]:
@@ -103,11 +111,27 @@ class JHMDB(UnlabelledVideo):
     """JHMDB's windows with the joints (1, 15, 3) of their middle frame, rows as `JHMDB_JOINTS` (evaluation).
 
     Layout: as `UnlabelledVideo`, with `joint_positions/ACTION/VIDEO/joint_positions.mat` beside `Rename_Images/`:
-    `pos_img` (2, 15, T), pixels counted from 1; the keypoints here count from 0. All are said to be visible.
+    `pos_img` (2, 15, T), pixels counted from 1; the keypoints here count from 0. All are taken to be visible.
+
+    Args:
+        root: folder of the layout.
+        split: name of a split, or sequences by their path below the frames.
+        transform: makes the training or evaluation clip.
+        window: frames of a sample, odd.
+        stride: frames from one window to the next.
+        seed: of the augmentation; None does none.
     """
 
     def labels(self, source: Source, frame: int) -> Labels:
-        """The joints of a frame."""
+        """Read the joints of a frame.
+
+        Args:
+            source: the sequence.
+            frame: number of the frame.
+
+        Returns:
+            Keypoints (1, 15, 3).
+        """
         file = self.root / "joint_positions" / source.name / "joint_positions.mat"
         joints = read_joints(file)
         if len(joints) != len(source):
@@ -116,7 +140,7 @@ class JHMDB(UnlabelledVideo):
 
 
 def read_joints(file: Path) -> Float32Array:
-    """Joints (T, 15, 3) of a JHMDB clip, counted from 0, visibility 2.
+    """Read the joints (T, 15, 3) of a JHMDB clip, counted from 0, visibility 2.
 
     Raises:
         InputError: the file is missing, damaged or holds something else.
@@ -132,7 +156,14 @@ def read_joints(file: Path) -> Float32Array:
 
 
 def find_split(root: Path, split: str | Sequence[str]) -> list[Source]:
-    """The sequences of a split, by name.
+    """Find the sequences of a split.
+
+    Args:
+        root: folder of the layout.
+        split: name of a split, or sequences by their path below the frames.
+
+    Returns:
+        Sequences by name.
 
     Raises:
         InputError: there is no such split or sequence.

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_modules.datasets.clips import Context, LabelledClips, numbered
-from data_modules.formats.label_maps import check_size, dense
+from data_modules.datasets.clips import ClipFiles, LabelledClips, numbered
+from data_modules.formats.label_maps import number_persons, read_part_instances, read_parts, read_persons
+from data_modules.formats.layout import check_folders, given_ids, read_split
 from data_modules.loading.contexts import Around
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.batches import Annotation
 from partwise.errors import InputError
-from partwise.io.images import read_ids, read_labels
-from partwise.io.object_rows import covering, read_instance_classes
 from partwise.labels import VIP as LABELS
 
 #: Published numbers; every 25th frame of a video is annotated.
@@ -39,9 +38,12 @@ class VIP(LabelledClips):
         root: folder of the layout.
         split: name of a list, or the ids themselves.
         transform: makes the training or evaluation clip.
-        around: the frames that go with the annotated one; None makes samples single pictures.
+        around: chooses the frames that go with the annotated one; None makes samples single pictures.
         seed: of the draws and the augmentation; None is evaluation.
-        annotations: also hand out the native ground truth (evaluation).
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        labels_root: folder of the labels.
     """
 
     label_set = LABELS
@@ -57,28 +59,36 @@ class VIP(LabelledClips):
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        self.labels_root = root / "Annotations" if (root / "Annotations").is_dir() else root
-        for folder in (root / "Images", self.labels_root / "Category_ids", self.labels_root / "Human_ids"):
-            if not folder.is_dir():
-                raise InputError(
-                    f"{root} does not hold VIP: {folder.relative_to(root)}/ is missing; point data.root at the folder"
-                    " with Images/, Category_ids/ (or Annotations/Category_ids/) and lists/"
-                )
-        if around is not None and not (root / "adjacent_frames").is_dir():
-            raise InputError(
-                f"{root}/adjacent_frames/ is missing: the frames around the annotated ones come from VIP_Sequence; "
-                "unpack it there, or leave data.around unset"
-            )
         self.around = around
-        ids = read_list(root, split) if isinstance(split, str) else split
-        super().__init__(root, ids, transform, seed=seed, annotations=annotations)
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    def find_ids(self, split: str | Sequence[str]) -> list[str]:
+        """Find the ids, and the folder of the labels."""
+        below = "Annotations/" if (self.root / "Annotations").is_dir() else ""
+        folders = ("Images", f"{below}Category_ids", f"{below}Human_ids")
+        check_folders(self.root, "VIP", folders, "Images/, Category_ids/ (or Annotations/Category_ids/) and lists/")
+        if self.around is not None and not (self.root / "adjacent_frames").is_dir():
+            raise InputError(
+                f"{self.root}/adjacent_frames/ is missing: the frames around the annotated ones come from "
+                "VIP_Sequence; unpack it there, or leave data.around unset"
+            )
+        self.labels_root = self.root / below
+        return read_list(self.root, split) if isinstance(split, str) else given_ids(split)
 
     def file(self, index: int) -> Path:
-        """Where the annotated frame lies."""
+        """Return the path of the annotated frame."""
         return self.root / "Images" / f"{self.ids[index]}.jpg"
 
-    def context(self, index: int, rng: np.random.Generator) -> Context | None:
-        """The frames around the target."""
+    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
+        """Choose the frames around the target with `around`.
+
+        Args:
+            index: of the sample.
+            rng: of this sample and epoch; in evaluation of this sample alone.
+
+        Returns:
+            Their files and offsets; None without `around`.
+        """
         if self.around is None:
             return None
         folder, target = self.root / "adjacent_frames" / self.ids[index], self.file(index)
@@ -91,39 +101,50 @@ class VIP(LabelledClips):
                 f"{folder} lacks frames for {self.around}; copy the missing ones there, or lower those numbers in "
                 "data.around"
             )
-        return Context([frames[key] for key in chosen], [key - t for key in chosen])
+        return ClipFiles([frames[key] for key in chosen], [key - t for key in chosen])
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
-        """Parts and person ids."""
-        parts_file = self.labels_root / "Category_ids" / f"{name}.png"
-        persons_file = self.labels_root / "Human_ids" / f"{name}.png"
-        parts, persons = read_labels(parts_file), read_ids(persons_file)
-        self.label_set.check(parts, parts_file)
-        check_size(parts, size, parts_file)
-        check_size(persons, size, persons_file)
-        return Labels(parts=parts, persons=persons)
+        """Read parts and person ids.
+
+        Args:
+            name: id of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            Parts and persons.
+        """
+        parts = read_parts(self.labels_root / "Category_ids" / f"{name}.png", self.label_set, size)
+        return Labels(parts=parts, persons=read_persons(self.labels_root / "Human_ids" / f"{name}.png", size))
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Parts, persons and part instances."""
-        parts, persons = labels["parts"], labels["persons"]
+        """Return the native ground truth: parts, persons and part instances.
+
+        Args:
+            name: id of the picture.
+            labels: output of `labels`.
+
+        Returns:
+            Maps in the integers that they were read in: small to hand from process to process.
+        """
         file = self.labels_root / "Instance_ids" / f"{name}.png"
-        ids = read_ids(file)
-        check_size(ids, parts.shape, file)
-        classes = read_instance_classes(file.with_suffix(".txt"), self.label_set.num_classes)
         return Annotation(
-            parts=torch.from_numpy(parts),
-            persons=dense(persons, {i: 1 for i in np.unique(persons).tolist() if i}),
-            part_instances=dense(ids, covering(ids, classes, file)),
+            parts=torch.from_numpy(labels["parts"]),
+            persons=number_persons(labels["persons"]),
+            part_instances=read_part_instances(file, labels["parts"].shape, self.label_set.num_classes),
         )
 
 
 def read_list(root: Path, split: str) -> list[str]:
-    """Ids "videosN/ID" of a split; raises InputError naming the lists there are."""
-    file = root / "lists" / f"{split}_id.txt"
-    if not file.is_file():
-        found = sorted(p.name.removesuffix("_id.txt") for p in (root / "lists").glob("*_id.txt"))
-        raise InputError(f"{file} is missing: VIP here has the splits {', '.join(found) or 'none'}")
-    ids = file.read_text().split()
-    if not ids:
-        raise InputError(f"{file} lists no frame; it should hold rows like videos1/000000000001")
-    return ids
+    """Read the ids of a split.
+
+    Args:
+        root: folder of the layout.
+        split: name of a list.
+
+    Returns:
+        Ids "videosN/ID".
+
+    Raises:
+        InputError: the list is missing or empty.
+    """
+    return read_split("VIP", root / "lists", split)

@@ -1,4 +1,4 @@
-"""Two orders of Pascal-Person-Part's classes are about; which one a folder has shows in the label maps themselves."""
+"""Detect which of the two class orders of Pascal-Person-Part that circulate a folder of label maps uses."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _MAPS, _LEAST = 40, 3
 
 
 def order_table(order: str) -> UInt8Array:
-    """(256,) table from the ids stored to the official ones; raises InputError for an unknown order."""
+    """Return the (256,) table from stored ids to official ones; raise InputError for an unknown order."""
     if order not in ORDERS:
         raise InputError(f"data.class_order={order} is not known; it is one of {', '.join(ORDERS)}")
     return ORDERS[order]
 
 
 def check_order(files: Sequence[Path], order: str) -> None:
-    """Raise InputError if label maps are plainly in the other order than `order`.
+    """Raise InputError if label maps plainly use the other class order.
 
-    Parts that are joined on a body share most of the borders between parts, in any pose: on a map, the order under
-    which more of the borders are joints is the likelier one. Up to 40 maps, evenly spread, have a vote each.
+    Parts that are joined on a body share most of the borders between parts, in any pose. The order under which more
+    borders of a map are joints is therefore the likelier one. Up to 40 maps, evenly spread, have a vote each.
 
     Args:
         files: indexed PNGs.
-        order: key of `ORDERS`.
+        order: key of `ORDERS` that the maps should use.
     """
     spread = files[:: max(1, len(files) // _MAPS)][:_MAPS]
     votes = [likelier_order(read_labels(file)) for file in spread]
@@ -55,7 +55,7 @@ def check_order(files: Sequence[Path], order: str) -> None:
 
 
 def likelier_order(stored: UInt8Array) -> str | None:
-    """The order under which more borders of a label map (H, W) join what is joined; None if there is no telling."""
+    """Return the order under which more borders of a label map (H, W) are joints; None if both have as many."""
     counts = _borders(stored)
     joined = np.zeros((7, 7), np.int64)
     for pair in _JOINTS:

@@ -1,4 +1,4 @@
-"""COCO-style json: which pictures a file lists and what it says of the objects in them."""
+"""Read COCO-style json: the pictures of a file and the objects in them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Thing:
     """One annotated object.
 
     Attributes:
-        mask: (H, W) its pixels; None if the file does not say.
+        mask: (H, W) its pixels; None if the file has none.
         box: left, top, width, height in pixels.
-        keypoints: (K, 3) x, y, visibility 0, 1 or 2; zeros if the file does not say.
-        crowd: a region of many, to be left out of training and scores.
+        keypoints: (K, 3) x, y, visibility 0, 1 or 2; zeros if the file has none.
+        crowd: whether it is a region of many objects, which is left out of training and scores.
     """
 
     mask: BoolArray | None
@@ -39,17 +39,17 @@ class Thing:
 
 
 class CocoIndex:
-    """The pictures of a json and their objects, packed into a few arrays that loader processes share.
+    """Index of the pictures and objects of a json, packed into a few arrays that loader processes share.
 
     Args:
         file: the json.
-        arrays: what `index_json` makes of it.
+        arrays: output of `index_json`.
 
     Attributes:
         file: the json.
         names: file names of the pictures, in the order of the json.
         image_ids: the json's ids of the pictures, as results files use them.
-        keypoint_names: of the keypoints, empty if the json does not name any.
+        keypoint_names: names of the keypoints; empty if the json has none.
     """
 
     def __init__(self, file: Path, arrays: Arrays) -> None:
@@ -67,15 +67,22 @@ class CocoIndex:
         return name in self._row
 
     def occupied(self) -> list[str]:
-        """Names of the pictures with an object that is no crowd."""
+        """Return the names of the pictures with an object that is no crowd."""
         return [name for name, count in zip(self.names, self.num_objects, strict=True) if count]
 
     def count(self, names: Iterable[str]) -> int:
-        """How many objects that are no crowds these pictures have."""
+        """Count the objects of the named pictures that are no crowds."""
         return sum(self.num_objects[self._row[name]] for name in names)
 
     def things(self, name: str, size: tuple[int, int]) -> list[Thing]:
-        """The objects of a picture of that size (H, W), in the order of the json.
+        """Decode the objects of a picture.
+
+        Args:
+            name: file name of the picture.
+            size: (H, W) of the picture.
+
+        Returns:
+            The objects in the order of the json.
 
         Raises:
             InputError: an object is described wrongly, or for a picture of another size.
@@ -103,7 +110,19 @@ class CocoIndex:
 
 
 def index_json(file: Path, categories: Collection[str] | None, num_keypoints: int) -> Arrays:
-    """What a `CocoIndex` is made of; for arguments and errors see `read_coco`."""
+    """Parse a COCO-style json into the arrays of a `CocoIndex`.
+
+    Args:
+        file: the json.
+        categories: names of the categories to keep; None keeps all.
+        num_keypoints: keypoints of an object, where the categories do not name them.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        InputError: the file is missing, damaged, or no such json.
+    """
     content = _load(file)
     chosen = {c["id"]: c for c in content["categories"] if categories is None or c["name"] in categories}
     if not chosen:
@@ -134,12 +153,15 @@ def index_json(file: Path, categories: Collection[str] | None, num_keypoints: in
 
 
 def read_coco(file: Path, categories: Sequence[str] | None = None, num_keypoints: int = 17) -> CocoIndex:
-    """Index a COCO-style json; a large one is parsed once, until the file changes, as the cache folder has the rest.
+    """Index a COCO-style json. A large one is parsed once and noted in the cache folder until the file changes.
 
     Args:
         file: the json.
-        categories: names of those that count; None takes all.
-        num_keypoints: of an object, where the categories do not name their keypoints.
+        categories: names of the categories to keep; None keeps all.
+        num_keypoints: keypoints of an object, where the categories do not name them.
+
+    Returns:
+        The index of the file's pictures and objects.
 
     Raises:
         InputError: the file is missing, damaged, or no such json.
@@ -160,10 +182,17 @@ def _cached(file: Path, kinds: tuple[str, ...] | None, num_keypoints: int, size:
 
 
 def decode(segmentation: Any, size: tuple[int, int]) -> BoolArray | None:
-    """The mask (H, W) of polygons, or of an RLE with its counts as numbers or as COCO's text; None if it is empty.
+    """Decode polygons, or an RLE with its counts as numbers or as COCO's text.
+
+    Args:
+        segmentation: as json has it.
+        size: (H, W) of the picture.
+
+    Returns:
+        The mask (H, W); None if it is empty.
 
     Raises:
-        ValueError: an RLE of another size or polygons that are none.
+        ValueError: an RLE has another size, or polygons are malformed.
     """
     if isinstance(segmentation, dict):
         counts = segmentation["counts"]

@@ -1,17 +1,24 @@
-"""Where a dataset's folders lie beneath `data.root`, and which ids its lists name."""
+"""Find a dataset's folders below `data.root` and the ids of its lists, and name what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from partwise.errors import InputError
 
 
 def find_folder(root: Path, name: str) -> Path | None:
-    """The folder `name` in `root` or, if it is there only once, in one of the folders of `root`.
+    """Find a folder in `root`, or in the only folder of `root` that has it.
 
     Archives often unpack into a folder that repeats their name: `NAME/NAME/...` is entered.
+
+    Args:
+        root: where to look.
+        name: of the folder.
+
+    Returns:
+        The innermost folder of that name; None if there is none.
 
     Raises:
         InputError: several folders of `root` hold one.
@@ -28,18 +35,69 @@ def find_folder(root: Path, name: str) -> Path | None:
     return folder
 
 
+def check_folders(root: Path, dataset: str, folders: Iterable[str], content: str) -> None:
+    """Raise InputError unless all folders of a layout exist.
+
+    Args:
+        root: folder of the layout.
+        dataset: name of the dataset.
+        folders: paths below `root` that must be folders.
+        content: contents by which a user recognises the right folder.
+    """
+    for folder in folders:
+        if not (root / folder).is_dir():
+            raise not_held(root, dataset, f"{folder}/ is missing", f"the folder with {content}")
+
+
+def not_held(root: Path, dataset: str, fault: str, place: str) -> InputError:
+    """Return the error for a folder that does not hold a dataset.
+
+    Args:
+        root: the folder.
+        dataset: name of the dataset.
+        fault: what is missing there.
+        place: what `data.root` should name instead.
+
+    Returns:
+        The error to raise.
+    """
+    return InputError(f"{root} does not hold {dataset}: {fault}; point data.root at {place}")
+
+
+def read_split(dataset: str, folder: Path, split: str, suffix: str = "_id.txt") -> list[str]:
+    """Read the ids of a split from its list.
+
+    Args:
+        dataset: name of the dataset.
+        folder: of the lists.
+        split: name of a list without `suffix`.
+        suffix: end of the lists' file names.
+
+    Returns:
+        The ids in the list's order.
+
+    Raises:
+        InputError: the list is missing or empty.
+    """
+    file = folder / f"{split}{suffix}"
+    if not file.is_file():
+        present = sorted(other.name.removesuffix(suffix) for other in folder.glob(f"*{suffix}"))
+        raise no_such_split(dataset, split, present, folder)
+    return read_list(file)
+
+
 def read_list(file: Path) -> list[str]:
-    """Ids of a list, one a line; raises InputError if there are none."""
+    """Read ids, one a line; raise InputError if the file is missing or empty."""
     if not file.is_file():
         raise InputError(f"{file} is missing; copy the dataset's list there, or list ids in data.splits")
-    ids = file.read_text(encoding="utf-8").split()
+    ids = [row.strip() for row in file.read_text(encoding="utf-8").splitlines() if row.strip()]
     if not ids:
-        raise InputError(f"{file} lists no picture; it should hold one id a line")
+        raise InputError(f"{file} lists nothing; it should hold one id a line")
     return ids
 
 
 def given_ids(ids: Iterable[object]) -> list[str]:
-    """Ids as listed in `data.splits`.
+    """Return the ids that `data.splits` lists.
 
     Raises:
         InputError: there are none, or one is a number, as YAML reads 2008_000652 and 0012003 without quotes.
@@ -54,9 +112,19 @@ def given_ids(ids: Iterable[object]) -> list[str]:
     return found
 
 
-def no_such_split(dataset: str, split: str, present: Sequence[str]) -> InputError:
-    """The error for a split that this copy of a dataset does not have."""
+def no_such_split(dataset: str, split: str, present: Iterable[str], place: Path) -> InputError:
+    """Return the error for a split that a copy of a dataset does not have.
+
+    Args:
+        dataset: name of the dataset.
+        split: the split that was asked for.
+        present: the splits that exist.
+        place: folder or file in which they were looked for.
+
+    Returns:
+        The error to raise.
+    """
     return InputError(
-        f"{dataset} here has the splits {', '.join(present) or 'none'}, not {split!r}; "
+        f"{dataset} in {place} has the splits {', '.join(present) or 'none'}, not {split!r}; "
         "name one of them or list ids in data.splits"
     )

@@ -1,4 +1,4 @@
-"""MATLAB files, as PASCAL-Part, Clothing Co-Parsing, MPII and JHMDB ship their labels."""
+"""Read MATLAB files, in which PASCAL-Part, Clothing Co-Parsing, MPII and JHMDB have their labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from partwise.errors import InputError
 
 
 def read_mat(file: Path, name: str) -> Any:
-    """The variable `name` of a .mat file, structs as objects and single-element arrays as their element.
+    """Read a variable of a .mat file.
+
+    Args:
+        file: of MATLAB 7 or earlier.
+        name: of the variable.
+
+    Returns:
+        Its value: structs as objects, arrays of one element as that element.
 
     Raises:
         InputError: the file is missing, damaged, or has no such variable.

@@ -1,4 +1,4 @@
-"""What takes long to find out about files is noted in the cache folder, and holds until one of them changes."""
+"""Note in the cache folder what took long to find out about files; a note holds until one of the files changes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Note:
     """A note on files as they are now.
 
     Args:
-        kind: what it says.
-        files: what it is about; they need not exist.
-        about: whatever else it depends on, in plain containers.
+        kind: name of what is noted.
+        files: those that it is about; they need not exist.
+        about: everything else that it depends on, in plain containers.
     """
 
     def __init__(self, kind: str, files: Sequence[Path], **about: Any) -> None:
@@ -45,7 +45,7 @@ class Note:
         self._state = _digest([_state(file) for file in files])
 
     def read(self) -> Arrays | None:
-        """What was noted; None if nothing was, the files have changed since, or the note is damaged."""
+        """Return the noted arrays; None if there are none, the files have changed since, or the note is damaged."""
         try:
             with np.load(self._file(), allow_pickle=False) as note:
                 arrays = {name: note[name] for name in note.files if name != "of"}
@@ -54,7 +54,7 @@ class Note:
             return None
 
     def write(self, arrays: Arrays) -> None:
-        """Note something, if the cache folder can be written to; otherwise the next run has to find it out anew."""
+        """Note arrays, if the cache folder can be written to; otherwise the next run computes them anew."""
         with suppress(InputError, OSError, RuntimeError), atomic(self._file()) as temporary:
             np.savez(temporary, **{"of": np.array(_digest([self._state, sorted(arrays)])), **arrays})  # type: ignore
 
@@ -63,7 +63,17 @@ class Note:
 
 
 def noted(kind: str, files: Sequence[Path], find_out: Callable[[], Arrays], **about: Any) -> Arrays:
-    """What `find_out()` gives, from the note on these files where there is one; for arguments see `Note`."""
+    """Return the noted arrays about files, computed and noted now if there is no note.
+
+    Args:
+        kind: name of what is noted.
+        files: those that it is about.
+        find_out: computes the arrays.
+        about: everything else that they depend on, in plain containers.
+
+    Returns:
+        Arrays by name.
+    """
     note = Note(kind, files, **about)
     known = note.read()
     if known is not None:
@@ -77,12 +87,12 @@ def noted(kind: str, files: Sequence[Path], find_out: Callable[[], Arrays], **ab
 
 
 def packed(value: Any) -> UInt8Array:
-    """Plain containers as an array."""
+    """Encode plain containers as an array."""
     return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
 def unpacked(array: UInt8Array) -> Any:
-    """The plain containers of `packed`."""
+    """Decode the output of `packed`."""
     return json.loads(array.tobytes())
 
 

@@ -1,4 +1,4 @@
-"""PASCAL-Part's `.mat` files (Chen et al., CVPR 2014) and the poses that Xia et al. (CVPR 2017) added to them."""
+"""Read PASCAL-Part's `.mat` files (Chen et al., CVPR 2014) and the poses that Xia et al. (CVPR 2017) added to them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from data_modules.formats.label_maps import check_size
 from data_modules.formats.mat import read_mat
 from partwise.arrays import BoolArray, Float32Array, Int32Array, UInt8Array
 from partwise.errors import InputError
+from partwise.io.images import check_size
 from partwise.labels import PASCAL_PERSON_PART_LR
 
 #: PASCAL-Part's own parts of a person behind each of the ten.
@@ -53,12 +53,15 @@ class Person:
 
 
 def read_people(file: Path, size: Sequence[int]) -> list[Person]:
-    """The persons of a picture, in the file's order; other objects are left out.
+    """Read the persons of a picture; other objects are left out.
 
     Args:
         file: `Annotations_Part/ID.mat`: `anno.objects[i]` with class, mask and parts, `parts[j]` with part_name and
             mask. A person may have no parts. Where parts of a person overlap, the later one counts.
         size: (H, W) of the picture.
+
+    Returns:
+        The persons in the file's order.
 
     Raises:
         InputError: the file is missing, damaged, of another size, or names a part that persons do not have.
@@ -67,15 +70,19 @@ def read_people(file: Path, size: Sequence[int]) -> list[Person]:
 
 
 def shows_people(file: Path) -> bool:
-    """Whether a picture has persons; raises InputError where its file cannot be read."""
+    """Return whether a picture has persons; raise InputError if its file cannot be read."""
     return bool(_person_objects(file))
 
 
 def paint(people: Sequence[Person], size: Sequence[int]) -> tuple[UInt8Array, Int32Array]:
-    """Persons to disjoint maps.
+    """Paint persons into disjoint maps.
 
     Of overlapping persons the later one is in front. A pixel of a part always belongs to the part's person, also
     where another's outline covers it.
+
+    Args:
+        people: back to front.
+        size: (H, W) of the picture.
 
     Returns:
         parts (H, W), ids of `PASCAL_PERSON_PART_LR`; persons (H, W), 1 for the first, 0 for nobody.
@@ -90,13 +97,13 @@ def paint(people: Sequence[Person], size: Sequence[int]) -> tuple[UInt8Array, In
 
 
 def read_poses(file: Path) -> Float32Array:
-    """Poses of a picture in MPII's order.
+    """Read the poses of a picture in MPII's order.
 
     Args:
         file: `PersonJoints/ID.mat`; `joints` is a row of cells (14, 3) of x, y and whether the joint is annotated.
 
     Returns:
-        (N, 16, 3) x, y in pixels and visibility: 2 for what is annotated, else (0, 0, 0). MPII's thorax never is; the
+        (N, 16, 3) x, y in pixels and visibility: 2 for annotated joints, else (0, 0, 0). MPII's thorax never is; the
         pelvis is the middle of the hips.
 
     Raises:
@@ -121,16 +128,17 @@ def read_poses(file: Path) -> Float32Array:
 
 
 def match_poses(poses: Float32Array, persons: Int32Array) -> Float32Array:
-    """Order poses by the persons they belong to, which the two annotations number each in its own way.
+    """Match poses to persons, which the two annotations number independently.
 
-    As many joints as possible shall lie on their own person; one with less than a third there is nobody's.
+    The match puts as many joints as possible on their own person. A pose with less than a third of its joints there
+    belongs to nobody.
 
     Args:
         poses: (N, K, 3) x, y, visibility.
         persons: (H, W) ids 1..M, 0 = nobody.
 
     Returns:
-        (M + rest, K, 3): row n - 1 is the pose of person n, zeros if it has none; the rest are nobody's.
+        (M + rest, K, 3): row n - 1 is the pose of person n, zeros if it has none; the rest belong to nobody.
     """
     height, width = persons.shape
     count = int(persons.max(initial=0))

@@ -1,4 +1,4 @@
-"""Which frames go with a labelled one, the target, in a clip: ATEN's key frames, FGFA's neighbours."""
+"""Choose the frames that go with a labelled frame, the target, in a clip: ATEN's key frames, FGFA's neighbours."""
 
 from __future__ import annotations
 
@@ -13,19 +13,45 @@ from partwise.ops.key_frames import memory, segments
 
 
 class Around(ABC):
-    """Chooses the frames of a clip; the target itself, its last frame, is not among them unless it is chosen."""
+    """Chooses the frames of a clip; the target, its last frame, is not among them unless it is chosen."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, target: int, available: Container[int]) -> list[int]:
-        """Frames for training; none if too few are available."""
+        """Draw frames for training.
+
+        Args:
+            rng: source of the draw.
+            target: number of the labelled frame.
+            available: numbers of the frames that exist.
+
+        Returns:
+            Frame numbers in the network's order; none if too few are available.
+        """
 
     @abstractmethod
     def score(self, rng: np.random.Generator, target: int, available: Container[int]) -> list[int]:
-        """Frames for evaluation where only some around the target are known."""
+        """Choose frames for evaluation where only some around the target exist.
+
+        Args:
+            rng: source of the draw, if there is one.
+            target: number of the labelled frame.
+            available: numbers of the frames that exist.
+
+        Returns:
+            Frame numbers in the network's order; none if too few are available.
+        """
 
     @abstractmethod
     def of_video(self, target: int, length: int) -> list[int]:
-        """Frames for evaluation in a whole video of `length` frames."""
+        """Choose frames for evaluation in a whole video.
+
+        Args:
+            target: number of the labelled frame, from 0.
+            length: frames of the video.
+
+        Returns:
+            Frame numbers in the network's order.
+        """
 
 
 class KeyFrames(Around):
@@ -33,10 +59,11 @@ class KeyFrames(Around):
 
     Args:
         interval: l, frames from key to key.
-        past: p, key frames beside the current one.
-        centred: key frames lie in the middle of their segments; else they are the first ones.
-        former_only: training takes earlier key frames where they exist, as evaluation does, instead of either side.
-        offset: in evaluation, frames from the target to its key frame; None draws it, for each frame once. In whole
+        past: p, number of other key frames encoded with the current one.
+        centred: whether key frames lie in the middle of their segments; else they are the first ones.
+        former_only: whether training takes earlier key frames where they exist, as evaluation does; else it takes
+            earlier or later ones with equal chance.
+        offset: in evaluation, frames from the target to its key frame; None draws it once for each target. In whole
             videos it follows from the segments.
     """
 
@@ -63,17 +90,43 @@ class KeyFrames(Around):
         return f"{self.past} more key frames {self.interval} apart"
 
     def draw(self, rng: np.random.Generator, target: int, available: Container[int]) -> list[int]:
-        """See `draw_keys`."""
+        """Draw a key frame and the p others on one side of it.
+
+        Args:
+            rng: source of the draw.
+            target: number of the labelled frame.
+            available: numbers of the frames that exist.
+
+        Returns:
+            p + 1 frames, farthest first and the current key last; none if no such clip is complete.
+        """
         return self._draw(rng, target, available, self.former_only)
 
     def score(self, rng: np.random.Generator, target: int, available: Container[int]) -> list[int]:
-        """Earlier key frames where they exist."""
+        """Take the p earlier key frames where they exist, later ones elsewhere.
+
+        Args:
+            rng: source of the draw, where `offset` is None.
+            target: number of the labelled frame.
+            available: numbers of the frames that exist.
+
+        Returns:
+            p + 1 frames, farthest first and the current key last; none if no such clip is complete.
+        """
         if self.offset is None:
             return self._draw(rng, target, available, former_only=True)
         return keys_at(target, self.offset, self.interval, self.past, available, self.centred)
 
     def of_video(self, target: int, length: int) -> list[int]:
-        """Those of the target's segment, as Algorithm 1 has them."""
+        """Take the key frames in memory at the target's segment (ATEN Algorithm 1).
+
+        Args:
+            target: number of the labelled frame, from 0.
+            length: frames of the video.
+
+        Returns:
+            p + 1 frames, farthest first and the current key last; a short video repeats its last key frame.
+        """
         keys = [segment.key for segment in segments(length, self.interval, self.centred)]
         return memory(keys, target // self.interval, self.past, self.centred)
 
@@ -104,14 +157,32 @@ class Neighbours(Around):
         return f"{self.count} frames within {self.spread}"
 
     def draw(self, rng: np.random.Generator, target: int, available: Container[int]) -> list[int]:
-        """Distinct frames, each as likely."""
+        """Draw `count` distinct frames within `spread`, uniformly.
+
+        Args:
+            rng: source of the draw.
+            target: number of the labelled frame.
+            available: numbers of the frames that exist.
+
+        Returns:
+            Frame numbers; none if too few are available.
+        """
         near = [t for t in range(target - self.spread, target + self.spread + 1) if t in available]
         if len(near) < self.count:
             return []
         return [int(t) for t in rng.choice(near, self.count, replace=False)]
 
     def score(self, rng: np.random.Generator, target: int, available: Container[int]) -> list[int]:
-        """All within reach."""
+        """Take all frames within `reach`; the last one that exists stands in for those beyond it.
+
+        Args:
+            rng: of no effect.
+            target: number of the labelled frame.
+            available: numbers of the frames that exist.
+
+        Returns:
+            2 K + 1 frames in ascending order.
+        """
         chosen = [target]
         for step in range(1, self.reach + 1):
             first, last = chosen[0], chosen[-1]
@@ -120,5 +191,13 @@ class Neighbours(Around):
         return chosen
 
     def of_video(self, target: int, length: int) -> list[int]:
-        """All within reach."""
+        """Take all frames within `reach`; the video's ends are repeated.
+
+        Args:
+            target: number of the labelled frame, from 0.
+            length: frames of the video.
+
+        Returns:
+            2 K + 1 frames in ascending order.
+        """
         return [min(max(target + step, 0), length - 1) for step in range(-self.reach, self.reach + 1)]

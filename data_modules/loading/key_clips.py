@@ -1,4 +1,4 @@
-"""Which key frames go with a target in training and evaluation (ATEN section 4); see also `partwise.ops.key_frames`."""
+"""Choose the key frames that go with a target in training and evaluation (ATEN section 4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from partwise.ops.key_frames import key_place
 
 
 def key_range(target: int, interval: int, centred: bool = True) -> range:
-    """Key frames that a target may have: where it lies in its segment is not known, so there are l."""
+    """Return the l key frames that a target may have, as its place in its segment is unknown.
+
+    Args:
+        target: the labelled frame t.
+        interval: l, frames from key to key.
+        centred: whether key frames lie in the middle of their segments; else they are the first ones.
+
+    Returns:
+        Frame numbers, of which some may not exist.
+    """
     place = key_place(interval, centred)
     return range(target - interval + 1 + place, target + place + 1)
 
@@ -18,14 +27,14 @@ def key_range(target: int, interval: int, centred: bool = True) -> range:
 def key_choices(
     target: int, interval: int, past: int, available: Container[int], centred: bool = True
 ) -> dict[int, list[list[int]]]:
-    """For each key frame k that the target may have, the clips of p + 1 key frames that end in it.
+    """List the clips of p + 1 key frames that end in each key frame k that the target may have.
 
     Args:
         target: the labelled frame t.
         interval: l, frames from key to key.
-        past: p, key frames beside the current one.
-        available: the frames that exist.
-        centred: key frames lie in the middle of their segments; else they are the first ones.
+        past: p, number of other key frames.
+        available: numbers of the frames that exist.
+        centred: whether key frames lie in the middle of their segments; else they are the first ones.
 
     Returns:
         k -> [..., k - 2l, k - l, k] and [..., k + 2l, k + l, k], as far as all their frames exist; farthest first.
@@ -57,14 +66,14 @@ def draw_keys(
         rng: source of the draw.
         target: the labelled frame t.
         interval: l, frames from key to key.
-        past: p, key frames beside the current one.
-        available: the frames that exist.
-        former_only: take earlier frames and, as at test, later ones only where those do not exist; otherwise either
-            side is as likely.
-        centred: see `key_choices`.
+        past: p, number of other key frames.
+        available: numbers of the frames that exist.
+        former_only: whether earlier frames are taken and, as at test, later ones only where those do not exist;
+            otherwise either side is as likely.
+        centred: whether key frames lie in the middle of their segments; else they are the first ones.
 
     Returns:
-        p + 1 frames, farthest first and the current key last; none where no clip is whole.
+        p + 1 frames, farthest first and the current key last; none where no clip is complete.
     """
     choices = key_choices(target, interval, past, available, centred)
     if not choices:
@@ -76,7 +85,19 @@ def draw_keys(
 def keys_at(
     target: int, offset: int, interval: int, past: int, available: Container[int], centred: bool = True
 ) -> list[int]:
-    """As `draw_keys`, with the current key `offset` frames after the target, or the nearest that has a whole clip."""
+    """Take the key frames of an evaluation clip: earlier ones where they exist.
+
+    Args:
+        target: the labelled frame t.
+        offset: frames from the target to the current key; the nearest that has a complete clip is taken.
+        interval: l, frames from key to key.
+        past: p, number of other key frames.
+        available: numbers of the frames that exist.
+        centred: whether key frames lie in the middle of their segments; else they are the first ones.
+
+    Returns:
+        p + 1 frames, farthest first and the current key last; none where no clip is complete.
+    """
     choices = key_choices(target, interval, past, available, centred)
     if not choices:
         return []

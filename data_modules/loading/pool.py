@@ -22,14 +22,14 @@ _MOST = 8
 
 
 def run(function: Callable[[Job], None], jobs: Sequence[Job], what: str, workers: int | None = None) -> None:
-    """Call `function` on every job.
+    """Call a function on every job.
 
     The first job is timed in this process, so that small work never starts others.
 
     Args:
-        function: importable by name, as other processes must find it, or a partial of such a one.
+        function: importable by name, as other processes must find it, or a method of what can be pickled.
         jobs: picklable; the order of execution is not defined.
-        what: says what is done, beside the progress bar.
+        what: text beside the progress bar.
         workers: processes at most; None takes the cores available, up to eight.
     """
     if not jobs:

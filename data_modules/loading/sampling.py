@@ -1,4 +1,4 @@
-"""Which sample comes when. Every draw follows from (seed, epoch, index), and a position can be resumed."""
+"""Order the samples. Every draw follows from (seed, epoch, index), and a position can be resumed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Draw(NamedTuple):
 
 
 def process() -> tuple[int, int]:
-    """(rank, world size) of this process; (0, 1) without torch.distributed."""
+    """Return (rank, world size) of this process; (0, 1) without torch.distributed."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 class TrainSampler(Sampler[Draw]):
-    """A new permutation every epoch, dealt to the ranks; the tail is dropped so that all get whole batches.
+    """Deals a new permutation every epoch to the ranks; the tail is dropped so that all get whole batches.
 
     A split smaller than one global batch is repeated to fill it. `start` skips the samples of the first epoch
-    that a resumed run has already seen, while `len` still tells the whole epoch's.
+    that a resumed run has already seen, while `len` still counts the whole epoch.
 
     Args:
         size: number of samples in the split.
@@ -43,12 +43,17 @@ class TrainSampler(Sampler[Draw]):
         self.epoch, self.start = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer at every epoch; leaving the resumed epoch forgets its position."""
+        """Start an epoch, as the Trainer does; leaving the resumed epoch forgets its position."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
     def resume(self, epoch: int, seen: int) -> None:
-        """Continue in `epoch` after `seen` samples of this rank."""
+        """Continue within an epoch.
+
+        Args:
+            epoch: the epoch that was interrupted.
+            seen: samples of it that this rank has seen.
+        """
         self.epoch, self.start = epoch, seen
 
     def __len__(self) -> int:
@@ -62,7 +67,11 @@ class TrainSampler(Sampler[Draw]):
 
 
 class EvalSampler(Sampler[Draw]):
-    """Every sample once, in order, dealt to the ranks without padding: no sample counts twice."""
+    """Deals every sample once, in order, to the ranks without padding: no sample counts twice.
+
+    Args:
+        size: number of samples in the split.
+    """
 
     def __init__(self, size: int) -> None:
         rank, world = process()

@@ -1,4 +1,4 @@
-"""Augmentation that treats all frames of a clip alike, keeps left and right apart, and letterboxing."""
+"""Augment all frames of a clip alike, exchange left and right in flips, and letterbox."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from partwise.arrays import Float32Array, Int32Array, UInt8Array
+from partwise.errors import InputError
 from partwise.labels import IGNORE, LabelSet
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS, hflip
 from partwise.ops.resize import Letterbox
 
 
 class Labels(TypedDict):
-    """What a reader knows of a picture at its native size."""
+    """Labels that a reader has of a picture at its native size."""
 
     parts: NotRequired[UInt8Array]  # (H, W), 255 = ignored
     persons: NotRequired[Int32Array]  # (H, W), 0 = nobody
@@ -28,18 +29,18 @@ class Labels(TypedDict):
 
 
 class ClipTransform:
-    """Frames and target labels at native size -> a letterboxed, perhaps flipped clip of tensors.
+    """Turns frames and target labels at native size into a letterboxed, perhaps flipped clip of tensors.
 
     One draw of each random transform serves all frames; it follows from the seed given with the clip.
 
     Args:
         size: side of the square canvas in pixels, or its (height, width).
-        label_set: whose left/right pairs a flip exchanges.
+        label_set: classes whose left/right pairs a flip exchanges.
         flip: probability of a horizontal flip.
         augment: further albumentations transforms, applied before letterboxing; never a flip, which would
             leave left and right where they were.
         keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
-        stretch: fill the canvas and give up the aspect, instead of padding.
+        stretch: whether frames fill the canvas and give up the aspect, instead of being padded.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class ClipTransform:
         stretch: bool = False,
     ) -> None:
         if any(isinstance(t, A.HorizontalFlip | A.D4 | A.Transpose) for t in augment):
-            raise ValueError("flips exchange left and right labels: use `flip`, not an albumentations flip")
+            raise InputError("data.augment has a flip, which would leave left and right labels; set data.flip instead")
         self.size, self.label_set, self.flip, self.keypoint_pairs = size, label_set, flip, keypoint_pairs
         self.place = Letterbox.stretch if stretch else Letterbox.fit
         points = A.KeypointParams("xy", remove_invisible=False)

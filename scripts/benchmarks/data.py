@@ -20,8 +20,8 @@ from benchmarks.timing import best_time
 from data_modules.base import collate
 from data_modules.datasets.images import LabelledImages
 from data_modules.pascal_person_part import PascalPersonPartDataModule
-from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
-from data_modules.synthetic.layouts.vip import write_vip
+from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
+from data_modules.synthetic.layouts.vip import VIPWriter
 from data_modules.vip import VIPDataModule
 
 Sample = Callable[[int], Any]
@@ -94,7 +94,7 @@ def run(count: int = 60) -> list[Table]:
 def _vip(root: Path, count: int) -> list[str]:
     root.mkdir()
     videos = {"train": -(-count // 4), "val": 1, "test": 1}
-    write_vip(root, videos=videos, frames_per_video=16, size=(720, 1280), adjacent=0)
+    VIPWriter(videos=videos, frames_per_video=16, size=(720, 1280), adjacent=0).write(root)
     dataset = VIPDataModule(root=root, image_size=512).dataset("train")
     assert isinstance(dataset, LabelledImages)
     transform = peer(512, [])
@@ -110,7 +110,7 @@ def _vip(root: Path, count: int) -> list[str]:
 
 def _pascal(root: Path, count: int) -> list[str]:
     root.mkdir()
-    write_pascal_person_part(root, images={"train": count, "val": 1}, size=(375, 500))
+    PascalPersonPartWriter(images={"train": count, "val": 1}, size=(375, 500)).write(root)
     for folder in ("Annotations_Part", "PersonJoints"):  # the peer reads the ready-made PNGs alone
         shutil.rmtree(root / folder)
     dataset = PascalPersonPartDataModule(root=root, image_size=521, augment=instance_crf_augment()).dataset("train")

@@ -5,15 +5,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from data_modules.base import ParsingDataModule
 from data_modules.davis import DAVISDataModule
-from data_modules.synthetic.layouts.davis import write_davis
+from data_modules.synthetic.layouts.davis import DAVISWriter
 from data_modules.vip import VIPDataModule
+from partwise.errors import InputError
+from partwise.labels import FOREGROUND
 
 
 @pytest.fixture(scope="module")
 def davis(tmp_path_factory):
     root = tmp_path_factory.mktemp("davis")
-    write_davis(root, sequences={"train": 1, "val": 1}, frames_per_sequence=3, size=(64, 96), workers=1)
+    DAVISWriter(sequences={"train": 1, "val": 1}, frames_per_sequence=3, size=(64, 96), workers=1).write(root)
     return DAVISDataModule(root=root, image_size=(64, 96), crop=None, sequences=True, num_workers=0)
 
 
@@ -59,6 +62,12 @@ def test_batches_for_a_gpu_wait_in_pinned_memory(device, pinned, data, monkeypat
     monkeypatch.setattr(data, "trainer", device and SimpleNamespace(strategy=strategy, world_size=1, global_rank=0))
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
         assert loader.pin_memory == pinned
+
+
+def test_a_dataset_without_stand_in_needs_its_folder():
+    data = ParsingDataModule(FOREGROUND)
+    with pytest.raises(InputError, match=r"has no synthetic stand-in; name .* data\.root"):
+        data.prepare_data()
 
 
 @pytest.mark.process

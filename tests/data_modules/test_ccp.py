@@ -6,7 +6,7 @@ import torch
 from data_modules.ccp import CCPDataModule
 from data_modules.datasets.ccp import CCP, IGNORED, SOURCES, label_file, merging_table
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.ccp import NAMES, write_ccp
+from data_modules.synthetic.layouts.ccp import NAMES, CCPWriter
 from partwise.errors import InputError
 from partwise.io.images import write_image
 from partwise.labels import CCP as LABELS
@@ -15,13 +15,13 @@ from partwise.labels import CCP as LABELS
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("ccp")
-    write_ccp(root, photos=11, size=(96, 64), workers=1)
+    CCPWriter(photos=11, size=(96, 64), workers=1).write(root)
     return root
 
 
 @pytest.fixture
 def copy(tmp_path):
-    write_ccp(tmp_path, photos=5, size=(96, 64), workers=1)
+    CCPWriter(photos=5, size=(96, 64), workers=1).write(tmp_path)
     return tmp_path
 
 

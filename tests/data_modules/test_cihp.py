@@ -9,7 +9,7 @@ from PIL import Image
 from data_modules.cihp import CIHPDataModule
 from data_modules.datasets.cihp import CIHP
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.cihp import write_cihp
+from data_modules.synthetic.layouts.stills import CIHPWriter
 from partwise.errors import InputError
 from partwise.io.images import write_labels
 from partwise.labels import CIHP as LABELS
@@ -24,7 +24,7 @@ FIRST = "0000004"  # of val
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("cihp")
-    write_cihp(root, images={"train": 3, "val": 2}, size=SIZE, domain="crowd", workers=1)
+    CIHPWriter(images={"train": 3, "val": 2}, size=SIZE, domain="crowd", workers=1).write(root)
     return root
 
 
@@ -105,7 +105,7 @@ def test_splits_may_name_ids_of_either_folder(copy):
     with pytest.raises(InputError, match=r"'0000009', but 0000009\.jpg is not in"):
         dataset(copy, ["0000009"])
     shutil.rmtree(copy / VAL)
-    with pytest.raises(InputError, match="CIHP here has the splits train, not 'val'"):
+    with pytest.raises(InputError, match=r"CIHP in .* has the splits train, not 'val'"):
         dataset(copy)
 
 
@@ -139,7 +139,7 @@ FAULTS = {
     "persons of another size": (_store("Human_ids", np.zeros((4, 5), np.uint8)), rf"Human_ids/{FIRST}\.png is 5x4"),
     "a 21st class": (_store("Category_ids", np.full(SIZE, 20, np.uint8)), rf"label 20 in .*{FIRST}\.png"),
     "an instance without class": (_store("Instance_ids", np.full(SIZE, 200, np.uint8)), "part instance 200 has no row"),
-    "empty list": (lambda root: (root / VAL / "val_id.txt").write_text(""), r"val_id\.txt lists no picture"),
+    "empty list": (lambda root: (root / VAL / "val_id.txt").write_text(""), r"val_id\.txt lists nothing"),
     "no list": (_remove("val_id.txt"), r"val_id\.txt is missing"),
 }
 

@@ -14,7 +14,7 @@ from data_modules.datasets.coco_persons import COCOPersons
 from data_modules.formats.coco_json import decode, read_coco
 from data_modules.loading.transforms import ClipTransform
 from data_modules.synthetic.layouts.coco_json import compressed, polygons, uncompressed
-from data_modules.synthetic.layouts.coco_persons import write_coco_persons
+from data_modules.synthetic.layouts.coco_persons import COCOPersonsWriter
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip
@@ -25,7 +25,7 @@ LIST = "annotations/person_keypoints_{}2017_pose2seg.json"
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("coco")
-    write_coco_persons(root, photos={"train": 4, "val": 5}, size=(96, 128), crowds=0.5, workers=1)
+    COCOPersonsWriter(photos={"train": 4, "val": 5}, size=(96, 128), crowds=0.5, workers=1).write(root)
     return root
 
 

@@ -11,7 +11,7 @@ from data_modules.loading.contexts import KeyFrames
 from data_modules.loading.key_clips import key_range
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.davis import write_davis
+from data_modules.synthetic.layouts.davis import DAVISWriter
 from data_modules.synthetic.render.truth import load_truth
 from partwise.errors import InputError
 from partwise.io.images import read_image, read_labels
@@ -25,14 +25,14 @@ SMALL = dict(sequences={"train": 2, "val": 2}, frames_per_sequence=FRAMES, size=
 @pytest.fixture(scope="module", params=[2016, 2017])
 def release(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(f"davis{request.param}")
-    write_davis(root, **SMALL, release=request.param)
+    DAVISWriter(**SMALL, release=request.param).write(root)
     return root
 
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("davis")
-    write_davis(root, **SMALL)
+    DAVISWriter(**SMALL).write(root)
     return root
 
 
@@ -69,7 +69,7 @@ def test_both_releases_give_every_frame_and_its_foreground(release):
 
 def test_the_releases_differ_in_masks_and_lists_alone(tmp_path):
     for year in (2016, 2017):
-        write_davis(tmp_path / str(year), **SMALL, release=year)
+        DAVISWriter(**SMALL, release=year).write(tmp_path / str(year))
     old, new = mask_file(tmp_path / "2016"), mask_file(tmp_path / "2017")
     with Image.open(old) as a, Image.open(new) as b:
         assert (a.mode, b.mode) == ("L", "P")
@@ -186,10 +186,10 @@ def test_splits_may_name_sequences(copy):
 
 
 def test_unknown_splits_and_releases_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no split trial"):
-        write_davis(tmp_path, sequences={"trial": 1})
-    with pytest.raises(ValueError, match="2018"):
-        write_davis(tmp_path, sequences={"val": 1}, release=2018)
+    with pytest.raises(InputError, match="no split trial"):
+        DAVISWriter(sequences={"trial": 1}).write(tmp_path)
+    with pytest.raises(InputError, match="2018"):
+        DAVISWriter(sequences={"val": 1}, release=2018).write(tmp_path)
 
 
 def _picture(root, t, sequence="val-00"):

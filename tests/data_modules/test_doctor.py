@@ -9,7 +9,7 @@ from PIL import Image
 from data_modules.doctor import differences, examine, gaps
 from data_modules.formats.class_order import ORDERS
 from data_modules.pascal_person_part import PascalPersonPartDataModule
-from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
+from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
 from data_modules.vip import VIPDataModule
 from partwise.errors import InputError
 
@@ -60,8 +60,11 @@ FAULTS = {
     "wrong size": (_label(0, (5, 7)), "7x5"),
     "label out of range": (_label(37), "label 37"),
     "truncated image": (_truncate, "cut short"),
-    "empty list": (lambda root: (root / "lists/val_id.txt").write_text(""), "val_id.txt lists no frame"),
-    "missing list": (lambda root: (root / "lists/test_id.txt").unlink(), "test_id.txt is missing"),
+    "empty list": (lambda root: (root / "lists/val_id.txt").write_text(""), "val_id.txt lists nothing"),
+    "missing list": (
+        lambda root: (root / "lists/test_id.txt").unlink(),
+        "has the splits train, trainval, val, not 'test'",
+    ),
 }
 
 
@@ -69,12 +72,14 @@ FAULTS = {
 def test_each_planted_fault_is_one_line(fault, vip_copy):
     damage, message = FAULTS[fault]
     if fault == "gap":  # three frames a video are too few to say what is usual
-        from data_modules.synthetic.layouts.vip import write_vip
+        from data_modules.synthetic.layouts.vip import VIPWriter
 
         vip_copy = vip_copy.parent / "longer"
         vip_copy.mkdir()
         videos = {"train": 1, "val": 1, "test": 1}
-        write_vip(vip_copy, videos=videos, frames_per_video=16, size=(96, 128), annotate_every=3, adjacent=0, workers=1)
+        VIPWriter(videos=videos, frames_per_video=16, size=(96, 128), annotate_every=3, adjacent=0, workers=1).write(
+            vip_copy
+        )
     damage(vip_copy)
     found = findings(vip_copy)
     assert len(found) == 1, found
@@ -83,7 +88,7 @@ def test_each_planted_fault_is_one_line(fault, vip_copy):
 
 
 def test_a_swapped_class_order_is_found(tmp_path):
-    write_pascal_person_part(tmp_path, images={"train": 8, "val": 4}, size=(96, 96), workers=1)
+    PascalPersonPartWriter(images={"train": 8, "val": 4}, size=(96, 96), workers=1).write(tmp_path)
     swapped = np.argsort(ORDERS["bupt"][:7])
     for file in (tmp_path / "pascal_person_part" / "pascal_person_part_gt").glob("*.png"):
         parts = np.asarray(Image.open(file))
@@ -134,7 +139,7 @@ def test_numbers_are_compared_by_split_and_unit(found, lines):
 
 
 def test_what_two_stages_share_is_read_once(tmp_path):
-    write_pascal_person_part(tmp_path, images={"train": 2, "val": 2}, size=(64, 64), workers=1)
+    PascalPersonPartWriter(images={"train": 2, "val": 2}, size=(64, 64), workers=1).write(tmp_path)
     read = []
     data = PascalPersonPartDataModule(root=tmp_path, image_size=64)
     result = examine(data, workers=0, progress=lambda stage, done, total: read.append((stage, done, total)))

@@ -10,7 +10,7 @@ from data_modules.datasets.facts import FACTS
 from data_modules.facts import FACTSDataModule, OutdoorDataModule
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.facts import write_facts
+from data_modules.synthetic.layouts.facts import FACTSWriter
 from data_modules.synthetic.render.truth import load_truth
 from partwise.errors import InputError
 from partwise.io.images import read_image, read_labels, write_labels
@@ -23,7 +23,7 @@ SIZE = (64, 32)
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("facts")
-    write_facts(root, tracklets={"train": 3, "val": 1, "test": 2}, frames_per_tracklet=7, size=SIZE, workers=1)
+    FACTSWriter(tracklets={"train": 3, "val": 1, "test": 2}, frames_per_tracklet=7, size=SIZE, workers=1).write(root)
     return root
 
 
@@ -131,7 +131,7 @@ def test_flipping_twice_is_the_identity_and_once_exchanges_left_and_right(stand_
 
 
 def test_labels_are_the_truth_of_their_frame(tmp_path):
-    write_facts(tmp_path, tracklets={"test": 1}, frames_per_tracklet=6, size=SIZE, step=2, workers=1)
+    FACTSWriter(tracklets={"test": 1}, frames_per_tracklet=6, size=SIZE, step=2, workers=1).write(tmp_path)
     truth = load_truth(tmp_path, "test0000")
     labels = sorted((tmp_path / "labels" / "test0000").iterdir())
     assert len(labels) == 5
@@ -144,14 +144,14 @@ def test_labels_are_the_truth_of_their_frame(tmp_path):
 
 
 def test_every_class_occurs(tmp_path):
-    write_facts(tmp_path, tracklets={"test": 12}, frames_per_tracklet=2, size=SIZE, workers=1)
+    FACTSWriter(tracklets={"test": 12}, frames_per_tracklet=2, size=SIZE, workers=1).write(tmp_path)
     counts = sum(torch.bincount(s["parts"].flatten(), minlength=256) for s in dataset(tmp_path))
     assert (counts[:13] > 0).all()
     assert not counts[13:].any()
 
 
 def test_scenes_do_not_depend_on_severity_or_other_splits(stand_in, tmp_path):
-    write_facts(tmp_path, tracklets={"test": 1}, frames_per_tracklet=7, size=SIZE, severity=0.0, workers=1)
+    FACTSWriter(tracklets={"test": 1}, frames_per_tracklet=7, size=SIZE, severity=0.0, workers=1).write(tmp_path)
     for file in (tmp_path / "labels" / "test0000").iterdir():
         np.testing.assert_array_equal(read_labels(file), read_labels(stand_in / "labels" / "test0000" / file.name))
 
@@ -173,8 +173,8 @@ def test_splits_may_name_tracklets_also_nested_ones(copy):
 
 
 def test_unknown_splits_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no split trian"):
-        write_facts(tmp_path, tracklets={"trian": 1})
+    with pytest.raises(InputError, match="no split trian"):
+        FACTSWriter(tracklets={"trian": 1}).write(tmp_path)
 
 
 def _unlink(path):
@@ -200,8 +200,8 @@ def _target(root):
 
 FAULTS = {
     "no images": (lambda root: shutil.rmtree(root / "images"), "images/ is missing; point data.root"),
-    "no list": (_unlink("lists/train.txt"), r"train\.txt is missing: .* have the splits test, val"),
-    "empty list": (_write("lists/train.txt", "\n \n"), r"train\.txt lists no tracklet"),
+    "no list": (_unlink("lists/train.txt"), r"lists has the splits test, val, not 'train'"),
+    "empty list": (_write("lists/train.txt", "\n \n"), r"train\.txt lists nothing"),
     "unknown tracklet": (_write("lists/train.txt", "nobody\n"), "images/nobody/ is missing: the split lists it"),
     "no labels": (lambda root: shutil.rmtree(root / "labels" / "train0000"), "labels/train0000/ is missing"),
     "bad label": (_labels(13), r"label 13 in .*train0000/.*\.png is not one of facts's 0\.\.12"),
@@ -247,7 +247,7 @@ def test_every_frame_can_be_a_target_and_is_ignored_without_labels(stand_in):
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_the_true_flow_leads_to_the_earlier_frames(step, tmp_path):
-    write_facts(tmp_path, tracklets={"test": 1}, frames_per_tracklet=5, size=SIZE, step=step, workers=1)
+    FACTSWriter(tracklets={"test": 1}, frames_per_tracklet=5, size=SIZE, step=step, workers=1).write(tmp_path)
     data = module(tmp_path, true_flow=True).dataset("test")
     renderer = load_truth(tmp_path, "test0000")
     for index, name in enumerate(data.ids):

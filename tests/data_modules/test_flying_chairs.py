@@ -10,7 +10,7 @@ import torch
 from data_modules.datasets.flying_chairs import LIST, FlyingChairs
 from data_modules.flying_chairs import FlyingChairsDataModule
 from data_modules.loading.sampling import Draw
-from data_modules.synthetic.layouts.flying_chairs import draw_pair, write_flying_chairs
+from data_modules.synthetic.layouts.flying_chairs import FlyingChairsWriter, draw_pair
 from partwise.errors import InputError
 from partwise.io.flo import read_flo, write_flo
 from partwise.io.images import read_image
@@ -24,7 +24,7 @@ DATA = Path("FlyingChairs_release/data")
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("chairs")
-    write_flying_chairs(root, pairs={"train": 4, "val": 2}, size=(96, 128), workers=1)
+    FlyingChairsWriter(pairs={"train": 4, "val": 2}, size=(96, 128), workers=1).write(root)
     return root
 
 

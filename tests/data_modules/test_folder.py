@@ -11,7 +11,7 @@ from PIL import Image
 from data_modules.datasets.folder import LabelledFolder, split_names
 from data_modules.folder import LabelledFolderDataModule
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.folder import write_folder
+from data_modules.synthetic.layouts.folder import FolderWriter
 from partwise.errors import InputError
 from partwise.labels import PASCAL_PERSON_PART
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
-    write_folder(root, videos=6, frames_per_video=6, size=(48, 64), workers=1)
+    FolderWriter(videos=6, frames_per_video=6, size=(48, 64), workers=1).write(root)
     return root
 
 
@@ -31,7 +31,8 @@ def copy(stand_in, tmp_path):
 
 
 def dataset(root, split="all"):
-    return LabelledFolder(root, PASCAL_PERSON_PART, split, ClipTransform(64, PASCAL_PERSON_PART), annotations=True)
+    transform = ClipTransform(64, PASCAL_PERSON_PART)
+    return LabelledFolder(root, split, transform, label_set=PASCAL_PERSON_PART, annotations=True)
 
 
 def test_only_labelled_frames_count(stand_in):

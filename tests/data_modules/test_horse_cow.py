@@ -11,7 +11,7 @@ from PIL import Image
 from data_modules.datasets.horse_cow import KEYPOINTS, HorseCow, keypoint_pairs
 from data_modules.horse_cow import HorseCowDataModule
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.horse_cow import write_horse_cow
+from data_modules.synthetic.layouts.horse_cow import HorseCowWriter
 from partwise.errors import InputError
 from partwise.labels import HORSE_COW as LABELS
 from partwise.ops.flip import hflip
@@ -22,7 +22,7 @@ SIZE = (96, 128)
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("horse_cow")
-    write_horse_cow(root, photos={"train": 4, "val": 6, "poses": 2}, size=SIZE, workers=1)
+    HorseCowWriter(photos={"train": 4, "val": 6, "poses": 2}, size=SIZE, workers=1).write(root)
     return root
 
 

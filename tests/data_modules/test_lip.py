@@ -9,7 +9,7 @@ from PIL import Image
 from data_modules.datasets.lip import LIP
 from data_modules.lip import LIPDataModule
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.lip import write_lip
+from data_modules.synthetic.layouts.stills import LIPWriter
 from partwise.errors import InputError
 from partwise.io.images import write_labels
 from partwise.labels import LIP as LABELS
@@ -23,7 +23,7 @@ FIRST = "4_1000004"  # of val
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("lip")
-    write_lip(root, images={"train": 3, "val": 2}, size=SIZE, workers=1)
+    LIPWriter(images={"train": 3, "val": 2}, size=SIZE, workers=1).write(root)
     return root
 
 
@@ -90,7 +90,7 @@ def test_splits_may_name_ids_of_either_folder(stand_in):
 
 def test_only_splits_that_are_there_are_offered(copy):
     shutil.rmtree(copy / PARTS / "val_segmentations")
-    with pytest.raises(InputError, match="LIP here has the splits train, not 'val'"):
+    with pytest.raises(InputError, match=r"LIP in .* has the splits train, not 'val'"):
         module(copy).check("val")
 
 
@@ -117,7 +117,7 @@ FAULTS = {
         lambda root: write_labels(root / LABEL_FILE, np.full(SIZE, 20, np.uint8), LABELS.colors),
         rf"label 20 in .*{FIRST}\.png",
     ),
-    "empty list": (lambda root: (root / IMAGES / "val_id.txt").write_text(""), r"val_id\.txt lists no picture"),
+    "empty list": (lambda root: (root / IMAGES / "val_id.txt").write_text(""), r"val_id\.txt lists nothing"),
     "no list": (lambda root: (root / IMAGES / "val_id.txt").unlink(), r"val_id\.txt is missing"),
     "no labels at all": (lambda root: shutil.rmtree(root / PARTS), rf"does not hold LIP: {PARTS}/ is missing"),
 }

@@ -10,7 +10,7 @@ import torch
 from data_modules.datasets.mpii import JOINTS, MAT, MPII
 from data_modules.loading.transforms import ClipTransform
 from data_modules.mpii import MPIIDataModule
-from data_modules.synthetic.layouts.mpii import write_mpii
+from data_modules.synthetic.layouts.mpii import MPIIWriter
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import MPII_KEYPOINT_PAIRS, hflip
@@ -19,7 +19,7 @@ SIZE = (96, 96)
 
 
 def write(root, **options):
-    write_mpii(root, photos=11, size=SIZE, domain="labelled", workers=1, **options)
+    MPIIWriter(photos=11, size=SIZE, domain="labelled", workers=1, **options).write(root)
     return root
 
 
@@ -175,7 +175,7 @@ def test_faults_of_the_release_are_named(fault, copy, assert_refused):
 
 
 def test_the_test_set_is_secret(stand_in):
-    with pytest.raises(InputError, match="joints of its test set are secret"):
+    with pytest.raises(InputError, match="whose test set has no public joints"):
         dataset(stand_in, "test")
 
 

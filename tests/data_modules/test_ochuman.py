@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 from data_modules.datasets.ochuman import OCHuman
 from data_modules.loading.transforms import ClipTransform
 from data_modules.ochuman import OCHumanDataModule
-from data_modules.synthetic.layouts.ochuman import write_ochuman
+from data_modules.synthetic.layouts.ochuman import OCHumanWriter
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 
@@ -19,7 +19,7 @@ LIST = "ochuman_coco_format_{}_range_{}.json"
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("ochuman")
-    write_ochuman(root, photos={"val": 3, "test": 4}, size=(96, 128), workers=1)
+    OCHumanWriter(photos={"val": 3, "test": 4}, size=(96, 128), workers=1).write(root)
     return root
 
 

@@ -10,7 +10,7 @@ from data_modules.datasets.pascal_person_part import PascalPersonPart, PascalPer
 from data_modules.formats.pascal_part import read_people
 from data_modules.loading.transforms import ClipTransform
 from data_modules.pascal_person_part import PascalPersonPartDataModule
-from data_modules.synthetic.layouts.pascal_person_part import write_objects, write_pascal_person_part, write_poses
+from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter, write_objects, write_poses
 from partwise.errors import InputError
 from partwise.io.images import write_image, write_labels
 from partwise.labels import IGNORE, PASCAL_PERSON_PART, PASCAL_PERSON_PART_LR
@@ -24,7 +24,7 @@ LISTS = "pascal_person_part/pascal_person_part_trainval_list"
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("voc")
-    write_pascal_person_part(root, images={"train": 6, "val": 4}, size=SIZE, workers=1)
+    PascalPersonPartWriter(images={"train": 6, "val": 4}, size=SIZE, workers=1).write(root)
     return root
 
 
@@ -230,7 +230,7 @@ FAULTS = {
         lambda root: write_poses(root / "PersonJoints/2008_000007.mat", [np.ones((17, 3))]),
         r"2008_000007\.mat holds a pose of shape \(17, 3\)",
     ),
-    "empty list": (lambda root: (root / LISTS / "val_id.txt").write_text("\n"), r"val_id\.txt lists no picture"),
+    "empty list": (lambda root: (root / LISTS / "val_id.txt").write_text("\n"), r"val_id\.txt lists nothing"),
     "no list": (_remove(f"{LISTS}/val_id.txt"), "has the splits train, not 'val'"),
     "no pictures": (lambda root: shutil.rmtree(root / "JPEGImages"), "JPEGImages/ is missing"),
 }

@@ -10,7 +10,7 @@ from data_modules.datasets import sequences
 from data_modules.datasets.sequences import VideoFile, frame_stamps
 from data_modules.datasets.unlabelled_video import JHMDB, JHMDB_JOINTS, UnlabelledVideo, read_joints
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.unlabelled_video import write_unlabelled_video
+from data_modules.synthetic.layouts.unlabelled_video import UnlabelledVideoWriter
 from data_modules.synthetic.render.truth import load_truth
 from data_modules.unlabelled_video import UnlabelledVideoDataModule
 from partwise.errors import InputError
@@ -24,7 +24,9 @@ SIZE = (48, 64)
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("video")
-    write_unlabelled_video(root, videos={"train": 2, "val": 1, "test": 1}, frames_per_video=6, size=SIZE, workers=1)
+    UnlabelledVideoWriter(videos={"train": 2, "val": 1, "test": 1}, frames_per_video=6, size=SIZE, workers=1).write(
+        root
+    )
     return root
 
 

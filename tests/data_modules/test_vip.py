@@ -109,13 +109,13 @@ def test_a_wrong_root_says_what_is_missing(tmp_path):
 
 
 def test_a_missing_split_lists_those_there_are(vip_stand_in):
-    with pytest.raises(InputError, match=r"extra_id\.txt is missing.*test, train, trainval, val"):
+    with pytest.raises(InputError, match=r"has the splits test, train, trainval, val, not 'extra'"):
         module(vip_stand_in, splits={"test": "extra"}).check()
 
 
 def test_an_empty_list_is_named(vip_copy):
     (vip_copy / "lists/test_id.txt").write_text("\n")
-    with pytest.raises(InputError, match=r"test_id\.txt lists no frame"):
+    with pytest.raises(InputError, match=r"test_id\.txt lists nothing"):
         dataset(vip_copy)
 
 

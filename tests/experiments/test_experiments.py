@@ -166,10 +166,15 @@ def test_an_unknown_encoder_of_atens_is_named():
     assert "coarse_gru gru lstm mean" in message
 
 
-def test_every_trainer_and_logger_composes():
-    for group in ("trainer", "logger"):
-        for file in (ROOT / group).glob("*.yaml"):
-            assert composed(NAMES[0], f"{group}={file.stem}")[group]
+def test_every_trainer_logger_and_callback_composes():
+    for file in (ROOT / "trainer").glob("*.yaml"):
+        assert composed(NAMES[0], f"trainer={file.stem}").trainer._target_ == "pytorch_lightning.Trainer"
+    assert composed(NAMES[0], "logger=csv").logger == {}
+    assert list(composed(NAMES[0], "logger=wandb").logger) == list(composed(NAMES[0], "logger=[csv,wandb]").logger)
+    for file in (ROOT / "callbacks").glob("*.yaml"):
+        names = composed(NAMES[0], *([] if file.stem == "default" else [f"+callbacks={file.stem}"])).callbacks
+        assert {"progress_bar", "best"} <= set(names)
+        assert file.stem in {"default", *names}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)

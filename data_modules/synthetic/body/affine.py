@@ -1,4 +1,4 @@
-"""Stacks (S, 2, 3) of affine maps of the plane."""
+"""Invert and compose stacks (S, 2, 3) of affine maps of the plane."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from partwise.arrays import Float64Array
 
 
 def invert(maps: Float64Array) -> Float64Array:
-    """Inverses; a map that crushes everything to a line gets a loose one, for nothing of it is seen."""
+    """Invert affine maps (S, 2, 3).
+
+    A map that crushes everything to a line gets an approximate inverse: nothing of it is seen.
+    """
     a, b, c, d = maps[:, 0, 0], maps[:, 0, 1], maps[:, 1, 0], maps[:, 1, 1]
     determinant = a * d - b * c
     determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
@@ -18,7 +21,15 @@ def invert(maps: Float64Array) -> Float64Array:
 
 
 def compose(outer: Float64Array, inner: Float64Array) -> Float64Array:
-    """Maps that take p to outer(inner(p))."""
+    """Compose affine maps.
+
+    Args:
+        outer: (S, 2, 3).
+        inner: (S, 2, 3).
+
+    Returns:
+        Maps (S, 2, 3) that take p to outer(inner(p)).
+    """
     product: Float64Array = np.einsum("sij,sjk->sik", outer[:, :, :2], inner)
     product[:, :, 2] += outer[:, :, 2]
     return product

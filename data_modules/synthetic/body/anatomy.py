@@ -1,4 +1,4 @@
-"""What a pixel of a rendered person is, and the tables from that to the classes of every dataset.
+"""Name what a pixel of a rendered person shows, and derive the classes of every dataset from that.
 
 A pixel has three properties: the body part (anatomy), what covers it (garment), and the person's own side.
 A dataset's class is a function of the three, so a label map is one table look-up.
@@ -33,7 +33,7 @@ class Anatomy(IntEnum):
 
 
 class Garment(IntEnum):
-    """What is seen: skin, hair, or a piece of clothing."""
+    """Visible surface: skin, hair, or a piece of clothing."""
 
     BACKGROUND = 0
     SKIN = 1
@@ -66,7 +66,7 @@ LEGS = frozenset({Anatomy.THIGH, Anatomy.SHANK, Anatomy.FOOT})
 
 
 def table(label_set: LabelSet) -> UInt8Array:
-    """Class ids of a label set as an (anatomy, garment, side) table.
+    """Return the class ids of a label set as an (anatomy, garment, side) table.
 
     Raises:
         KeyError: there is no rule for this label set.
@@ -75,7 +75,17 @@ def table(label_set: LabelSet) -> UInt8Array:
 
 
 def to_labels(label_set: LabelSet, anatomy: UInt8Array, garment: UInt8Array, side: UInt8Array) -> UInt8Array:
-    """Label map (H, W) of a dataset from the three property maps (H, W)."""
+    """Look up the label map of a dataset.
+
+    Args:
+        label_set: the dataset's classes.
+        anatomy: (H, W) ids of `Anatomy`.
+        garment: (H, W) ids of `Garment`.
+        side: (H, W) ids of `Side`.
+
+    Returns:
+        Class ids (H, W).
+    """
     return table(label_set)[anatomy, garment, side]
 
 

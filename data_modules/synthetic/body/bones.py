@@ -1,4 +1,4 @@
-"""From joints in space to frames on the image plane, and what is in front of what.
+"""Project joints in space to frames on the image plane, and order shapes by depth.
 
 The camera looks slightly down. A bone is a (2, 4) matrix of columns x axis, y axis, third axis, origin: the point
 (x, y, c) of an outline lies at x*X + y*Y + c*C + O. Without c a bone is an affine frame, which carries texture and
@@ -90,7 +90,16 @@ class Pose:
 
 
 def pose(body: Body, motion: Motion, times: Float64Array) -> Pose:
-    """Pose a body at times (T,), in frames."""
+    """Pose a body.
+
+    Args:
+        body: proportions.
+        motion: joint angles over time.
+        times: (T,) in frames; they need not be whole.
+
+    Returns:
+        The person at the T instants.
+    """
     angles, facing = motion.angles(times), motion.facing_at(times)
     points = joint_positions(body, angles, facing)
     flat = {name: _project(p) for name, p in points.items()}

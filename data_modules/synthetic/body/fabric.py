@@ -1,4 +1,4 @@
-"""Textures: what a shape is made of, drawn into a small cell that its local coordinates look up."""
+"""Draw textures: the surface of a shape, rendered into a small cell that its local coordinates look up."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Fabric:
 
 
 def draw_fabric(rng: np.random.Generator) -> Fabric:
-    """A random cloth."""
+    """Draw a random cloth."""
     pattern = str(rng.choice(PATTERNS[:6], p=[0.38, 0.18, 0.13, 0.13, 0.06, 0.12]))
     base, accent = draw_color(rng), draw_color(rng)
     if sum(abs(a - b) for a, b in zip(base, accent, strict=True)) < 0.5:  # hardly a pattern
@@ -51,12 +51,21 @@ def draw_fabric(rng: np.random.Generator) -> Fabric:
 
 
 def plain(rng: np.random.Generator, color: Color, relief: float = 0.3) -> Fabric:
-    """A fabric without a pattern."""
+    """Make a fabric without a pattern.
+
+    Args:
+        rng: source of the seed of folds and grain.
+        color: RGB in 0..1.
+        relief: strength of folds and grain, 0..1.
+
+    Returns:
+        The fabric.
+    """
     return Fabric("plain", color, color, 0.05, 0.0, relief, int(rng.integers(2**31)))
 
 
 def draw_color(rng: np.random.Generator) -> Color:
-    """Clothes are black, white, grey, denim, earth, or any colour."""
+    """Draw a colour of clothes: black, white, grey, denim, earth, or any."""
     kind = rng.choice(5, p=[0.14, 0.12, 0.12, 0.14, 0.48])
     if kind < 3:
         grey = float((rng.uniform(0.05, 0.18), rng.uniform(0.8, 0.97), rng.uniform(0.25, 0.7))[kind])
@@ -67,14 +76,14 @@ def draw_color(rng: np.random.Generator) -> Color:
 
 
 def draw_skin(rng: np.random.Generator) -> Color:
-    """Skin from very dark to very light."""
+    """Draw a colour of skin, from very dark to very light."""
     dark, light = np.array([0.22, 0.14, 0.10]), np.array([0.98, 0.82, 0.72])
     color = dark + (light - dark) * rng.uniform(0.05, 1) ** 0.8 + rng.normal(0, 0.015, 3)
     return _rgb(color)
 
 
 def draw_hair(rng: np.random.Generator) -> Color:
-    """Black, brown, blond, red, grey, or dyed."""
+    """Draw a colour of hair: black, brown, blond, red, grey, or dyed."""
     choices = [(0.06, 0.05, 0.05), (0.25, 0.15, 0.08), (0.78, 0.62, 0.36), (0.55, 0.24, 0.10), (0.68, 0.67, 0.66)]
     kind = rng.choice(6, p=[0.36, 0.28, 0.15, 0.07, 0.08, 0.06])
     return draw_color(rng) if kind == 5 else _rgb(np.array(choices[kind]) * rng.uniform(0.8, 1.2))
@@ -90,13 +99,16 @@ def _rgb(color: Float64Array) -> Color:
 
 
 def render_fabric(fabric: Fabric, u: Float64Array, v: Float64Array, texel: float) -> Float64Array:
-    """Colours (h, w, 3) in 0..1 at cloth coordinates.
+    """Render a fabric at cloth coordinates.
 
     Args:
         fabric: the material.
         u: (h, w) coordinates in body heights.
         v: (h, w) coordinates in body heights.
         texel: distance of two samples; repeats shorter than seven of them would alias and are stretched.
+
+    Returns:
+        Colours (h, w, 3) in 0..1.
     """
     rng = np.random.default_rng(np.random.SeedSequence([fabric.seed, 7]))
     base, accent = np.array(fabric.base), np.array(fabric.accent)
@@ -130,14 +142,33 @@ def _soft(x: Float64Array) -> Float64Array:
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Float64Array:
-    """Noise (h, w) of roughly unit range whose bumps are `grain` samples wide."""
+    """Draw smooth noise.
+
+    Args:
+        rng: source of the draw.
+        shape: (h, w, ...) of the samples.
+        grain: width of a bump in samples.
+
+    Returns:
+        Noise (h, w) of roughly unit range.
+    """
     height, width = shape[:2]
     coarse = rng.uniform(-1, 1, (max(2, math.ceil(height / grain) + 1), max(2, math.ceil(width / grain) + 1)))
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.float64)
 
 
 def draw_features(cell: Float64Array, x: Float64Array, y: Float64Array, skin: Color) -> Float64Array:
-    """Eyes, brows, nose and mouth on a face cell (h, w, 3) at face coordinates in -1..1."""
+    """Draw eyes, brows, nose and mouth on a face.
+
+    Args:
+        cell: (h, w, 3) colours of the face in 0..1.
+        x: (h, w) face coordinates in -1..1.
+        y: (h, w) face coordinates in -1..1, down.
+        skin: RGB in 0..1.
+
+    Returns:
+        Colours (h, w, 3) with the features.
+    """
     dark, lips = np.array([0.08, 0.06, 0.06]), np.array([0.55, 0.2, 0.2]) * 0.6 + 0.4 * np.array(skin)
     for centre in (-0.38, 0.38):
         cell = _blend(cell, dark, np.hypot((x - centre) / 0.2, (y + 0.12) / 0.13))

@@ -1,4 +1,4 @@
-"""A person as flat shapes on bones: skin first, clothes over it.
+"""Build a person from flat shapes on bones: skin first, clothes over it.
 
 A shape's layer says where it is drawn within the person; the pose adds its group's shift. Layers: 5 what hangs
 behind, 8 a bag on the far hip, 10 far arm, 20 far leg, 30 near leg, 40-66 trunk and clothes, 70 head, 80 what
@@ -53,7 +53,15 @@ class Shape:
 
 
 def dress_person(body: Body, outfit: Outfit) -> list[Shape]:
-    """All shapes of a person, in no particular order."""
+    """Build all shapes of a person.
+
+    Args:
+        body: proportions.
+        outfit: clothes and accessories.
+
+    Returns:
+        Shapes in no particular order.
+    """
     shapes = [*_trunk(body, outfit), *_skirts(body, outfit), *_head(body, outfit), *_scarf(body, outfit)]
     for side in (Side.LEFT, Side.RIGHT):
         shapes += [*_leg(body, outfit, side), *_arm(body, outfit, side)]

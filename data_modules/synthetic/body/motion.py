@@ -1,4 +1,4 @@
-"""How a figure moves: joint angles as short Fourier series of time, so any instant can be had alone."""
+"""Move a figure: joint angles are short Fourier series of time, so any instant can be computed alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Motion:
     speed: float
 
     def angles(self, times: Float64Array) -> Float64Array:
-        """Angles (T, len(ANGLES)) at times (T,) in frames; knees and elbows never bend backwards."""
+        """Return the angles (T, len(ANGLES)) at times (T,) in frames; knees and elbows never bend backwards."""
         mean, first, phase, second, second_phase = np.asarray(self.series).T
         turn = (2 * math.pi / self.period) * times[:, None]
         angles: Float64Array = mean + first * np.sin(turn + phase) + second * np.sin(2 * turn + second_phase)
@@ -54,19 +54,22 @@ class Motion:
         return angles
 
     def facing_at(self, times: Float64Array) -> Float64Array:
-        """Facing angle (T,) at times (T,)."""
+        """Return the facing angle (T,) at times (T,) in frames."""
         mean, amplitude, period, phase = self.facing
         return mean + amplitude * np.sin(2 * math.pi * times / period + phase)
 
 
 def draw_motion(rng: np.random.Generator, kind: str, height: float) -> Motion:
-    """A motion of a family: walk, run, wave, idle, dance, crouch.
+    """Draw a motion of a family.
 
     Args:
         rng: source of chance.
-        kind: family.
+        kind: family: walk, run, wave, idle, dance, crouch.
         height: of the person, in frame heights. Taller figures move more slowly, which keeps limbs at a few
             pixels per frame.
+
+    Returns:
+        Angles and path over time.
     """
     series, period, speed = _FAMILIES[kind](rng)
     wobble = 0.05 if kind in ("walk", "run") else 0.1

@@ -1,4 +1,4 @@
-"""What a person wears, drawn so that every class of every label set occurs."""
+"""Dress a person, such that every class of every label set occurs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Outfit:
 
 
 def draw_outfit(rng: np.random.Generator) -> Outfit:
-    """Random looks: separates, a skirt, a dress or a jumpsuit, and accessories."""
+    """Draw random looks: separates, a skirt, a dress or a jumpsuit, and accessories."""
     kind = str(rng.choice(["pants", "skirt", "dress", "jumpsuit"], p=[0.52, 0.2, 0.22, 0.06]))
 
     def worn(chance: float, patterned: bool = True) -> Fabric | None:

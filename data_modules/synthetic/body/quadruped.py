@@ -1,4 +1,4 @@
-"""A horse or cow seen from the side: capsules for head, neck, trunk, tail and legs, and the keypoints in them.
+"""Draw a horse or cow from the side: capsules for head, neck, trunk, tail and legs, and the keypoints in them.
 
 Local coordinates are in trunk lengths, for an animal that walks to the right: x forward, y down, the origin in the
 middle of the trunk. The left side is then the far one.
@@ -46,7 +46,7 @@ class Limb:
     shade: float = 1.0
 
     def outline(self, place: Float64Array) -> Int32Array:
-        """Corners in sixteenths of a pixel, placed by an affine map (2, 3)."""
+        """Return the corners in sixteenths of a pixel, placed by an affine map (2, 3)."""
         turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         circle = np.stack([np.cos(turn), np.sin(turn)], 1)
         points = np.concatenate([end + radius * circle for end, radius in zip(self.ends, self.radii, strict=True)])
@@ -76,7 +76,15 @@ class Quadruped:
 
 
 def draw_quadruped(rng: np.random.Generator, size: tuple[int, int]) -> Quadruped:
-    """An animal in any phase of its walk, somewhere in a picture of `size` (height, width)."""
+    """Draw an animal in a random phase of its walk, somewhere in a picture.
+
+    Args:
+        rng: source of chance.
+        size: (height, width) of the picture in pixels.
+
+    Returns:
+        The animal and its place.
+    """
     kind = KINDS[rng.integers(len(KINDS))]
     right = bool(rng.random() < 0.5)
     near, far = ("right", "left") if right else ("left", "right")

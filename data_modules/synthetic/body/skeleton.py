@@ -1,4 +1,4 @@
-"""A body's proportions and where its joints are in space.
+"""Give a body its proportions, and its joints their places in space.
 
 The body is posed in three dimensions: x to the image's right, y down, z away from the camera, in body heights.
 """
@@ -62,7 +62,7 @@ class Body:
         return 0.76 * self.head
 
     def radii(self, part: str) -> tuple[float, float]:
-        """Radii of a limb's upper and lower end by the name of the part, as in `labels.Anatomy`."""
+        """Return the radii of a limb's upper and lower end by the name of the part, as in `anatomy.Anatomy`."""
         start, end = _RADII[part]
         return start * self.girth, end * self.girth
 
@@ -73,7 +73,16 @@ _RADII = {
 
 
 def joint_positions(body: Body, angles: Float64Array, facing: Float64Array) -> dict[str, Float64Array]:
-    """Named points (T, 3) of the posed body, its lower foot on the ground y = 0."""
+    """Place the joints of a body, its lower foot on the ground y = 0.
+
+    Args:
+        body: proportions.
+        angles: (T, len(ANGLES)) joint angles.
+        facing: (T,) facing angles; 0 looks at the camera.
+
+    Returns:
+        Points (T, 3) in body heights by the joints' names.
+    """
     left, forward = _axes(facing)
     a = {name: angles[:, i, None] for name, i in INDEX.items()}
     up = forward * np.sin(a["lean"]) - DOWN * np.cos(a["lean"]) + left * a["sway"]

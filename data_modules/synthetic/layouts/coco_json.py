@@ -1,4 +1,4 @@
-"""COCO's json: how a rendered object is written down."""
+"""Write rendered objects as COCO's json."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ PERSON = {
 
 
 def polygons(mask: BoolArray) -> list[list[float]]:
-    """Outlines x, y, x, y, ... around a mask (H, W), which give it back pixel by pixel but for its holes.
+    """Trace the outlines of a mask (H, W), from which it can be filled again pixel by pixel, except for holes.
 
-    Points lie a quarter of a pixel within the outermost pixels, on either side of whose centres no rounding leads.
+    Points lie a quarter of a pixel within the outermost pixels: rounding up or down stays on the same side of their
+    centres.
     """
     doubled = mask.astype(np.uint8).repeat(2, 0).repeat(2, 1)
     contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -34,13 +35,13 @@ def polygons(mask: BoolArray) -> list[list[float]]:
 
 
 def compressed(mask: BoolArray) -> dict[str, Any]:
-    """The RLE of a mask (H, W) with its counts as COCO's text."""
+    """Encode a mask (H, W) as an RLE with its counts as COCO's text."""
     encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
 
 
 def uncompressed(mask: BoolArray) -> dict[str, Any]:
-    """The RLE of a mask (H, W) with its counts as numbers, as COCO stores crowds."""
+    """Encode a mask (H, W) as an RLE with its counts as numbers, as COCO stores crowds."""
     flat = mask.T.ravel()
     changes = np.flatnonzero(np.diff(flat, prepend=False))
     runs = np.diff(np.concatenate([[0], changes, [flat.size]]))
@@ -50,13 +51,16 @@ def uncompressed(mask: BoolArray) -> dict[str, Any]:
 def annotation(
     mask: BoolArray, segmentation: Any, keypoints: Float32Array | None = None, *, crowd: bool = False
 ) -> dict[str, Any]:
-    """One object without its ids.
+    """Describe one object, without its ids.
 
     Args:
         mask: (H, W) its pixels, at least one.
-        segmentation: the same as json.
-        keypoints: (K, 3), if there are any.
-        crowd: whether it is a region of many.
+        segmentation: the mask as json.
+        keypoints: (K, 3) x, y, visibility, if there are any.
+        crowd: whether it is a region of many objects.
+
+    Returns:
+        The row of the json.
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     left, top = int(columns[0]), int(rows[0])
@@ -71,7 +75,13 @@ def annotation(
 
 
 def write_json(file: Path, pictures: Sequence[Mapping[str, Any]], categories: Sequence[Mapping[str, Any]]) -> None:
-    """Write pictures, each with its `id`, `file_name`, `height`, `width` and list `annotations`, as one json."""
+    """Write pictures and their objects as one json.
+
+    Args:
+        file: json to write.
+        pictures: each with its `id`, `file_name`, `height`, `width` and list `annotations`.
+        categories: rows of the json.
+    """
     images = [{key: value for key, value in p.items() if key != "annotations"} for p in pictures]
     rows = [{"image_id": p["id"], **a} for p in pictures for a in p["annotations"]]
     content = {

@@ -1,9 +1,9 @@
-"""The stand-in in the native layout of COCO's persons."""
+"""Write the stand-in of COCO's persons."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,53 +11,54 @@ import numpy as np
 
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
-from data_modules.synthetic.layouts.shots import Shot, check_splits
+from data_modules.synthetic.layouts.shots import SceneWriter, Shot
 from data_modules.synthetic.render.renderer import Frame
-
-SPLITS = ("train", "val")
 
 #: Persons of a crowded picture that are annotated one by one; the farther ones become a crowd.
 _NEAREST = 2
 
 
-def write_coco_persons(
-    root: Path,
-    *,
-    photos: Mapping[str, int],
-    size: Sequence[int] = (192, 256),
-    severity: float = 0.2,
-    crowds: float = 0.1,
-    seed: int = 0,
-    workers: int | None = None,
-) -> None:
-    """Write photos of rendered people apart and upright, with COCO's polygons, crowds and keypoints.
+@dataclass(frozen=True, kw_only=True)
+class COCOPersonsWriter(SceneWriter):
+    """Writes photos of rendered people apart and upright, with COCO's polygons, crowds and keypoints.
 
     SPLIT2017/%012d.jpg and annotations/person_keypoints_SPLIT2017_pose2seg.json. Polygons have no holes, as COCO's.
 
     Args:
-        root: folder to write into.
         photos: number of them in the splits train and val.
         size: (height, width) in pixels.
         severity: of the corruption, 0..1.
         crowds: share of the photos that show many people, all but two of them annotated as a crowd.
         seed: equal seeds give equal files.
-        workers: processes at most; the result does not depend on it.
+        workers: processes at most; None takes the cores available, up to eight.
     """
-    check_splits(photos, SPLITS)
-    like = Shot.like(root, size, severity, "labelled")
-    start = 1  # no two pictures have one name, whatever their splits
-    for s, split in enumerate(SPLITS):
-        (root / f"{split}2017").mkdir(parents=True)
-        rng = np.random.default_rng(np.random.SeedSequence([seed, s, 21]))
-        seeds, crowded = rng.integers(2**31, size=photos.get(split, 0)), rng.random(photos.get(split, 0)) < crowds
-        jobs = [
-            replace(like, split=split, name=f"{n:012d}", seed=int(own), domain="crowd" if crowd else "labelled")
-            for n, (own, crowd) in enumerate(zip(seeds, crowded, strict=True), start)
-        ]
-        start += len(jobs)
-        pool.run(_write_photo, jobs, f"rendering COCO's stand-in, {split}", workers)
-        file = root / "annotations" / f"person_keypoints_{split}2017_pose2seg.json"
-        coco_json.write_json(file, fragments.collect(root), [coco_json.PERSON])
+
+    name = "coco_persons"
+    splits = ("train", "val")
+
+    photos: Mapping[str, int]
+    size: Sequence[int] = (192, 256)
+    severity: float = 0.2
+    crowds: float = 0.1
+
+    def write(self, root: Path) -> None:
+        """Write the photos and jsons into the empty folder `root`."""
+        self.check_splits(self.photos)
+        like = self.shot(root, "labelled")
+        start = 1  # no two pictures have one name, whatever their splits
+        for s, split in enumerate(self.splits):
+            (root / f"{split}2017").mkdir(parents=True)
+            count = self.photos.get(split, 0)
+            rng = np.random.default_rng(np.random.SeedSequence([self.seed, s, 21]))
+            seeds, crowded = rng.integers(2**31, size=count), rng.random(count) < self.crowds
+            jobs = [
+                replace(like, split=split, name=f"{n:012d}", seed=int(own), domain="crowd" if crowd else "labelled")
+                for n, (own, crowd) in enumerate(zip(seeds, crowded, strict=True), start)
+            ]
+            start += len(jobs)
+            pool.run(_write_photo, jobs, f"rendering COCO's stand-in, {split}", self.workers)
+            file = root / "annotations" / f"person_keypoints_{split}2017_pose2seg.json"
+            coco_json.write_json(file, fragments.collect(root), [coco_json.PERSON])
 
 
 def _write_photo(shot: Shot) -> None:

@@ -1,84 +1,84 @@
-"""The stand-in in DAVIS's native layouts."""
+"""Write the stand-in of DAVIS in the layout of either release."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from data_modules.loading import pool
-from data_modules.synthetic.layouts.shots import QUALITY, Shot, plan, write_list
+from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot, write_list
 from partwise.arrays import BoolArray
+from partwise.errors import InputError
 from partwise.io.atomic import atomic, write_text
 from partwise.io.images import write_image, write_labels
 from partwise.labels import FOREGROUND, voc_colors
 
-SPLITS = ("train", "val", "test")
 RELEASES = (2016, 2017)
 
 
-def write_davis(
-    root: Path,
-    *,
-    sequences: Mapping[str, int],
-    frames_per_sequence: int = 40,
-    size: Sequence[int] = (240, 432),
-    severity: float = 0.3,
-    seed: int = 0,
-    release: int = 2016,
-    domain: str = "video",
-    workers: int | None = None,
-) -> None:
-    """Write videos of rendered people, who are the foreground in every frame.
+@dataclass(frozen=True, kw_only=True)
+class DAVISWriter(SceneWriter):
+    """Writes videos of rendered people, who are the foreground in every frame.
 
     JPEGImages/480p/SEQ/%05d.jpg and Annotations/480p/SEQ/%05d.png are counted from 0. Release 2016 has masks of 0 and
     255 and ImageSets/480p/SPLIT.txt with rows of image and mask; release 2017 has palette masks of person ids and
     ImageSets/2016/SPLIT.txt with sequence names. truth/ holds the scenes.
 
     Args:
-        root: folder to write into.
         sequences: number of them in the splits train, val and test; the 2016 protocol has no test and tests on val.
         frames_per_sequence: frames of each.
         size: (height, width) in pixels; the folders are called 480p whatever it is.
         severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         release: 2016 or 2017.
-        domain: key of `scene.DOMAINS`.
-        workers: processes at most; the result does not depend on it.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
-    if release not in RELEASES:
-        raise ValueError(f"release {release} is none of {', '.join(map(str, RELEASES))}")
-    like = Shot.like(root, size, severity, domain, frames_per_sequence)
-    shots = plan(like, sequences, SPLITS, "{split}-{n:02d}", seed=seed, stream=11)
-    for split in SPLITS:
-        if sequences.get(split):
-            _write_list(root, split, [shot for shot in shots if shot.split == split], release)
-    pool.run(partial(_write_sequence, release=release), shots, "rendering DAVIS's stand-in", workers)
 
+    name = "davis"
+    splits = ("train", "val", "test")
 
-def _write_list(root: Path, split: str, shots: Sequence[Shot], release: int) -> None:
-    if release == 2017:
-        write_list(root / "ImageSets" / "2016" / f"{split}.txt", shots, split)
-        return
-    at = [f"{shot.name}/{t:05d}" for shot in shots for t in range(shot.frames)]
-    rows = "".join(f"/JPEGImages/480p/{n}.jpg /Annotations/480p/{n}.png\n" for n in at)
-    write_text(root / "ImageSets" / "480p" / f"{split}.txt", rows)
+    sequences: Mapping[str, int]
+    frames_per_sequence: int = 40
+    size: Sequence[int] = (240, 432)
+    severity: float = 0.3
+    release: int = 2016
+    domain: str = "video"
 
+    def write(self, root: Path) -> None:
+        """Write the lists and sequences into the empty folder `root`."""
+        if self.release not in RELEASES:
+            raise InputError(f"release {self.release} of DAVIS is none of {', '.join(map(str, RELEASES))}")
+        like = self.shot(root, self.domain, self.frames_per_sequence)
+        shots = self.plan(like, self.sequences, "{split}-{n:02d}", stream=11)
+        for split in self.splits:
+            if self.sequences.get(split):
+                self._write_list(root, split, [shot for shot in shots if shot.split == split])
+        pool.run(self._write_sequence, shots, "rendering DAVIS's stand-in", self.workers)
 
-def _write_sequence(shot: Shot, release: int) -> None:
-    renderer = shot.video()
-    for t in range(shot.frames):
-        frame = renderer.frame(t)
-        seen = frame.parts(FOREGROUND) > 0
-        write_image(shot.root / "JPEGImages" / "480p" / shot.name / f"{t:05d}.jpg", frame.image, quality=QUALITY)
-        mask = shot.root / "Annotations" / "480p" / shot.name / f"{t:05d}.png"
-        if release == 2017:
-            write_labels(mask, np.where(seen, frame.persons, 0), voc_colors())
-        else:
-            _write_grey(mask, seen)
+    def _write_list(self, root: Path, split: str, shots: Sequence[Shot]) -> None:
+        if self.release == 2017:
+            write_list(root / "ImageSets" / "2016" / f"{split}.txt", shots, split)
+            return
+        at = [f"{shot.name}/{t:05d}" for shot in shots for t in range(shot.frames)]
+        rows = "".join(f"/JPEGImages/480p/{n}.jpg /Annotations/480p/{n}.png\n" for n in at)
+        write_text(root / "ImageSets" / "480p" / f"{split}.txt", rows)
+
+    def _write_sequence(self, shot: Shot) -> None:
+        renderer = shot.video()
+        for t in range(shot.frames):
+            frame = renderer.frame(t)
+            seen = frame.parts(FOREGROUND) > 0
+            write_image(shot.root / "JPEGImages" / "480p" / shot.name / f"{t:05d}.jpg", frame.image, quality=QUALITY)
+            mask = shot.root / "Annotations" / "480p" / shot.name / f"{t:05d}.png"
+            if self.release == 2017:
+                write_labels(mask, np.where(seen, frame.persons, 0), voc_colors())
+            else:
+                _write_grey(mask, seen)
 
 
 def _write_grey(file: Path, seen: BoolArray) -> None:

@@ -1,4 +1,4 @@
-"""The stand-in in FlyingChairs' native layout: textured shapes that fly over a moving background."""
+"""Write the stand-in of FlyingChairs: textured shapes that fly over a moving background."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from data_modules.datasets.flying_chairs import LIST
 from data_modules.loading import pool
 from data_modules.synthetic.body.affine import compose, invert
 from data_modules.synthetic.body.fabric import draw_color, draw_fabric, render_fabric, smooth_noise
-from data_modules.synthetic.layouts.shots import splits_of_all
+from data_modules.synthetic.layouts.writer import Writer
 from partwise.arrays import BoolArray, Float32Array, Float64Array, Int32Array, IntpArray, UInt8Array
 from partwise.io.flo import write_flo
 from partwise.io.images import write_image
-
-SPLITS = ("train", "val")
 
 #: The background reaches this share of the frame beyond it on each side.
 _MARGIN = 0.5
@@ -28,11 +26,11 @@ _RADIUS = 48
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames and the truth about them.
+    """Two frames and the flow between them.
 
     Attributes:
         first: (H, W, 3) uint8 RGB.
-        second: likewise.
+        second: (H, W, 3) uint8 RGB.
         flow: (2, H, W) float32 (dx, dy) pixels from the first to the second.
         visible: (H, W) whether the second frame shows the pixel of the first.
     """
@@ -52,55 +50,55 @@ class _Layer:
     places: tuple[Float64Array, Float64Array]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One pair to be written: folder, number, seed, (height, width) and the most shapes."""
-
-    folder: Path
-    number: int
-    seed: int
-    size: tuple[int, int]
-    shapes: int
-
-
-def write_flying_chairs(
-    root: Path,
-    *,
-    pairs: Mapping[str, int],
-    size: Sequence[int] = (192, 256),
-    shapes: int = 10,
-    seed: int = 0,
-    workers: int | None = None,
-) -> None:
-    """Write FlyingChairs_release/data/ and FlyingChairs_train_val.txt.
+@dataclass(frozen=True, kw_only=True)
+class FlyingChairsWriter(Writer):
+    """Writes FlyingChairs_release/data/ and FlyingChairs_train_val.txt.
 
     Args:
-        root: folder to write into.
         pairs: number of them in the splits train and val.
         size: (height, width) in pixels; FlyingChairs' is (384, 512).
         shapes: in a pair, at most; at least half as many.
         seed: equal seeds give equal files.
-        workers: processes at most; the result does not depend on it.
+        workers: processes at most; None takes the cores available, up to eight.
     """
-    rows = [str(1 + SPLITS.index(split)) for split in splits_of_all(pairs, SPLITS)]
-    height, width = (int(side) for side in size)
-    folder = root / "FlyingChairs_release" / "data"
-    folder.mkdir(parents=True)
-    (root / LIST).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    seeds = np.random.SeedSequence([seed, shapes, 27]).generate_state(len(rows)).tolist()
-    jobs = [_Job(folder, n, own, (height, width), shapes) for n, own in enumerate(seeds, 1)]
-    pool.run(_write_pair, jobs, "rendering FlyingChairs' stand-in", workers)
 
+    name = "flying_chairs"
+    splits = ("train", "val")
 
-def _write_pair(job: _Job) -> None:
-    pair = draw_pair(job.seed, job.size, job.shapes)
-    for n, frame in enumerate((pair.first, pair.second), 1):
-        write_image(job.folder / f"{job.number:05d}_img{n}.ppm", frame)
-    write_flo(job.folder / f"{job.number:05d}_flow.flo", pair.flow)
+    pairs: Mapping[str, int]
+    size: Sequence[int] = (192, 256)
+    shapes: int = 10
+
+    def write(self, root: Path) -> None:
+        """Write the list and the pairs into the empty folder `root`."""
+        rows = [str(1 + self.splits.index(split)) for split in self.splits_of_all(self.pairs)]
+        folder = root / "FlyingChairs_release" / "data"
+        folder.mkdir(parents=True)
+        (root / LIST).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        seeds = np.random.SeedSequence([self.seed, self.shapes, 27]).generate_state(len(rows)).tolist()
+        jobs = [(folder / f"{n:05d}", own) for n, own in enumerate(seeds, 1)]
+        pool.run(self._write_pair, jobs, "rendering FlyingChairs' stand-in", self.workers)
+
+    def _write_pair(self, job: tuple[Path, int]) -> None:
+        """Writes the pair of a seed to files whose names begin alike."""
+        start, seed = job
+        pair = draw_pair(seed, self.canvas, self.shapes)
+        for n, frame in enumerate((pair.first, pair.second), 1):
+            write_image(start.with_name(f"{start.name}_img{n}.ppm"), frame)
+        write_flo(start.with_name(f"{start.name}_flow.flo"), pair.flow)
 
 
 def draw_pair(seed: int, size: tuple[int, int], shapes: int = 10) -> Pair:
-    """Draw a pair of frames of `size` (height, width) with at most `shapes` shapes; equal seeds give equal pairs."""
+    """Draw a pair of frames.
+
+    Args:
+        seed: equal seeds give equal pairs.
+        size: (height, width) in pixels.
+        shapes: at most; at least half as many.
+
+    Returns:
+        The frames, their flow and its visibility.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 28]))
     count = int(rng.integers((shapes + 1) // 2, shapes + 1))
     layers = [_draw_background(rng, size), *(_draw_shape(rng, size) for _ in range(count))]

@@ -1,8 +1,9 @@
-"""The stand-in of horses and cows: animals of capsules with exact parts, masks and keypoints."""
+"""Write the stand-in of horses and cows: animals of capsules with exact parts, masks and keypoints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,53 +15,53 @@ from data_modules.loading import pool
 from data_modules.synthetic.body.fabric import render_fabric
 from data_modules.synthetic.body.quadruped import KINDS, Quadruped, draw_quadruped
 from data_modules.synthetic.layouts import coco_json, fragments
-from data_modules.synthetic.layouts.shots import QUALITY, Shot, line_up, splits_of_all
+from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot
 from data_modules.synthetic.render.backdrop import MARGIN, draw_canvas
 from data_modules.synthetic.render.corruption import corrupt, draw_corruption
 from partwise.arrays import Float32Array, UInt8Array
 from partwise.io.images import write_image, write_labels
 from partwise.labels import HORSE_COW as LABELS
 
-SPLITS = ("train", "val", "poses")
-
 #: Chances of one, two and three animals.
 _ANIMALS = (0.6, 0.3, 0.1)
 
 
-def write_horse_cow(
-    root: Path,
-    *,
-    photos: Mapping[str, int],
-    size: Sequence[int] = (192, 256),
-    severity: float = 0.2,
-    seed: int = 0,
-    workers: int | None = None,
-) -> None:
-    """Write photos of animals.
+@dataclass(frozen=True, kw_only=True)
+class HorseCowWriter(SceneWriter):
+    """Writes photos of animals.
 
     images/%06d.jpg, annotations/SPLIT.json and, but for the keypoint-only split "poses", parts/%06d.png.
 
     Args:
-        root: folder to write into.
         photos: number of them in the splits train, val and poses.
         size: (height, width) in pixels.
         severity: of the corruption, 0..1.
         seed: equal seeds give equal files.
-        workers: processes at most; the result does not depend on it.
+        workers: processes at most; None takes the cores available, up to eight.
     """
-    splits = splits_of_all(photos, SPLITS)
-    shots = line_up(Shot.like(root, size, severity, "single"), splits, "{number:06d}", seed=seed, stream=25)
-    for folder in ("images", "parts"):
-        (root / folder).mkdir(parents=True)
-    pool.run(_write_photo, shots, "rendering horses and cows", workers)
-    pictures = fragments.collect(root)
-    categories = [
-        {"id": n, "name": kind, "supercategory": "animal", "keypoints": list(KEYPOINTS), "skeleton": []}
-        for n, kind in enumerate(KINDS, 1)
-    ]
-    for split in SPLITS:
-        chosen = [p for p, name in zip(pictures, splits, strict=True) if name == split]
-        coco_json.write_json(root / "annotations" / f"{split}.json", chosen, categories)
+
+    name = "horse_cow"
+    splits = ("train", "val", "poses")
+
+    photos: Mapping[str, int]
+    size: Sequence[int] = (192, 256)
+    severity: float = 0.2
+
+    def write(self, root: Path) -> None:
+        """Write the photos, jsons and parts into the empty folder `root`."""
+        splits = self.splits_of_all(self.photos)
+        shots = self.line_up(self.shot(root, "single"), splits, "{number:06d}", stream=25)
+        for folder in ("images", "parts"):
+            (root / folder).mkdir(parents=True)
+        pool.run(_write_photo, shots, "rendering horses and cows", self.workers)
+        pictures = fragments.collect(root)
+        categories = [
+            {"id": n, "name": kind, "supercategory": "animal", "keypoints": list(KEYPOINTS), "skeleton": []}
+            for n, kind in enumerate(KINDS, 1)
+        ]
+        for split in self.splits:
+            chosen = [p for p, name in zip(pictures, splits, strict=True) if name == split]
+            coco_json.write_json(root / "annotations" / f"{split}.json", chosen, categories)
 
 
 def _write_photo(shot: Shot) -> None:

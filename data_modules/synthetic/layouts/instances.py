@@ -1,4 +1,4 @@
-"""Parts, persons and part instances as VIP and CIHP write them down."""
+"""Write parts, persons and part instances as VIP and CIHP store them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from partwise.labels import LabelSet
 
 
 def write_instances(folder: Path, name: str, frame: Frame, label_set: LabelSet) -> UInt8Array:
-    """Write Category_ids/NAME.png, Human_ids/NAME.png, Instance_ids/NAME.png and .txt; return the classes (H, W)."""
+    """Write Category_ids/NAME.png, Human_ids/NAME.png, Instance_ids/NAME.png and Instance_ids/NAME.txt.
+
+    Args:
+        folder: of the four.
+        name: id of the picture.
+        frame: the picture and its labels.
+        label_set: the classes of the parts.
+
+    Returns:
+        The classes (H, W).
+    """
     parts = frame.parts(label_set)
     humans = np.where(parts > 0, frame.persons, 0).astype(np.uint8)
     instances, rows = part_instances(parts, humans)
@@ -26,7 +36,7 @@ def write_instances(folder: Path, name: str, frame: Frame, label_set: LabelSet) 
 
 
 def part_instances(parts: UInt8Array, humans: UInt8Array) -> tuple[UInt8Array, list[tuple[int, int, int]]]:
-    """One instance for each class of each person.
+    """Number the part instances of a picture: one for each class of each person.
 
     Args:
         parts: (H, W) class ids.

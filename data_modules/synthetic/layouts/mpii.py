@@ -1,9 +1,10 @@
-"""The stand-in in MPII's native layouts."""
+"""Write the stand-in of MPII in either of its forms."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +15,56 @@ from data_modules.datasets.mpii import JOINTS, MAT
 from data_modules.loading import pool
 from data_modules.synthetic.body.skeleton import JOINTS as POSED
 from data_modules.synthetic.layouts import fragments
-from data_modules.synthetic.layouts.shots import Shot, line_up
+from data_modules.synthetic.layouts.shots import SceneWriter, Shot
 from data_modules.synthetic.render.renderer import Frame
 from data_modules.synthetic.render.stage import Stage
 from partwise.arrays import Float64Array
+from partwise.errors import InputError
 
 #: The upper neck lies this far from the base of the neck on the way to the top of the head.
 _UPPER_NECK = 0.13
 
 
-def write_mpii(
-    root: Path,
-    *,
-    photos: int,
-    size: Sequence[int] = (192, 192),
-    severity: float = 0.2,
-    seed: int = 0,
-    domain: str = "single",
-    form: str = "mat",
-    workers: int | None = None,
-) -> None:
-    """Write photos of rendered people and their joints.
+@dataclass(frozen=True, kw_only=True)
+class MPIIWriter(SceneWriter):
+    """Writes photos of rendered people and their joints.
 
     images/%09d.jpg and the release's .mat, or annot/{train,valid}.json with every tenth photo in the latter. Pixels
     are counted from 1. Joints outside the picture are not annotated.
 
     Args:
-        root: folder to write into.
         photos: how many.
         size: (height, width) in pixels.
         severity: of the corruption, 0..1.
         seed: equal seeds give equal files.
-        domain: key of `scene.DOMAINS`.
+        domain: of the scenes, key of `scene.DOMAINS`.
         form: "mat" or "json".
-        workers: processes at most; the result does not depend on it.
+        workers: processes at most; None takes the cores available, up to eight.
     """
-    if form not in ("mat", "json"):
-        raise ValueError(f"form {form!r} is neither 'mat' nor 'json'")
-    (root / "images").mkdir(parents=True)
-    shots = line_up(Shot.like(root, size, severity, domain), [""] * photos, "{number:09d}", seed=seed, stream=23)
-    pool.run(_write_photo, shots, "rendering MPII's stand-in", workers)
-    pictures = fragments.collect(root)
-    if form == "mat":
-        scipy.io.savemat(str(root / MAT), {"RELEASE": _release(pictures)}, do_compression=True)
-        return
-    (root / "annot").mkdir()
-    for name in ("train", "valid"):
-        rows = [row for n, p in enumerate(pictures) if (n % 10 == 9) == (name == "valid") for row in _people(p)]
-        (root / "annot" / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+
+    name = "mpii"
+
+    photos: int
+    size: Sequence[int] = (192, 192)
+    severity: float = 0.2
+    domain: str = "single"
+    form: str = "mat"
+
+    def write(self, root: Path) -> None:
+        """Write the photos and their joints into the empty folder `root`."""
+        if self.form not in ("mat", "json"):
+            raise InputError(f"form {self.form!r} of MPII is neither 'mat' nor 'json'")
+        (root / "images").mkdir(parents=True)
+        shots = self.line_up(self.shot(root, self.domain), [""] * self.photos, "{number:09d}", stream=23)
+        pool.run(_write_photo, shots, "rendering MPII's stand-in", self.workers)
+        pictures = fragments.collect(root)
+        if self.form == "mat":
+            scipy.io.savemat(str(root / MAT), {"RELEASE": _release(pictures)}, do_compression=True)
+            return
+        (root / "annot").mkdir()
+        for name in ("train", "valid"):
+            rows = [row for n, p in enumerate(pictures) if (n % 10 == 9) == (name == "valid") for row in _people(p)]
+            (root / "annot" / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
 def _write_photo(shot: Shot) -> None:
@@ -72,9 +75,14 @@ def _write_photo(shot: Shot) -> None:
 
 
 def mpii_joints(posed: Float64Array, frame: Frame) -> Float64Array:
-    """MPII's joints (n, 16, 3) from the 0-based places (n, J, 3) of all of the figure's, and COCO's visibility.
+    """Convert the joints of rendered people to MPII's.
 
-    Visibility is 2, 1 where something hides the joint, 0 outside the frame.
+    Args:
+        posed: (n, J, 3) pixels, counted from 0, of all the figures' joints.
+        frame: the picture, with COCO's visibility.
+
+    Returns:
+        (n, 16, 3) x, y and visibility: 2, 1 where something hides the joint, 0 outside the frame.
     """
     at = {name: posed[:, i, :2] for i, name in enumerate(POSED)}
     at["thorax"] = at["neck"]

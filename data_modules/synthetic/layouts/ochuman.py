@@ -1,8 +1,9 @@
-"""The stand-in in OCHuman's native layout."""
+"""Write the stand-in of OCHuman."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +13,49 @@ from torchvision.ops import box_iou
 
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
-from data_modules.synthetic.layouts.shots import Shot, line_up, splits_of_all
+from data_modules.synthetic.layouts.shots import SceneWriter, Shot
 from data_modules.synthetic.render.renderer import Frame
 from partwise.arrays import Float32Array
-
-SPLITS = ("val", "test")
 
 #: Ranges of the largest box IoU with another person: all, moderate and hard.
 RANGES = ((0.0, 1.0), (0.5, 0.75), (0.75, 1.0))
 
 
-def write_ochuman(
-    root: Path,
-    *,
-    photos: Mapping[str, int],
-    size: Sequence[int] = (192, 256),
-    severity: float = 0.2,
-    seed: int = 0,
-    workers: int | None = None,
-) -> None:
-    """Write photos of rendered people who occlude each other, with RLE masks and keypoints.
+@dataclass(frozen=True, kw_only=True)
+class OCHumanWriter(SceneWriter):
+    """Writes photos of rendered people who occlude each other, with RLE masks and keypoints.
 
     images/%06d.jpg and ochuman_coco_format_SPLIT_range_LOW_HIGH.json for all people, the moderately and the heavily
     occluded ones. As in the release, the latter two leave the other people out and number their pictures anew, areas
     are those of the boxes, and keypoints that only the person itself hides count as visible.
 
     Args:
-        root: folder to write into.
         photos: number of them in the splits val and test.
         size: (height, width) in pixels.
         severity: of the corruption, 0..1.
         seed: equal seeds give equal files.
-        workers: processes at most; the result does not depend on it.
+        workers: processes at most; None takes the cores available, up to eight.
     """
-    splits = splits_of_all(photos, SPLITS)
-    (root / "images").mkdir(parents=True)
-    shots = line_up(Shot.like(root, size, severity, "crowd"), splits, "{number:06d}", seed=seed, stream=22)
-    pool.run(_write_photo, shots, "rendering OCHuman's stand-in", workers)
-    rows = fragments.collect(root)
-    for split in SPLITS:
-        own = [row for row, name in zip(rows, splits, strict=True) if name == split]
-        for low, high in RANGES:
-            file = root / f"ochuman_coco_format_{split}_range_{low:.2f}_{high:.2f}.json"
-            coco_json.write_json(file, _within(own, low, high), [coco_json.PERSON])
+
+    name = "ochuman"
+    splits = ("val", "test")
+
+    photos: Mapping[str, int]
+    size: Sequence[int] = (192, 256)
+    severity: float = 0.2
+
+    def write(self, root: Path) -> None:
+        """Write the photos and jsons into the empty folder `root`."""
+        splits = self.splits_of_all(self.photos)
+        (root / "images").mkdir(parents=True)
+        shots = self.line_up(self.shot(root, "crowd"), splits, "{number:06d}", stream=22)
+        pool.run(_write_photo, shots, "rendering OCHuman's stand-in", self.workers)
+        rows = fragments.collect(root)
+        for split in self.splits:
+            own = [row for row, name in zip(rows, splits, strict=True) if name == split]
+            for low, high in RANGES:
+                file = root / f"ochuman_coco_format_{split}_range_{low:.2f}_{high:.2f}.json"
+                coco_json.write_json(file, _within(own, low, high), [coco_json.PERSON])
 
 
 def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> list[dict[str, Any]]:

@@ -1,24 +1,23 @@
-"""The stand-in in the native layout of PASCAL-Part and Pascal-Person-Part."""
+"""Write the stand-in of PASCAL-Part and Pascal-Person-Part."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.io
 
-from data_modules.loading import pool
 from data_modules.synthetic.body.anatomy import Anatomy, Garment, Side
 from data_modules.synthetic.body.skeleton import COCO, JOINTS
-from data_modules.synthetic.layouts.shots import Shot, plan, write_list
+from data_modules.synthetic.layouts.shots import Shot
+from data_modules.synthetic.layouts.stills import StillsWriter
 from data_modules.synthetic.render.renderer import Frame
 from partwise.arrays import AnyArray, BoolArray, Float32Array, Float64Array, UInt8Array
 from partwise.io.images import write_labels
 from partwise.labels import PASCAL_PERSON_PART, PASCAL_PERSON_PART_LR
-
-SPLITS = ("train", "val")
 
 #: PASCAL-Part's names of what is drawn; {} is l or r.
 _NAMES = {
@@ -34,52 +33,45 @@ _LIMBS = [
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 ]
 
+_LISTS = "pascal_person_part/pascal_person_part_trainval_list"
+
 #: PASCAL VOC's class id of persons.
 _PERSON = 15
 
 
-def write_pascal_person_part(
-    root: Path,
-    *,
-    images: Mapping[str, int],
-    size: Sequence[int] = (128, 128),
-    severity: float = 0.3,
-    seed: int = 0,
-    domain: str = "video",
-    workers: int | None = None,
-) -> None:
-    """Write VOC 2010's JPEGImages/, PASCAL-Part, Pascal-Person-Part and the poses of Xia et al. with rendered people.
+@dataclass(frozen=True, kw_only=True)
+class PascalPersonPartWriter(StillsWriter):
+    """Writes VOC 2010's JPEGImages/, PASCAL-Part, Pascal-Person-Part and the poses of Xia et al. with rendered people.
 
     JPEGImages/ID.jpg; Annotations_Part/ID.mat with hair, hands, feet and neck as parts of their own;
     pascal_person_part/ with the PNGs of seven classes and the lists; PersonJoints/ID.mat with fourteen joints of
-    everybody who is seen.
-
-    Args:
-        root: folder to write into.
-        images: number of pictures of the splits train and val.
-        size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
-        seed: equal seeds give equal files.
-        domain: key of `scene.DOMAINS`.
-        workers: processes at most; the result does not depend on it.
+    everybody who is seen. Its options are those of `StillsWriter`.
     """
-    shots = plan(Shot.like(root, size, severity, domain), images, SPLITS, "2008_{number:06d}", seed=seed, stream=13)
-    for folder in ("Annotations_Part", "PersonJoints"):
-        (root / folder).mkdir(parents=True)
-    for split in SPLITS:
-        write_list(root / "pascal_person_part/pascal_person_part_trainval_list" / f"{split}_id.txt", shots, split)
-    pool.run(_write, shots, "rendering the stand-in of Pascal-Person-Part", workers)
 
+    name = "pascal_person_part"
+    lists = (f"{_LISTS}/train_id.txt", f"{_LISTS}/val_id.txt")
+    dataset = "Pascal-Person-Part"
+    ids = "2008_{number:06d}"
+    stream = 13
 
-def _write(shot: Shot) -> None:
-    root, name = shot.root, shot.name
-    frame = shot.picture(root / "JPEGImages" / f"{name}.jpg")
-    png = root / "pascal_person_part" / "pascal_person_part_gt" / f"{name}.png"
-    write_labels(png, frame.parts(PASCAL_PERSON_PART), PASCAL_PERSON_PART.colors)
-    masks = _person_masks(frame)
-    people = [{"class": "person", "class_ind": _PERSON, "mask": m, "parts": _parts(frame, m)} for m in masks.values()]
-    write_objects(root / "Annotations_Part" / f"{name}.mat", people)
-    write_poses(root / "PersonJoints" / f"{name}.mat", [_pose(frame.keypoints[n - 1]) for n in masks])
+    def write(self, root: Path) -> None:
+        """Write the lists and the pictures into the empty folder `root`."""
+        for folder in ("Annotations_Part", "PersonJoints"):
+            (root / folder).mkdir(parents=True)
+        super().write(root)
+
+    def write_picture(self, shot: Shot) -> None:
+        """Write one picture with its parts, persons and poses."""
+        root, name = shot.root, shot.name
+        frame = shot.picture(root / "JPEGImages" / f"{name}.jpg")
+        png = root / "pascal_person_part" / "pascal_person_part_gt" / f"{name}.png"
+        write_labels(png, frame.parts(PASCAL_PERSON_PART), PASCAL_PERSON_PART.colors)
+        masks = _person_masks(frame)
+        people = [
+            {"class": "person", "class_ind": _PERSON, "mask": m, "parts": _parts(frame, m)} for m in masks.values()
+        ]
+        write_objects(root / "Annotations_Part" / f"{name}.mat", people)
+        write_poses(root / "PersonJoints" / f"{name}.mat", [_pose(frame.keypoints[n - 1]) for n in masks])
 
 
 def write_objects(file: Path, objects: Sequence[Mapping[str, Any]]) -> None:
@@ -95,7 +87,12 @@ def write_objects(file: Path, objects: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_poses(file: Path, poses: Sequence[Float64Array]) -> None:
-    """Write a `.mat` of Xia et al. from poses (14, 3) of x, y and whether the joint is annotated."""
+    """Write a `.mat` of Xia et al.
+
+    Args:
+        file: `ID.mat`.
+        poses: (14, 3) x, y and whether the joint is annotated, of each person.
+    """
     boxes = np.empty((1, len(poses)), dtype=object)
     joints = np.empty((1, len(poses)), dtype=object)
     for n, pose in enumerate(poses):

@@ -1,39 +1,26 @@
-"""The stand-in in VIP's native layout."""
+"""Write the stand-in of VIP."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.loading import pool
 from data_modules.synthetic.layouts.instances import write_instances
-from data_modules.synthetic.layouts.shots import QUALITY, Shot, plan
+from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot
 from data_modules.synthetic.render.renderer import Renderer
 from partwise.arrays import UInt8Array
 from partwise.io.atomic import write_text
 from partwise.io.images import write_image, write_labels
 from partwise.labels import VIP
 
-SPLITS = ("train", "val", "test")
 
-
-def write_vip(
-    root: Path,
-    *,
-    videos: Mapping[str, int],
-    frames_per_video: int = 26,
-    size: Sequence[int] = (128, 128),
-    severity: float = 0.5,
-    seed: int = 0,
-    annotate_every: int = 5,
-    adjacent: int = 10,
-    domain: str = "video",
-    workers: int | None = None,
-) -> None:
-    """Write VIP_Fine and VIP_Sequence with rendered people.
+@dataclass(frozen=True, kw_only=True)
+class VIPWriter(SceneWriter):
+    """Writes VIP_Fine and VIP_Sequence with rendered people.
 
     Images/videosN/%012d.jpg are the annotated frames, counted from 1; Annotations/ holds Category_ids,
     Category_rev_ids (of the flipped image), Human_ids and Instance_ids; adjacent_frames/videosN/ID/ the frames
@@ -41,7 +28,6 @@ def write_vip(
     truth/ the scenes.
 
     Args:
-        root: folder to write into.
         videos: number of videos of the splits train, val and test.
         frames_per_video: frames of each.
         size: (height, width) in pixels.
@@ -49,40 +35,57 @@ def write_vip(
         seed: equal seeds give equal files.
         annotate_every: distance of annotated frames; VIP's is 25.
         adjacent: neighbours kept on each side of an annotated frame.
-        domain: key of `scene.DOMAINS`.
-        workers: processes at most; the result does not depend on it.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
-    like = Shot.like(root, size, severity, domain, frames_per_video)
-    shots = plan(like, videos, SPLITS, "videos{number}", seed=seed, stream=None)
-    annotated = range(0, frames_per_video, annotate_every)
-    _write_lists(root / "lists", shots, annotated)
-    pool.run(partial(_write_video, annotated=annotated, adjacent=adjacent), shots, "rendering VIP's stand-in", workers)
 
+    name = "vip"
+    splits = ("train", "val", "test")
 
-def _write_lists(folder: Path, shots: Sequence[Shot], annotated: range) -> None:
-    for name, splits in (*((s, (s,)) for s in SPLITS), ("trainval", ("train", "val"))):
-        rows = [f"{shot.name}/{_stem(t)}" for shot in shots if shot.split in splits for t in annotated]
-        _write_rows(folder / f"{name}_id.txt", rows)
-    _write_rows(folder / "val_videos.txt", [shot.name for shot in shots if shot.split == "val"])
+    videos: Mapping[str, int]
+    frames_per_video: int = 26
+    size: Sequence[int] = (128, 128)
+    severity: float = 0.5
+    annotate_every: int = 5
+    adjacent: int = 10
+    domain: str = "video"
 
+    def write(self, root: Path) -> None:
+        """Write the lists and the videos into the empty folder `root`."""
+        like = self.shot(root, self.domain, self.frames_per_video)
+        shots = self.plan(like, self.videos, "videos{number}", stream=None)
+        self._write_lists(root / "lists", shots)
+        pool.run(self._write_video, shots, "rendering VIP's stand-in", self.workers)
 
-def _write_video(shot: Shot, annotated: range, adjacent: int) -> None:
-    """Write one video.
+    @property
+    def _annotated(self) -> range:
+        """The annotated frames of a video, counted from 0."""
+        return range(0, self.frames_per_video, self.annotate_every)
 
-    Args:
-        shot: the video.
-        annotated: its annotated frames, 0-based.
-        adjacent: frames kept on each side of an annotated one.
-    """
-    renderer = shot.video()
-    images, folder = _Images(renderer), shot.root / "Annotations"
-    for t in annotated:
-        frame, name = renderer.frame(t), f"{shot.name}/{_stem(t)}"
-        parts = write_instances(folder, name, frame, VIP)
-        write_labels(folder / "Category_rev_ids" / f"{name}.png", VIP.flip_table[parts[:, ::-1]], VIP.colors)
-        images.place(t, shot.root / "Images" / f"{name}.jpg", frame.image)
-    for t in annotated:
-        _write_neighbours(shot, t, adjacent, images)
+    def _write_lists(self, folder: Path, shots: Sequence[Shot]) -> None:
+        for name, splits in (*((s, (s,)) for s in self.splits), ("trainval", ("train", "val"))):
+            rows = [f"{shot.name}/{_stem(t)}" for shot in shots if shot.split in splits for t in self._annotated]
+            _write_rows(folder / f"{name}_id.txt", rows)
+        _write_rows(folder / "val_videos.txt", [shot.name for shot in shots if shot.split == "val"])
+
+    def _write_video(self, shot: Shot) -> None:
+        renderer = shot.video()
+        images, folder = _Images(renderer), shot.root / "Annotations"
+        for t in self._annotated:
+            frame, name = renderer.frame(t), f"{shot.name}/{_stem(t)}"
+            parts = write_instances(folder, name, frame, VIP)
+            write_labels(folder / "Category_rev_ids" / f"{name}.png", VIP.flip_table[parts[:, ::-1]], VIP.colors)
+            images.place(t, shot.root / "Images" / f"{name}.jpg", frame.image)
+        for t in self._annotated:
+            self._write_neighbours(shot, t, images)
+
+    def _write_neighbours(self, shot: Shot, t: int, images: _Images) -> None:
+        before = range(t - 1, max(t - self.adjacent, 0) - 1, -1)
+        after = range(t + 1, min(t + self.adjacent, shot.frames - 1) + 1)
+        for s in (*before, *after):
+            images.place(s, shot.root / "adjacent_frames" / shot.name / _stem(t) / f"{_stem(s)}.jpg")
+        for name, frames in (("front_frame_list", before), ("behind_frame_list", after)):
+            _write_rows(shot.root / name / shot.name / f"{_stem(t)}.txt", [_stem(s) for s in frames])
 
 
 class _Images:
@@ -103,15 +106,6 @@ class _Images:
             os.link(first, file)
         except OSError:  # a file system without hard links
             shutil.copyfile(first, file)
-
-
-def _write_neighbours(shot: Shot, t: int, adjacent: int, images: _Images) -> None:
-    before = range(t - 1, max(t - adjacent, 0) - 1, -1)
-    after = range(t + 1, min(t + adjacent, shot.frames - 1) + 1)
-    for s in (*before, *after):
-        images.place(s, shot.root / "adjacent_frames" / shot.name / _stem(t) / f"{_stem(s)}.jpg")
-    for name, frames in (("front_frame_list", before), ("behind_frame_list", after)):
-        _write_rows(shot.root / name / shot.name / f"{_stem(t)}.txt", [_stem(s) for s in frames])
 
 
 def _write_rows(file: Path, rows: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""All textures of a scene in one image, so that one look-up colours a frame."""
+"""Pack all textures of a scene into one image, so that one look-up colours a frame."""
 
 from __future__ import annotations
 
@@ -51,7 +51,15 @@ class _Cell:
 
 
 def paint(scene: Scene, figures: list[list[Shape]]) -> Atlas:
-    """Draw the textures of the backdrop, of every shape of every person, and of the props, in this order."""
+    """Draw the textures of the backdrop, of every shape of every person, and of the props, in this order.
+
+    Args:
+        scene: the clip.
+        figures: shapes of each person, in the scene's order.
+
+    Returns:
+        The atlas of all S shapes.
+    """
     unit = scene.size[0]
     left, top = canvas_corner(scene)
     cells = [_Cell(draw_canvas(scene), unit * np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]))]

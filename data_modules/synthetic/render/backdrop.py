@@ -1,4 +1,4 @@
-"""The textured world behind the people, and the outlines of props."""
+"""Draw the textured world behind the people, and the outlines of props."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MARGIN = 0.35
 
 
 def canvas_corner(scene: Scene) -> tuple[float, float]:
-    """World coordinates of the canvas' top left corner."""
+    """Return the world coordinates of the canvas' top left corner."""
     return -MARGIN - abs(scene.camera.travel) * scene.frames / 2, -MARGIN
 
 
 def draw_canvas(scene: Scene) -> UInt8Array:
-    """The backdrop (h, w, 3) in RGB at the scene's resolution: wall or sky, ground, and clutter."""
+    """Draw the backdrop (h, w, 3) in RGB at the scene's resolution: wall or sky, ground, and clutter."""
     rng = np.random.default_rng(np.random.SeedSequence([scene.seed, 2]))
     unit = scene.size[0]
     left, top = canvas_corner(scene)
@@ -68,7 +68,7 @@ def _clutter(canvas: Float64Array, rng: np.random.Generator, scene: Scene, unit:
 
 
 def prop_outline(prop: Prop) -> Float64Array:
-    """Outline (POINTS, 3) with x in -1..1 and y in 0 (top) .. 1 (bottom)."""
+    """Return the outline (POINTS, 3) of a prop with x in -1..1 and y in 0 (top) .. 1 (bottom)."""
     rng = np.random.default_rng(np.random.SeedSequence([prop.seed, 3]))
     if prop.kind == "bush":
         outline = ellipse(0.0, 0.55, 1.0, 0.5)

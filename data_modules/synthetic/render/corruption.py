@@ -1,4 +1,4 @@
-"""What a camera does to a frame: dark, blurred, noisy, blocked. Drawn anew for every frame; the truth stays."""
+"""Corrupt frames as a camera does: dark, blurred, noisy, blocked. Each frame has its own draw; labels stay exact."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from partwise.arrays import Float32Array, UInt8Array
 
 @dataclass(frozen=True)
 class Corruption:
-    """What happens to one frame.
+    """Corruption of one frame.
 
     Attributes:
         light: factor on the brightness.
@@ -38,11 +38,20 @@ class Corruption:
 
 
 def draw_corruption(seed: int, frame: int, severity: float, steady_light: bool = False) -> Corruption | None:
-    """The corruption of a frame; None at severity 0.
+    """Draw the corruption of a frame.
 
     Every frame gets a little of everything. With a chance that grows with severity, about one half by default, it
     is spoilt: two or three of the six kinds strike hard. Frames are spoilt independently of each other, so that
-    neighbours see what this frame hides. A steady light, its colour and its shadow are those of the first frame.
+    neighbours see what this frame hides.
+
+    Args:
+        seed: of the clip.
+        frame: number of the frame.
+        severity: 0..1.
+        steady_light: whether light, colour and shadow are those of the first frame.
+
+    Returns:
+        The corruption; None at severity 0.
     """
     if severity == 0:
         return None
@@ -76,7 +85,15 @@ def _draw(seed: int, frame: int, severity: float) -> Corruption:
 
 
 def corrupt(image: Float32Array, what: Corruption) -> UInt8Array:
-    """Apply everything but motion blur, which needs sub-frames, to an image (H, W, 3) in 0..255."""
+    """Apply a corruption to an image, except motion blur, which needs sub-frames.
+
+    Args:
+        image: (H, W, 3) RGB in 0..255.
+        what: the corruption.
+
+    Returns:
+        The corrupted image (H, W, 3).
+    """
     height, width = image.shape[:2]
     image = image * (what.light * np.array(what.cast, dtype=np.float32))
     x, y, wide, high, darkness = what.shadow

@@ -1,4 +1,4 @@
-"""COCO keypoints of posed people and whether they can be seen."""
+"""Find the COCO keypoints of posed people and whether they can be seen."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ _PARTS = {
 
 
 def visible(joints: Float64Array, persons: UInt8Array, anatomy: UInt8Array, side: UInt8Array) -> Float32Array:
-    """COCO's (n, 17, 3) x, y, visibility from joints (n, J, 3) and the maps (H, W) of what is seen where.
+    """Return COCO's keypoints with their visibility.
 
-    Visibility is 2 where the joint's own body part is seen, 1 where something hides it, 0 outside the frame.
+    Args:
+        joints: (n, J, 3) pixels and depth of each person's joints.
+        persons: (H, W) person ids 1..n, 0 = nobody.
+        anatomy: (H, W) ids of `Anatomy`.
+        side: (H, W) ids of `Side`.
+
+    Returns:
+        (n, 17, 3) x, y and visibility: 2 where the joint's own body part is seen, 1 where something hides it, 0
+        outside the frame.
     """
     height, width = persons.shape
     found = joints[:, :COCO].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Frames of a scene with everything that is known about them, and the flow between any two of them."""
+"""Render frames of a scene with exact labels, and the flow between any two of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOTS = 5
 
 
 class Occlusion(IntEnum):
-    """Whether a pixel of frame t is seen in frame s, and if not, what is in the way."""
+    """Whether a pixel of frame t is seen in frame s, and if not, what hides it."""
 
     VISIBLE = 0
     SELF = 1
@@ -55,19 +55,23 @@ class Frame:
     depth_order: tuple[int, ...]
 
     def parts(self, label_set: LabelSet) -> UInt8Array:
-        """Label map (H, W) in a dataset's classes."""
+        """Return the label map (H, W) in a dataset's classes."""
         return to_labels(label_set, self.anatomy, self.garment, self.side)
 
 
 class Renderer:
-    """Renders a scene. Any frame can be had alone and in any order."""
+    """Renders the frames of a scene, each alone and in any order.
+
+    Args:
+        scene: the clip.
+    """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self._stage = Stage(scene)
 
     def frame(self, t: int) -> Frame:
-        """Frame t with all its labels."""
+        """Render frame t with all its labels."""
         view = self._stage.view(t)
         stage, ids = self._stage, view.ids
         persons = np.maximum(stage.owner, 0).astype(np.uint8)[ids]
@@ -83,24 +87,28 @@ class Renderer:
         )
 
     def image(self, t: int) -> UInt8Array:
-        """The corrupted image (H, W, 3) of frame t, RGB."""
+        """Render the corrupted image (H, W, 3) of frame t, RGB."""
         return self._photograph(t, self._stage.view(t))
 
     def clean(self, t: int) -> UInt8Array:
-        """The image (H, W, 3) of frame t before corruption, RGB."""
+        """Render the image (H, W, 3) of frame t before corruption, RGB."""
         return self._stage.colors(self._stage.view(t))
 
     def amodal(self, t: int) -> BoolArray:
-        """Whole silhouettes (n, H, W) of the people within the frame, as if each stood alone."""
+        """Render whole silhouettes (n, H, W) of the people within frame t, as if each stood alone."""
         view, owner = self._stage.view(t), self._stage.owner
         alone = [view.order[owner[view.order] == n] for n in range(1, len(self.scene.people) + 1)]
         return np.stack([self._stage.fill(view.outlines, order) > 0 for order in alone])
 
     def flow(self, t: int, s: int) -> tuple[Float32Array, UInt8Array]:
-        """Where the pixels of frame t are in frame s.
+        """Compute where the pixels of frame t are in frame s.
+
+        Args:
+            t: number of the frame whose pixels move.
+            s: number of the frame that they move to.
 
         Returns:
-            flow_t_to_s (2, H, W), (dx, dy) in pixels, also for what is hidden in s; and `Occlusion` ids (H, W).
+            flow_t_to_s (2, H, W), (dx, dy) in pixels, also for pixels that are hidden in s; and `Occlusion` ids (H, W).
         """
         here, there = self._stage.view(t), self._stage.view(s)
         height, width = self.scene.size
@@ -137,7 +145,15 @@ class Renderer:
 
 
 def boxes(persons: UInt8Array, count: int) -> Float32Array:
-    """Boxes (count, 4), xyxy pixel edges, of ids 1..count in a map (H, W)."""
+    """Return the boxes of person ids 1..count.
+
+    Args:
+        persons: (H, W) person ids.
+        count: number of persons.
+
+    Returns:
+        (count, 4) xyxy pixel edges, zeros for persons who are not seen.
+    """
     found = np.zeros((count, 4), dtype=np.float32)
     for n in range(1, count + 1):
         rows, columns = np.nonzero(persons == n)

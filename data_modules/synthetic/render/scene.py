@@ -1,4 +1,4 @@
-"""Everything a rendered clip is made of, as plain numbers that go to JSON and back.
+"""Describe a rendered clip completely, in plain numbers that go to JSON and back.
 
 Lengths are in frame heights, times in frames, angles in radians. World coordinates are those of the image of a
 camera at rest: x to the right, y down, origin at the top left corner.
@@ -18,6 +18,7 @@ from data_modules.synthetic.body.fabric import Fabric, draw_fabric
 from data_modules.synthetic.body.motion import Motion, draw_motion
 from data_modules.synthetic.body.outfit import Outfit, draw_outfit
 from data_modules.synthetic.body.skeleton import Body
+from partwise.errors import InputError
 
 #: (amplitude, period, phase) of a sine.
 Wave = tuple[float, float, float]
@@ -123,7 +124,7 @@ class Scene:
     steady_light: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain containers; `Scene.from_dict` reads them back."""
+        """Return plain containers; `Scene.from_dict` reads them back."""
         return asdict(self)
 
     @classmethod
@@ -136,7 +137,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Domain:
-    """What kind of clips are drawn.
+    """Kind of clips to draw.
 
     Attributes:
         people: chances of 1, 2, 3, ... persons.
@@ -145,8 +146,8 @@ class Domain:
         gap: distance of neighbours relative to an even spread over the frame's width; small values overlap.
         props: mean number of props.
         shake: factor on the camera's motion.
-        tracked: the camera goes along with the first person.
-        steady_light: the light changes once for the whole clip, as for a fixed camera, not in every frame.
+        tracked: whether the camera goes along with the first person.
+        steady_light: whether the light changes once for the whole clip, as for a fixed camera, not in every frame.
     """
 
     people: tuple[float, ...]
@@ -176,12 +177,7 @@ DOMAINS = {
 
 
 def draw_scene(
-    seed: int,
-    *,
-    size: tuple[int, int] = (128, 128),
-    frames: int,
-    severity: float = 0.5,
-    domain: str = "video",
+    seed: int, *, size: tuple[int, int] = (128, 128), frames: int, severity: float = 0.5, domain: str = "video"
 ) -> Scene:
     """Draw a clip.
 
@@ -191,11 +187,14 @@ def draw_scene(
         frames: number of frames.
         severity: of the corruption, 0..1.
         domain: key of `DOMAINS`.
+
+    Raises:
+        InputError: there is no such domain, or the severity is out of range.
     """
     if domain not in DOMAINS:
-        raise ValueError(f"domain {domain!r} is none of {', '.join(DOMAINS)}")
+        raise InputError(f"domain {domain!r} is none of {', '.join(DOMAINS)}")
     if not 0 <= severity <= 1:
-        raise ValueError(f"severity {severity} is not in 0..1")
+        raise InputError(f"severity {severity} is not in 0..1")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     rules, aspect = DOMAINS[domain], size[1] / size[0]
     horizon = float(rng.uniform(0.22, 0.38))
@@ -216,9 +215,8 @@ def draw_scene(
 
 def _draw_people(rng: np.random.Generator, rules: Domain, aspect: float) -> tuple[Person, ...]:
     count = 1 + int(rng.choice(len(rules.people), p=rules.people))
-    slots = rng.permutation(count) + 0.5
     people = []
-    for slot in slots:
+    for slot in rng.permutation(count) + 0.5:
         middle = aspect * (0.5 + rules.gap * (slot / count - 0.5))
         people.append(_draw_person(rng, rules, float(middle + rng.normal(0, 0.05))))
     return tuple(people)

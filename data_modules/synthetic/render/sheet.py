@@ -1,4 +1,4 @@
-"""A picture of what the stand-in looks like."""
+"""Draw a contact sheet of the stand-in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ def write_contact_sheet(
     frames: Sequence[int] = (2, 6, 10, 14, 18),
     size: tuple[int, int] = (112, 112),
 ) -> None:
-    """Write a PNG with a row for each clip: every frame before and after corruption, and VIP's labels."""
+    """Write a PNG with a row for each clip: every frame before and after corruption, and VIP's labels.
+
+    Args:
+        file: PNG to write.
+        seeds: of the clips, one row each.
+        severity: of the corruption, 0..1.
+        frames: frames of a row.
+        size: (height, width) of a frame in pixels.
+    """
     scenes = [draw_scene(seed, size=size, frames=max(frames) + 3, severity=severity) for seed in seeds]
     rows = [_row(Renderer(scene), frames) for scene in scenes]
     sheet = Image.fromarray(np.concatenate(rows))

@@ -1,4 +1,4 @@
-"""A scene made ready to be seen: which shape shows at each pixel, and the frame that carries its texture.
+"""Prepare a scene for rendering: which shape each pixel shows, and the frame that carries its texture.
 
 A pixel's shape takes it to local coordinates by an affine frame. From there one map leads to the colour in the
 atlas, and the frame of another instant to the place there. Image, labels and flow agree exactly.
@@ -69,9 +69,14 @@ class _Placed:
 class Stage:
     """All shapes of a scene.
 
+    Args:
+        scene: the clip.
+
     Attributes:
         owner: (S,) person (1, 2, ...) that a shape belongs to, 0 for the backdrop, negative for props.
-        anatomy: (S,) ids, likewise garment and side.
+        anatomy: (S,) ids of `Anatomy`.
+        garment: (S,) ids of `Garment`.
+        side: (S,) ids of `Side`.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -88,11 +93,11 @@ class Stage:
         self._atlas = paint(scene, self._figures)
 
     def view(self, time: float) -> View:
-        """The stage at one time, in frames."""
+        """Compute the stage at one time, in frames."""
         return self.views(np.array([time]))[0]
 
     def views(self, times: Float64Array) -> list[View]:
-        """The stage at times (T,), in frames; they need not be whole."""
+        """Compute the stage at times (T,), in frames; they need not be whole."""
         scene = self.scene
         since_middle = times - (scene.frames - 1) / 2
         things = [_place_person(p, f, scene, times) for p, f in zip(scene.people, self._figures, strict=True)]
@@ -111,7 +116,7 @@ class Stage:
         return [self._view(*at) for at in zip(fixed, frames, layers, depths, joints, strict=True)]
 
     def colors(self, view: View) -> UInt8Array:
-        """The image (H, W, 3) of a view, RGB, outlines smoothed."""
+        """Render the image (H, W, 3) of a view, RGB, outlines smoothed."""
         height, width = self.scene.size
         table = compose(self._atlas.to_cell, invert(view.frames)).reshape(-1, 6)
         at = np.concatenate([table, self._atlas.bounds], axis=1).astype(np.float32)[view.ids]
@@ -122,7 +127,15 @@ class Stage:
         return _smooth_outlines(np.asarray(image, dtype=np.uint8), view.ids)
 
     def fill(self, outlines: Int32Array, order: IntpArray) -> UInt16Array:
-        """Ids (H, W) of the given shapes, drawn one over another."""
+        """Draw shapes one over another.
+
+        Args:
+            outlines: (S, POINTS, 2) pixels in fixed point.
+            order: shapes to draw, back to front.
+
+        Returns:
+            Ids (H, W) of the shape on top; 0 where there is none.
+        """
         ids = np.zeros(self.scene.size, dtype=np.uint16)
         for shape in order.tolist():
             cv2.fillPoly(ids, [outlines[shape]], shape, shift=_SUBPIXEL)

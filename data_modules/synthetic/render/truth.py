@@ -1,4 +1,4 @@
-"""The sidecar folder `truth/`: scenes, from which everything that no native layout carries is rendered again."""
+"""Keep scenes in the sidecar folder `truth/`, from which labels beyond the native layout are rendered again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,27 @@ from partwise.errors import InputError
 
 
 def save_truth(root: Path, video: str, scene: Scene) -> None:
-    """Write a video's scene to ROOT/truth/VIDEO.json."""
+    """Write a video's scene to ROOT/truth/VIDEO.json.
+
+    Args:
+        root: folder of the layout.
+        video: name of the video.
+        scene: the clip.
+    """
     file = root / "truth" / f"{video}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(scene.to_dict()) + "\n", encoding="utf-8")
 
 
 def load_truth(root: Path, video: str) -> Renderer:
-    """The renderer of a video of a stand-in; its frames count from 0.
+    """Return the renderer of a video of a stand-in; its frames count from 0.
+
+    Args:
+        root: folder of the layout.
+        video: name of the video.
+
+    Returns:
+        The renderer of the video's scene.
 
     Raises:
         InputError: the folder is no stand-in or has no such video.

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TimeRemainingColumn
 
 from partwise.arrays import Picture
 from partwise.batches import Parsing, masks_of
 from partwise.errors import InputError
 from partwise.io.images import read_image
+from partwise.io.progress import counter
 from partwise.io.video import Video, open_video
 from partwise.labels import LabelSet
 from partwise.predict.inputs import list_inputs
@@ -79,7 +80,7 @@ def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite
     inputs = _not_results([inputs], output)[0] if isinstance(inputs, Path) else _not_results(inputs, output)
     summary, start = Summary(str(source), output), time.perf_counter()
     facts: dict[str, Any]
-    with _progress() as progress:
+    with counter(TimeRemainingColumn()) as progress:
         if isinstance(inputs, Path):
             results, facts = _parse_video(parser, inputs, summary, overwrite, progress)
         else:
@@ -210,8 +211,3 @@ def _not_results(inputs: list[Path], output: Path) -> list[Path]:
     if not others:
         raise InputError(f"{inputs[0]} is a result in {output}, which would be replaced; name another output folder")
     return others
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TimeRemainingColumn())

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class ExponentialAverage(WeightAveraging):
-    """Average weights and buffers after every step: average <- d average + (1 - d) weights.
+    """Averages weights and buffers after every step: average <- d average + (1 - d) weights.
 
     d starts at 0.1 and grows to `decay`, min(decay, (1 + n) / (10 + n)) after n updates, so that the random start
     is soon forgotten.
@@ -24,18 +24,18 @@ class ExponentialAverage(WeightAveraging):
         self.decay = decay
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Copy the module to where it will be trained; it is not there yet."""
+        """Copy the module to the device that it will be trained on; it is not there yet."""
         if stage == "fit":
             self._average_model = Average(pl_module, trainer.strategy.root_device, self.decay)
 
 
 class Average(AveragedModel):
-    """A copy of a module that follows it, without making the host wait for the device.
+    """A copy of a module that follows it without making the host wait for the device.
 
     Args:
         module: to follow.
         device: of the copy.
-        decay: see `ExponentialAverage`.
+        decay: the largest share of the average that an update keeps, in [0, 1); see `ExponentialAverage`.
     """
 
     def __init__(self, module: nn.Module, device: torch.device, decay: float) -> None:
@@ -45,7 +45,7 @@ class Average(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Move the average towards the module's weights and buffers; the first time, take them over."""
+        """Move the average towards the module's weights and buffers; the first time, copy them."""
         n = int(self.n_averaged)
         rate = 1 - min(self.decay, (1 + n) / (10 + n)) if n else None
         for average, current in zip(_tensors(self.module), _tensors(model), strict=True):

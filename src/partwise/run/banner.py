@@ -12,12 +12,12 @@ from partwise.run.folder import Run
 
 
 def overrides() -> list[str]:
-    """What the command line sets."""
+    """Return the overrides of the command line."""
     return list(HydraConfig.get().overrides.task)
 
 
 def changes_of_profile() -> list[str]:
-    """What the profile changes of the paper's recipe."""
+    """List what the profile changes of the paper's recipe, as "key before → after"."""
     given = [o for o in overrides() if not o.startswith("profile=")]
     cfg, paper = compose("config", overrides=overrides()), compose("config", overrides=[*given, "profile=paper"])
     # Unresolved, so that a value that others refer to is listed once.
@@ -26,7 +26,16 @@ def changes_of_profile() -> list[str]:
 
 
 def banner(run: Run, name: str, profile: str | None, data: str, changes: list[str], emulated: bool = False) -> Panel:
-    """What this run is, before it starts; scoring has no profile."""
+    """Make the panel that introduces a run.
+
+    Args:
+        run: with its folder.
+        name: of the experiment.
+        profile: demo or paper; None where nothing is trained.
+        data: real or synthetic.
+        changes: of the paper's recipe by the profile, as "key before → after".
+        emulated: whether the CPU only emulates the precision asked for.
+    """
     about = f"profile={profile}   data={data}" if profile else f"data={data}"
     text = Text.assemble((name, "bold"), f"   {about}\nfolder {run.folder}")
     if profile == "demo":

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from partwise.checkpoints.loading import start_from
@@ -18,17 +18,24 @@ from partwise.run.averaging import ExponentialAverage
 from partwise.run.checkpointing import AtomicCheckpointIO, Provenance, RandomState
 from partwise.run.configs import plain
 from partwise.run.devices import bfloat16, trainer_options
+from partwise.run.extensions import make_all
 from partwise.run.folder import Run
 from partwise.run.loggers import make_loggers
 
 
 def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = None) -> Any:
-    """The task with the weights that the seed gives; the generators are then at the seed's start again.
+    """Make the task with the weights that the seed gives, and set the generators to the seed's start again.
 
     Args:
-        cfg: of the run.
+        cfg: composed config of the run.
         label_set: of the data.
         network: to score, in place of the config's.
+
+    Returns:
+        The LightningModule.
+
+    Raises:
+        InputError: the config and the data have different numbers of classes.
     """
     if cfg.num_classes != label_set.num_classes:
         raise InputError(f"num_classes={cfg.num_classes}, but the data have {label_set.num_classes}; set the latter")
@@ -49,13 +56,20 @@ def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = 
 
 
 def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
-    """The Trainer of a run, with its checkpoints, loggers and progress bar."""
+    """Make the Trainer of a run, with its callbacks and loggers.
+
+    Args:
+        cfg: composed config of the run.
+        run: whose folder holds checkpoints and metrics.csv.
+        data: DataModule that it trains on.
+
+    Raises:
+        InputError: an entry of `callbacks` or `logger` is none.
+    """
+    cfg.run = run.about(data.synthetic)  # also where it was not started, but only measured or tested
     config = plain(cfg)
-    tags = [
-        f"experiment={cfg.name}",
-        f"profile={cfg.profile}",
-        f"data={'synthetic' if data.synthetic else 'real'}",
-    ]
+    # In code stands what a run cannot do without: the average, which must come before all that reads or saves weights;
+    # what every checkpoint holds beside them; and the checkpoint that a killed run goes on from.
     callbacks = [
         *([ExponentialAverage(cfg.ema)] if cfg.ema else []),
         Provenance(
@@ -63,12 +77,8 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
             image_size=config["image_size"], synthetic=data.synthetic, stretch=config["model"].get("stretch", False),
         ),
         RandomState(),
-        RichProgressBar(),
-        ModelCheckpoint(  # the best validation score; whole, for callbacks do not see what is saved of weights alone
-            run.last.parent, "best", monitor=cfg.monitor, mode=cfg.monitor_mode,
-            auto_insert_metric_name=False, enable_version_counter=False,
-        ),
-        ModelCheckpoint(  # where a killed run goes on
+        *make_all(cfg.callbacks, "callbacks", pl.Callback),
+        ModelCheckpoint(
             run.last.parent, "last", every_n_train_steps=cfg.checkpoint_every, enable_version_counter=False
         ),
     ]  # fmt: skip
@@ -77,7 +87,7 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         **trainer_options(cfg.trainer),
         default_root_dir=str(run.folder),
         callbacks=callbacks,
-        logger=make_loggers(run, cfg.logger, config, tags),
+        logger=make_loggers(run, cfg.logger, config),
         plugins=[AtomicCheckpointIO()],
         enable_model_summary=False,
     )
@@ -85,16 +95,23 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
 
 
 def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
-    """A Trainer that only scores: no logger, no checkpoints."""
+    """Make a Trainer that only scores, without loggers and checkpoints.
+
+    Args:
+        cfg: composed config of the run.
+        run: whose folder is the Trainer's.
+    """
+    bar = {name: entry for name, entry in cfg.callbacks.items() if name == "progress_bar"}
     scorer: pl.Trainer = instantiate(
-        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder), callbacks=[RichProgressBar()],
+        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder),
+        callbacks=make_all(bar, "callbacks", pl.Callback),
         logger=False, enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
     return scorer
 
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:
-    """Where and how task=predict parses; see `load_parser`."""
+    """Return where and how task=predict parses, as arguments of `load_parser`."""
     on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return {
         "device": torch.device("cuda" if on_gpu else "cpu"),

@@ -23,14 +23,20 @@ STATE = ("pytorch-lightning_version", "epoch", "global_step", "loops", "callback
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write to a temporary name and rename: a kill while saving leaves the last whole checkpoint."""
+    """Writes checkpoints under a temporary name and renames them: a kill leaves the last whole one."""
 
     def __init__(self) -> None:
         self.expected: Mapping[str, Any] = {}  # what `Provenance` says of the run
         self._written: set[str] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save and then rename."""
+        """Save under a temporary name, then rename.
+
+        Args:
+            checkpoint: content.
+            path: of the file.
+            storage_options: of Lightning's interface.
+        """
         temporary = Path(f"{path}.tmp")
         super().save_checkpoint(checkpoint, temporary, storage_options)
         os.replace(temporary, path)
@@ -41,8 +47,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Read a checkpoint to go on from; one without a description where the Trainer has no `Provenance`.
 
+        Args:
+            path: of the file.
+            map_location: of Lightning's interface; tensors are read to the CPU.
+            weights_only: of Lightning's interface; no code is ever unpickled.
+
+        Returns:
+            The checkpoint.
+
         Raises:
-            InputError: also where it holds weights alone, or is of another network or other data than the run.
+            InputError: the file cannot be read, holds weights alone, or is of another network or data than the run.
         """
         checkpoint: dict[str, Any] = load(path) if self.expected else read(Path(path))
         other = [name for name, value in self.expected.items() if not equal(checkpoint[KEY].get(name, value), value)]
@@ -90,14 +104,14 @@ class Provenance(pl.Callback):
         }
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Say what a checkpoint must be of that the Trainer is to go on from."""
+        """Tell the checkpoint reader what a checkpoint to go on from must hold."""
         if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             trainer.strategy.checkpoint_io.expected = self.state
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the description."""
+        """Add the description to a checkpoint."""
         checkpoint[KEY] = self.state
 
 
@@ -112,17 +126,17 @@ class RandomState(pl.Callback):
         self._before_evaluation: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The generators' states now."""
+        """Return the generators' states now."""
         return random_state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states for the first step: setting up loaders may draw in between."""
+        """Keep the states for the first step, because setting up loaders may draw in between."""
         self._pending = state_dict
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Restore them right before the first resumed step."""
+        """Restore the states right before the first resumed step."""
         if self._pending is not None:
             set_random_state(self._pending)
             self._pending = None
@@ -132,12 +146,12 @@ class RandomState(pl.Callback):
         self._before_evaluation = random_state()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on from the remembered states."""
+        """Restore the remembered states."""
         set_random_state(self._before_evaluation)
 
 
 def random_state() -> dict[str, Any]:
-    """States of the global generators, in containers that `torch.load(weights_only=True)` accepts."""
+    """Return the states of the global generators, in containers that `torch.load(weights_only=True)` accepts."""
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - libraries draw from it
     version, internal, gauss = random.getstate()
     state: dict[str, Any] = {

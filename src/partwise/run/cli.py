@@ -21,7 +21,7 @@ FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes
 
 
 def quoted(value: str) -> str:
-    """A value as Hydra's grammar reads it back unchanged, `~` expanded."""
+    """Quote a value so that Hydra's grammar reads it back unchanged, with `~` expanded."""
     value = os.path.expanduser(value)
     value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # a path, not an interpolation
     value = re.sub(r"(\\*)'", r"\1\1\\'", value)
@@ -30,7 +30,14 @@ def quoted(value: str) -> str:
 
 
 def experiments(*roots: Path) -> dict[str, str]:
-    """Names of the experiments below Hydra roots, each with its first comment line."""
+    """List the experiments below Hydra roots.
+
+    Args:
+        roots: folders that hold `experiment/*.yaml`.
+
+    Returns:
+        The first comment line of each experiment, by its name.
+    """
     found = {}
     for file in sorted(file for root in roots for file in (root / "experiment").glob("*.yaml")):
         if file.stem != FROM_CHECKPOINT:
@@ -40,10 +47,17 @@ def experiments(*roots: Path) -> dict[str, str]:
 
 
 def prepare(argv: list[str], root: Path) -> list[str]:
-    """Arguments for Hydra from those of the shell.
+    """Turn the shell's arguments into Hydra's.
+
+    Args:
+        argv: arguments behind the program's name.
+        root: folder of the project's own YAML files.
+
+    Returns:
+        Arguments with paths quoted, and with the experiment that scoring or prediction leaves out.
 
     Raises:
-        InputError: an experiment that does not exist.
+        InputError: the experiment does not exist, or the arguments ask for a multirun on several devices.
     """
     if os.environ.get(PREPARED):  # a process that the Trainer started with our own arguments
         return argv
@@ -85,7 +99,7 @@ def _experiment_of(checkpoint: str, known: Collection[str]) -> str:
 
 
 def own_roots(argv: list[str]) -> list[Path]:
-    """Folders of further YAML files, given as `--config-dir DIR` or `--config-dir=DIR`."""
+    """Find the folders of further YAML files, given as `--config-dir DIR` or `--config-dir=DIR`."""
     flags = ("--config-dir", "-cd")
     after = [value for flag, value in pairwise(argv) if flag in flags]
     joined = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config-dir=")]
@@ -93,21 +107,30 @@ def own_roots(argv: list[str]) -> list[Path]:
 
 
 def task(name: str) -> str:
-    """The name itself, if there is such a task."""
+    """Return the name itself.
+
+    Raises:
+        InputError: there is no such task.
+    """
     if name not in TASKS:
         raise InputError(f"task={name} does not exist; it is one of {', '.join(TASKS)}")
     return name
 
 
 def quoted_override(arg: str) -> str:
-    """An override whose value, if it is a path, Hydra reads back unchanged."""
+    """Quote the value of an override if it is a path, so that Hydra reads it back unchanged."""
     key, equals, value = arg.partition("=")
     free = key.lstrip("+") in FREE or key.startswith("roots.")
     return f"{key}={quoted(value)}" if equals and free and value not in ("", "null") else arg
 
 
 def run(main: Callable[[], None], root: Path) -> None:
-    """Answer at once what needs no run, else start Hydra."""
+    """Answer at once what needs no run, otherwise start Hydra.
+
+    Args:
+        main: function that Hydra decorated.
+        root: folder of the project's own YAML files.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors over instead of printing them over many lines
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # libraries' own files of weights run no code either
     with one_line_errors():
@@ -120,7 +143,7 @@ def run(main: Callable[[], None], root: Path) -> None:
 
 
 def listing(root: Path) -> str:
-    """What `python run.py` prints."""
+    """Return what `python run.py` prints: the experiments below a Hydra root."""
     known = experiments(root)
     width = max(map(len, known))
     rows = [f"  {name:<{width}}  {about}" for name, about in known.items()]
@@ -144,7 +167,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for a user's mistake, None for a defect."""
+    """Explain a user's mistake in one line; return None for a defect."""
     seen: BaseException | None = error
     while seen is not None:  # Hydra and loader processes wrap what was raised
         if isinstance(seen, InputError):
@@ -155,5 +178,6 @@ def explain(error: BaseException) -> str | None:
         return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
     # By name too: commands without Hydra do not wait for its import.
     if any(kind.__name__ in ("HydraException", "OmegaConfBaseException") for kind in type(error).__mro__):
+        text = text.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "")  # it is set
         return text.split(" Config search path")[0].removeprefix("In 'config': ")
     return None

@@ -9,12 +9,25 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def plain(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
-    """The config in plain containers."""
+    """Convert a config into plain containers.
+
+    Args:
+        cfg: any config.
+        resolve: replace interpolations by their values.
+    """
     return OmegaConf.to_container(cfg, resolve=resolve)  # type: ignore[return-value]
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Dotted keys that both have with different values, as "key before → after"."""
+    """List the dotted keys that two configs both have with different values.
+
+    Args:
+        before: config in plain containers.
+        after: the other one.
+
+    Returns:
+        Lines "key before → after", in the order of `after`.
+    """
     old, new = _flat(before), _flat(after)
     return [f"{key} {old[key]} → {new[key]}" for key in new if key in old and new[key] != old[key]]
 

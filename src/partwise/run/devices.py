@@ -12,7 +12,7 @@ from partwise.errors import InputError
 
 
 def runs_on_cpu(accelerator: str, available: bool | None = None) -> bool:
-    """Whether a Trainer runs on the CPU.
+    """Tell whether a Trainer runs on the CPU.
 
     Args:
         accelerator: what it was asked for, "auto" for the best there is.
@@ -22,16 +22,19 @@ def runs_on_cpu(accelerator: str, available: bool | None = None) -> bool:
 
 
 def trainer_options(trainer: Mapping[str, Any], available: bool | None = None) -> dict[str, Any]:
-    """What a Trainer's config leaves to the device: deterministic algorithms, unless it says true, false or "warn".
+    """Choose what a Trainer's config leaves to the device: whether its algorithms are deterministic.
 
-    On a CPU they cost nothing. On a GPU RoIAlign and bilinear upsampling have nothing but slow substitutes.
+    On a CPU they cost nothing. On a GPU RoIAlign and bilinear upsampling have only slow deterministic versions.
 
     Args:
-        trainer: the config.
-        available: see `runs_on_cpu`.
+        trainer: config of the Trainer; its `deterministic` (true, false or "warn") wins unless it is null.
+        available: whether there is an accelerator; None asks torch.
+
+    Returns:
+        Further arguments of the Trainer.
 
     Raises:
-        InputError: it asks for what the device cannot do.
+        InputError: the config asks for what the device cannot do.
     """
     on_cpu = runs_on_cpu(trainer["accelerator"], available)
     if on_cpu and trainer.get("sync_batchnorm"):
@@ -41,10 +44,10 @@ def trainer_options(trainer: Mapping[str, Any], available: bool | None = None) -
 
 
 def bfloat16(cfg: DictConfig) -> bool:
-    """Whether a run computes in bfloat16."""
+    """Tell whether a run computes in bfloat16."""
     return "bf16" in str(cfg.trainer.precision)
 
 
 def emulates_bfloat16(cfg: DictConfig) -> bool:
-    """Whether bfloat16 is asked of a CPU that can only emulate it."""
+    """Tell whether bfloat16 is asked of a CPU that can only emulate it."""
     return bfloat16(cfg) and runs_on_cpu(cfg.trainer.accelerator) and not torch.ops.mkldnn._is_mkldnn_bf16_supported()

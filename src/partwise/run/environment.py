@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 #: Releases that must not be used, and why.
@@ -24,7 +25,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Names and versions of everything that matters; "missing" where a package is not installed."""
+    """Return names and versions of everything that matters; "missing" where a package is not installed."""
     return {"system": platform.platform(), **_packages(), **_hardware()}
 
 
@@ -39,7 +40,7 @@ def _packages() -> dict[str, str]:
 
 
 def faults() -> Iterator[str]:
-    """One line on each thing that will not work."""
+    """Yield one line on each thing that will not work."""
     found = versions()
     for name in PACKAGES:
         if found[name] == "missing":
@@ -66,10 +67,11 @@ def _hardware() -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """What a reader needs to make a run again: code, versions, host."""
+    """Return what a reader needs to repeat a run: code, versions, host and time."""
+    git = ["git", "-C", str(Path(__file__).parent)]  # the code's repository, from whatever folder it is run
     try:
-        sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = bool(subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True).stdout)
+        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = bool(subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True).stdout)
     except (OSError, subprocess.CalledProcessError):
         sha, dirty = None, None
     return {

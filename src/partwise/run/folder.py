@@ -23,42 +23,59 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes files and prints."""
+    """Tell whether this is the process that writes files and prints."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder `outputs/EXPERIMENT/ID/`."""
+    """A run's folder `outputs/EXPERIMENT/ID/`.
+
+    Attributes:
+        folder: the folder.
+        resumed: whether the run goes on from an earlier start.
+    """
 
     folder: Path
     resumed: bool
 
     @property
     def id(self) -> str:
-        """Name of the folder, unique among the experiment's runs."""
+        """Return the name of the folder, unique among the experiment's runs."""
         return self.folder.name
 
     @property
     def last(self) -> Path:
-        """The checkpoint that a resumed run continues from, and in the end the trained network."""
+        """Return the checkpoint that a resumed run continues from, and in the end the trained network."""
         return self.folder / "checkpoints" / "last.ckpt"
+
+    def about(self, synthetic: bool) -> dict[str, str]:
+        """Return the config's `run`, which callbacks and loggers refer to.
+
+        Args:
+            synthetic: whether the run's data are synthetic.
+        """
+        return {"folder": str(self.folder), "id": self.id, "data": "synthetic" if synthetic else "real"}
 
     @property
     def checkpoint(self) -> Path | None:
-        """`last` if it should be continued from."""
+        """Return `last` if training should continue from it."""
         return self.last if self.resumed and self.last.is_file() else None
 
     @rank_zero_only
     def record(self, **facts: Any) -> None:
-        """Add facts to run.json."""
+        """Add facts to run.json.
+
+        Args:
+            facts: JSON values by name; they replace earlier ones.
+        """
         file = self.folder / "run.json"
         known = json.loads(file.read_text()) if file.is_file() else {}
         write_json(file, {**known, **facts})
 
     @rank_zero_only
     def say(self, text: Any) -> None:
-        """Print, and keep in log.txt. Text is taken as it is: paths may hold brackets."""
+        """Print text or a table as it is, and append it to log.txt."""
         console.print(text, markup=False, highlight=False, soft_wrap=isinstance(text, str))
         with (self.folder / "log.txt").open("a") as log:
             Console(file=log, width=120).print(text, markup=False, highlight=False, soft_wrap=isinstance(text, str))
@@ -72,6 +89,12 @@ def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) ->
         experiment: name of the experiment.
         resume: None for a new run, "auto" for the newest unfinished one (a new one if there is none), or an id.
         traits: goes into a new run's name, for example "demo-synthetic".
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: there is no run with that id.
     """
     base = outputs / experiment
     shared = os.environ.get(RUN_ID)

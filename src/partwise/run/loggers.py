@@ -1,44 +1,63 @@
-"""metrics.csv, and Weights & Biases on request."""
+"""Loggers of a training: metrics.csv always, others as the config names them."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from partwise.checkpoints.loading import load
+from partwise.run.extensions import make_all
 from partwise.run.folder import Run, is_first
 
 
-def make_loggers(run: Run, choice: DictConfig, config: dict[str, Any], tags: list[str]) -> list[Logger]:
-    """metrics.csv always; Weights & Biases on request, offline unless there is an account."""
-    file = run.folder / "metrics.csv"
-    kept = _rows_before(file, run.checkpoint) if file.is_file() else []
-    csv_logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
-    if is_first():
-        logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
-        csv_logger.experiment.metrics.extend(kept)  # the logger begins with an empty file
-    if not choice.wandb:
-        return [csv_logger]
+def make_loggers(run: Run, entries: Mapping[str, Any], config: dict[str, Any]) -> list[Logger]:
+    """Make the logger of metrics.csv, which every run has, and those that the config names.
+
+    Args:
+        run: whose folder holds metrics.csv.
+        entries: of the config's `logger`, by name.
+        config: of the run, plain containers; the named loggers log it.
+
+    Returns:
+        The loggers, metrics.csv first.
+
+    Raises:
+        InputError: an entry is no logger.
+    """
+    named = make_all(entries, "logger", Logger)
+    for logger in named:
+        logger.log_hyperparams(config)
+    return [_metrics_file(run), *named]
+
+
+def wandb_logger(**options: Any) -> WandbLogger:
+    """Make a logger of Weights & Biases, offline unless there is an account or WANDB_MODE says otherwise.
+
+    Args:
+        options: of `WandbLogger`.
+    """
     import wandb as client
 
     offline = os.environ.get("WANDB_MODE", "offline") == "offline" and not client.login(prompt=False)
-    logger = WandbLogger(
-        project=choice.project,
-        id=run.id,
-        name=run.id,
-        save_dir=run.folder,
-        tags=tags,
-        config=config,
-        resume=None if offline else "allow",  # an offline run cannot know what the server has
-        mode="offline" if offline else os.environ.get("WANDB_MODE"),
-    )
-    return [csv_logger, logger]
+    mode = "offline" if offline else os.environ.get("WANDB_MODE")
+    # An offline run cannot know what the server has.
+    return WandbLogger(**{"mode": mode, "resume": None if offline else "allow", **options})
+
+
+def _metrics_file(run: Run) -> CSVLogger:
+    file = run.folder / "metrics.csv"
+    kept = _rows_before(file, run.checkpoint) if file.is_file() else []
+    logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
+    if is_first():
+        logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
+        logger.experiment.metrics.extend(kept)  # the logger begins with an empty file
+    return logger
 
 
 def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from partwise.predict.frames import FrameParser, to_cpu
 from partwise.predict.linking import PersonLinker
 from partwise.predict.predict import Summary
 from partwise.run.folder import Run, console
+from partwise.tables.units import is_fraction
 
 TITLES = {
     "trained": "trained",
@@ -53,7 +54,6 @@ COLUMNS = {
     "reconstruction": "mean difference of images, 0 to 3",
 }
 DIGITS = {"epe": 2, "reconstruction": 3}  # decimals of what is not shown in percent
-FRACTIONS = {"J_mean", "F_mean"}  # shown in percent like the others
 PER_CLASS = {"iou_": "IoU", "f1_": "F-1"}
 PICTURES = 10  # test samples in the overlay picture
 CLASS_COLUMNS = 4  # classes beside each other in the table of their IoUs
@@ -61,7 +61,14 @@ SHOWN = 320  # longer side of what pictures and videos show, pixels
 
 
 def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingTask]) -> None:
-    """Score every task on the test split, write metrics.json, draw the trained one's pictures, print it all."""
+    """Score every task on the test split, write metrics.json, draw pictures and print them all.
+
+    Args:
+        run: whose folder holds the results.
+        scorer: Trainer that scores.
+        data: DataModule.
+        tasks: by name; "trained" is the one whose pictures are drawn.
+    """
     rows = {name: score(scorer, data, task) for name, task in tasks.items()}
     if scorer.is_global_zero:
         flat = {
@@ -86,14 +93,28 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
 
 
 def score(scorer: pl.Trainer, data: Any, task: ParsingTask) -> dict[str, float | None]:
-    """Metrics of the test split; None where one is undefined."""
+    """Score a task on the test split.
+
+    Args:
+        scorer: Trainer that scores.
+        data: DataModule.
+        task: to score.
+
+    Returns:
+        Metrics by name, without their split; None where one is undefined.
+    """
     scorer.test(task, data, verbose=False)
     metrics = {k.removeprefix("test/"): float(v) for k, v in scorer.callback_metrics.items()}
     return {k: None if math.isnan(v) else v for k, v in metrics.items()}
 
 
 def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) -> Table:
-    """One row a task."""
+    """Make a table with one row for each task.
+
+    Args:
+        rows: metrics of each task, by the task's name; "trained" decides which metrics are shown.
+        title: of the table; the unit is added.
+    """
     shown = [key for key in COLUMNS if key in rows["trained"]]
     unit = "" if set(shown) <= DIGITS.keys() else ", in percent"
     table = Table(title=f"{title}{unit}", title_justify="left")
@@ -109,11 +130,18 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
 def _shown(key: str, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{100 * value if key in FRACTIONS else value:.{DIGITS.get(key, 1)}f}"
+    return f"{100 * value if is_fraction(key) else value:.{DIGITS.get(key, 1)}f}"
 
 
 def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSet, title: str) -> Table:
-    """A metric of every class, under keys that begin with `prefix`, side by side in a few columns."""
+    """Make a table of one metric of every class, side by side in a few columns.
+
+    Args:
+        row: metrics by name.
+        prefix: of the metric's names, such as "iou_".
+        label_set: whose classes are shown.
+        title: of the table.
+    """
     table = Table(title=title, title_justify="left", show_header=False)
     metrics = {name: row[f"{prefix}{name}"] for name in label_set.names}
     cells = [(name, "–" if value is None else f"{value:.1f}") for name, value in metrics.items()]
@@ -124,7 +152,16 @@ def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSe
 
 
 def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
-    """An overlay picture of test samples beside their truth, and a short overlay video if there are frames."""
+    """Draw test samples beside their truth, and a short video if there are frames.
+
+    Args:
+        run: whose folder gets the pictures.
+        data: DataModule.
+        task: the trained one.
+
+    Returns:
+        The files, by what they show.
+    """
     picture, video = run.folder / "pictures" / "overlay.jpg", run.folder / "pictures" / "overlay.mp4"
     picture.parent.mkdir(exist_ok=True)
     task.eval()
@@ -145,7 +182,7 @@ def make_pictures(run: Run, data: Any, task: ParsingTask) -> dict[str, Path]:
 
 
 def show_summary(summary: Summary) -> None:
-    """What task=predict read and where its results lie."""
+    """Print what task=predict read and where its results lie."""
     skipped = f", {len(summary.failed)} files skipped or cut short" if summary.failed else ""
     console.print(
         f"parsed {summary.frames} frames of {summary.source} at {summary.fps:.1f} frames/s{skipped}", markup=False

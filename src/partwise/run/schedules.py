@@ -10,18 +10,36 @@ from collections.abc import Sequence
 
 
 def steps(progress: float, *, milestones: Sequence[int], epochs: int, gamma: float = 0.1) -> float:
-    """Multiply by `gamma` from the start of each milestone on, counted in epochs of `epochs`."""
+    """Multiply the rate by `gamma` at each milestone.
+
+    Args:
+        progress: of the training, from 0 to 1.
+        milestones: epochs from whose start on the rate is lower.
+        epochs: of the whole training.
+        gamma: factor.
+    """
     epoch = progress * epochs + 1e-6  # a milestone's first step must not fall short of it by rounding
     return gamma ** sum(epoch >= milestone for milestone in milestones)
 
 
 def poly(progress: float, *, power: float = 0.9, warmup: float = 0.0) -> float:
-    """(1 - progress)^power, DeepLab's; the first `warmup` share of training rises linearly to it."""
+    """Decay as (1 - progress)^power, DeepLab's schedule.
+
+    Args:
+        progress: of the training, from 0 to 1.
+        power: exponent; 0 keeps the rate fixed.
+        warmup: share of the training, from 0 to 1, in which the rate rises linearly to the decay.
+    """
     return _warm(progress, warmup) * math.pow(1 - progress, power)
 
 
 def cosine(progress: float, *, warmup: float = 0.0) -> float:
-    """Half a cosine from 1 to 0 (SGDR without restarts); the first `warmup` share rises linearly to it."""
+    """Decay along half a cosine from 1 to 0 (SGDR without restarts).
+
+    Args:
+        progress: of the training, from 0 to 1.
+        warmup: share of the training, from 0 to 1, in which the rate rises linearly to the decay.
+    """
     return _warm(progress, warmup) * 0.5 * (1 + math.cos(math.pi * progress))
 
 

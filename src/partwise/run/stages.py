@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from hydra import compose
@@ -39,6 +40,7 @@ SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "tr
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
                     "accumulate_grad_batches")  # fmt: skip
+WATCHING = ("progress_bar", "best")  # callbacks that leave the weights as they are
 PLACES = ("root", "test_root", "num_workers")  # of data
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
 DEEPEST = 8  # stages of stages; the papers have two
@@ -49,7 +51,7 @@ class Stage:
     """A training that another one starts from.
 
     Attributes:
-        name: by which `init` names it.
+        name: by which `init` refers to it.
         arguments: for `run.py`, without folders.
         roots: for `run.py`, the folders of its data.
         config: composed of both.
@@ -66,17 +68,17 @@ class Stage:
 
     @property
     def experiment(self) -> str:
-        """Name of its experiment."""
+        """Return the name of its experiment."""
         return str(self.config.name)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        """Its own stages, see `stages_of`."""
+        """Return its own stages, by name."""
         return stages_of(self.config, self.synthetic, self.arguments, self.depth)
 
     @cached_property
     def identity(self) -> str:
-        """See `identity`."""
+        """Return the digest of what decides its weights."""
         return _digest(self.config, self.synthetic, self.stages)
 
 
@@ -100,22 +102,38 @@ def _digest(cfg: DictConfig, synthetic: bool, stages: Mapping[str, Stage]) -> st
     kept["trainer"] = {key: content["trainer"][key] for key in DECISIVE_TRAINER}
     left_out = PLACES if synthetic else (*PLACES, "synthetic")
     kept["data"] = {key: value for key, value in content["data"].items() if key not in left_out}
+    kept["callbacks"] = {name: entry for name, entry in content["callbacks"].items() if name not in WATCHING and entry}
     kept["synthetic"] = synthetic
     kept["init"] = [stages[entry].identity if entry in stages else _path(entry) for entry in content["init"]]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    text = json.dumps(_without_modules(kept), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_modules(tree: Any) -> Any:
+    """Name classes without their modules: one that moves is the same."""
+    if isinstance(tree, list):
+        return [_without_modules(value) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        key: value.rsplit(".", 1)[-1] if key == "_target_" else _without_modules(value) for key, value in tree.items()
+    }
 
 
 def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth: int = 0) -> dict[str, Stage]:
-    """The stages that `init` names, by name; see `identity` for the arguments.
+    """Compose the stages that `init` names.
 
     Args:
         cfg: composed config of the run.
         synthetic: whether it trains on a stand-in.
-        overrides: of the run.
+        overrides: of the run, which its stages share in part.
         depth: of the run among the stages; 0 for the one that was asked for.
 
+    Returns:
+        The stages by name.
+
     Raises:
-        InputError: a stage says something else than its experiment and overrides, or starts from itself.
+        InputError: a stage gives something else than its experiment and overrides, or starts from itself.
     """
     shared = [override for override in overrides if override.startswith(SHARED)]
     return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in cfg.init}
@@ -137,7 +155,7 @@ def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], d
 
 
 def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[str]:
-    """Train missing stages and return the checkpoints that `init` names.
+    """Train missing stages in order, and return the checkpoints that `init` names.
 
     Runs that share `stages_in` take turns: what one of them trains, the next finds.
 
@@ -160,7 +178,17 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[s
 
 
 def find(outputs: Path, experiment: str, identity: str, status: str = "finished") -> Path | None:
-    """The folder of the newest training of an experiment with an identity and a status, if there is one."""
+    """Find the newest training of an experiment.
+
+    Args:
+        outputs: where run folders lie.
+        experiment: name of the experiment.
+        identity: digest of what decides its weights.
+        status: "finished", or "running" for one that was interrupted.
+
+    Returns:
+        The folder of the run, or None.
+    """
     wanted = {"task": "train", "identity": identity, "status": status}
     for file in sorted((outputs / experiment).glob("*/run.json"), reverse=True):
         if wanted.items() <= json.loads(file.read_text()).items():

@@ -18,17 +18,24 @@ from partwise.run.process import keep_freed_memory, quiet
 
 
 def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
-    """Open the run's folder, write its config and facts, and introduce it.
+    """Open the run's folder, write its config and facts, and print its banner.
 
     Args:
-        cfg: of the run.
-        synthetic: whether its data are.
+        cfg: composed config of the run, whose `run` is filled in.
+        synthetic: whether its data are synthetic.
         identity: of a training, by which others that start from it find it; see `partwise.run.stages`.
+
+    Returns:
+        The opened run.
+
+    Raises:
+        InputError: a resumed run has another model or other data than it began with.
     """
     origin = "synthetic" if synthetic else "real"
     training = cfg.task == "train"
     traits = f"{cfg.profile}-{origin}" if training else f"{origin}-{cfg.task}"
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
+    cfg.run = run.about(synthetic)
     keep_freed_memory()
     quiet()
     if is_first():

@@ -24,13 +24,13 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from yaml import YAMLError
 
 from partwise.errors import InputError
 from partwise.io.atomic import write_text
-from partwise.tables.published import FRACTION_KEYS
+from partwise.io.progress import counter
+from partwise.tables.units import is_fraction
 
 #: Parameters whose values repeat a setting: a table gives the mean over them.
 REPEATS = ("seed", "data.around.offset")
@@ -56,15 +56,18 @@ class Sweep:
     grid: Mapping[str, Sequence[Any]]
 
     def cells(self) -> list[Cell]:
-        """Every combination, the last parameter varying fastest."""
+        """Return every combination, the last parameter varying fastest."""
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
 
 
 def read_sweep(file: str | Path) -> Sweep:
     """Read a grid in Weights & Biases' format.
 
+    Args:
+        file: YAML with method, metric.name and parameters.
+
     Raises:
-        InputError: the file is missing, no YAML, or no grid.
+        InputError: the file is missing, is no YAML, or holds no grid.
     """
     file = Path(file)
     try:
@@ -91,21 +94,22 @@ def read_sweep(file: str | Path) -> Sweep:
 
 
 def cell_name(cell: Cell) -> str:
-    """A folder's name: key=value of every parameter that varies."""
+    """Name a cell's folder: key=value of every parameter that varies."""
     text = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
     return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in text) or "only"
 
 
 def run_sweep(
-    sweep: Sweep, outputs: Path, overrides: Sequence[str] = (), jobs: int = 1, attempts: int = 2
+    sweep: Sweep, program: Path, outputs: Path, overrides: Sequence[str] = (), jobs: int = 1, attempts: int = 2
 ) -> list[str]:
     """Run the cells that are not finished yet.
 
     Args:
         sweep: the grid.
+        program: `run.py`, which every cell starts in the current folder.
         outputs: folder of the cells.
         overrides: further `key=value` for every cell.
-        jobs: cells that run beside each other and share the cores.
+        jobs: number of cells that run at the same time and share the cores.
         attempts: how often a cell is started before it counts as failed; it goes on from its last checkpoint.
 
     Returns:
@@ -114,14 +118,13 @@ def run_sweep(
     waiting = [cell for cell in sweep.cells() if finished(outputs / cell_name(cell)) is None]
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     failed: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress, ThreadPoolExecutor(jobs) as pool:
+    with counter() as progress, ThreadPoolExecutor(jobs) as pool:
         total = len(sweep.cells())
         bar = progress.add_task(sweep.name, total=total, completed=total - len(waiting))
 
         def run(cell: Cell) -> None:
             folder = outputs / cell_name(cell)
-            if not any(_start(sweep, cell, folder, overrides, threads) for _ in range(attempts)):
+            if not any(_start(program, {**sweep.fixed, **cell}, folder, overrides, threads) for _ in range(attempts)):
                 failed.append(cell_name(cell))
                 progress.console.print(f"failed: {folder.name}; see {folder / 'log.txt'}", markup=False)
             progress.advance(bar)
@@ -130,19 +133,18 @@ def run_sweep(
     return failed
 
 
-def _start(sweep: Sweep, cell: Cell, folder: Path, overrides: Sequence[str], threads: str) -> bool:
+def _start(program: Path, values: Cell, folder: Path, overrides: Sequence[str], threads: str) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
-    values = {**sweep.fixed, **cell}
     arguments = [f"{key}={override(value)}" for key, value in values.items()]
     places = [f"outputs={folder}", f"stages_in={folder.parent / 'stages'}"]  # what cells have in common is made once
-    command = [sys.executable, "run.py", *arguments, *overrides, *places, "resume=auto"]
+    command = [sys.executable, str(program), *arguments, *overrides, *places, "resume=auto"]
     with (folder / "log.txt").open("a") as log:
         done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
     return done.returncode == 0 and finished(folder) is not None
 
 
 def override(value: Any) -> str:
-    """A value as Hydra's command line takes it."""
+    """Write a value as Hydra's command line takes it."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -151,7 +153,7 @@ def override(value: Any) -> str:
 
 
 def finished(folder: Path) -> Row | None:
-    """Metrics of the finished run in a cell's folder and its data, "real" or "synthetic", if there is one."""
+    """Return metrics and data ("real" or "synthetic") of the finished run in a cell's folder, None without one."""
     for file in sorted(folder.glob("*/*/run.json"), reverse=True):
         record = json.loads(file.read_text())
         if record.get("status") == "finished":
@@ -160,7 +162,12 @@ def finished(folder: Path) -> Row | None:
 
 
 def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
-    """Finished cells and their metrics."""
+    """Yield finished cells and their metrics.
+
+    Args:
+        sweep: the grid.
+        outputs: folder of the cells.
+    """
     for cell in sweep.cells():
         values = finished(outputs / cell_name(cell))
         if values is not None:
@@ -168,7 +175,13 @@ def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
 
 
 def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
-    """One row a finished cell: its parameters, then its metrics on the test split."""
+    """Write one row for each finished cell: its parameters, then its metrics on the test split.
+
+    Args:
+        sweep: the grid.
+        outputs: folder of the cells.
+        file: to write.
+    """
     rows = [
         {**cell, **{k: v for k, v in values.items() if k.startswith(("data", "test/"))}}
         for cell, values in collect(sweep, outputs)
@@ -182,7 +195,14 @@ def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
 
 
 def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: str) -> Table:
-    """Mean ± standard deviation over the repetitions of every setting."""
+    """Make a table of mean ± standard deviation over the repetitions of every setting.
+
+    Args:
+        sweep: the grid.
+        outputs: folder of the cells.
+        metrics: keys of metrics.json, one column each.
+        title: of the table.
+    """
     keys = [key for key in sweep.grid if key not in REPEATS]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for cell, values in collect(sweep, outputs):
@@ -196,8 +216,8 @@ def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: st
 
 
 def digits(metric: str) -> int:
-    """Decimals that a metric is shown with: fractions need more than percent."""
-    return 3 if FRACTION_KEYS.fullmatch(metric) else 1
+    """Return the number of decimals that a metric is shown with: fractions need more than percent."""
+    return 3 if is_fraction(metric) else 1
 
 
 def _spread(values: Sequence[float | None], decimals: int) -> str:

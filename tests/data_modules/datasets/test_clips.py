@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data_modules.base import collate
-from data_modules.datasets.clips import Context, LabelledClips, frame_at, numbered, read_clip
+from data_modules.datasets.clips import ClipFiles, LabelledClips, frame_at, numbered, read_clip
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform
 from partwise.errors import InputError
@@ -21,14 +21,17 @@ class Numbers(LabelledClips):
     label_set = FACTS
     alone = False
 
+    def find_ids(self, split):
+        return split
+
     def file(self, index):
         return self.root / f"{self.ids[index]}.png"
 
-    def context(self, index, rng):
+    def clip_files(self, index, rng):
         if self.alone:
             return None
         drawn = rng.integers(6, size=2).tolist()
-        return Context([self.root / f"{n}.png" for n in drawn], [n - int(self.ids[index]) for n in drawn])
+        return ClipFiles([self.root / f"{n}.png" for n in drawn], [n - int(self.ids[index]) for n in drawn])
 
     def labels(self, name, size):
         return {"parts": np.full(size, int(name), np.uint8)}
@@ -87,7 +90,7 @@ def test_training_draws_by_epoch_and_evaluation_never_anew(folder):
 def test_all_frames_of_a_clip_are_augmented_alike(folder):
     augment = [A.RandomCrop(6, 4), A.RandomBrightnessContrast(0.0, 0.4, p=1.0)]
     data = dataset(folder, augment, seed=1, annotations=False)
-    data.context = lambda index, rng: Context([folder / "2.png", folder / "2.png"], [0, 0])
+    data.clip_files = lambda index, rng: ClipFiles([folder / "2.png", folder / "2.png"], [0, 0])
     frames = data[Draw(0, 3)]["frames"]
     assert torch.equal(frames[0], frames[2])
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from data_modules.datasets.pascal_person_part import PascalPersonPart
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
+from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
 from partwise.errors import InputError
 from partwise.io.images import write_labels
 from partwise.labels import PASCAL_PERSON_PART
@@ -41,12 +41,12 @@ def check_both_orders(root, ids):
 
 @pytest.mark.parametrize("domain", ["single", "crowd"])
 def test_the_repackaged_class_order_is_found_out(tmp_path, domain):
-    write_pascal_person_part(tmp_path, images={"val": 6}, size=(64, 64), domain=domain, workers=1)
+    PascalPersonPartWriter(images={"val": 6}, size=(64, 64), domain=domain, workers=1).write(tmp_path)
     check_both_orders(tmp_path, dataset(tmp_path).ids)
 
 
 def test_too_few_label_maps_prove_nothing(tmp_path):
-    write_pascal_person_part(tmp_path, images={"val": 4}, size=(64, 64), domain="single", workers=1)
+    PascalPersonPartWriter(images={"val": 4}, size=(64, 64), domain="single", workers=1).write(tmp_path)
     permute(tmp_path, dataset(tmp_path).ids[:2])
     assert len(dataset(tmp_path)) == 4
     with pytest.raises(InputError, match=r"class_order=lip is not known; it is one of official, bupt"):

@@ -13,9 +13,9 @@ from data_modules.formats import coco_json, notes
 from data_modules.formats.coco_json import read_coco
 from data_modules.formats.notes import Note, noted, packed, unpacked
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.coco_persons import write_coco_persons
-from data_modules.synthetic.layouts.mpii import write_mpii
-from data_modules.synthetic.layouts.pascal_person_part import write_pascal_person_part
+from data_modules.synthetic.layouts.coco_persons import COCOPersonsWriter
+from data_modules.synthetic.layouts.mpii import MPIIWriter
+from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
 from partwise.errors import InputError
 from partwise.labels import PASCAL_PERSON_PART
 
@@ -178,7 +178,7 @@ def test_a_note_holds_no_pickles(file, cache):
 
 
 def test_a_json_is_parsed_once(tmp_path, monkeypatch):
-    write_coco_persons(tmp_path, photos={"train": 4}, size=(64, 96), crowds=0.5, workers=1)
+    COCOPersonsWriter(photos={"train": 4}, size=(64, 96), crowds=0.5, workers=1).write(tmp_path)
     file = tmp_path / JSON
     coco_json._cached.cache_clear()
     fresh = read_coco(file, ("person",))
@@ -205,7 +205,7 @@ def test_a_json_is_parsed_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("form", ["mat", "json"])
 def test_the_people_of_mpii_are_read_once(form, tmp_path, monkeypatch):
-    write_mpii(tmp_path, photos=10, size=(64, 64), domain="crowd", form=form, workers=1)
+    MPIIWriter(photos=10, size=(64, 64), domain="crowd", form=form, workers=1).write(tmp_path)
     fresh, _ = read_people(tmp_path, "all")
     mpii._cached.cache_clear()
     monkeypatch.setattr(mpii, "_from_release" if form == "mat" else "_from_list", None)
@@ -217,7 +217,7 @@ def test_the_people_of_mpii_are_read_once(form, tmp_path, monkeypatch):
 
 def test_people_of_pascal_part_are_looked_for_once(tmp_path, monkeypatch):
     root = tmp_path / "voc"
-    write_pascal_person_part(root, images={"train": 3}, size=(64, 64), workers=1)
+    PascalPersonPartWriter(images={"train": 3}, size=(64, 64), workers=1).write(root)
     shutil.rmtree(root / "pascal_person_part")
     transform = ClipTransform(64, PASCAL_PERSON_PART)
     ids = PascalPersonPart(root, "all", transform).ids

@@ -14,32 +14,22 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def written():
-    return []
+def write(root):
+    (root / "data.txt").write_text("whole")
 
 
-@pytest.fixture
-def write_demo(written):
-    def write_demo(root, *, number=1, size=(2, 3), workers=None):
-        written.append(number)
-        (root / "data.txt").write_text(f"{number} {list(size)}")
-
-    return write_demo
-
-
-def test_a_stand_in_is_written_once(write_demo, written, folder):
-    first = stand_in(write_demo, number=5)
-    assert stand_in(write_demo, number=5) == first
-    assert written == [5]
-    assert (first / "data.txt").read_text() == "5 [2, 3]"
+def test_a_stand_in_is_written_once(folder):
+    first = stand_in("demo", {"number": 5}, write)
+    assert stand_in("demo", {"number": 5}, lambda root: pytest.fail("it is there")) == first
+    assert (first / "data.txt").read_text() == "whole"
     assert [p.name for p in folder.iterdir()] == [first.name]
     assert first.name.startswith("demo-v")
 
 
-def test_parameters_make_the_name_and_how_it_is_written_does_not(write_demo):
-    assert stand_in(write_demo) == stand_in(write_demo, number=1, size=[2, 3], workers=2)
-    assert stand_in(write_demo) != stand_in(write_demo, number=2)
+def test_content_makes_the_name(folder):
+    one = stand_in("demo", {"size": (2, 3), "videos": {"val": 1, "train": 2}}, write)
+    assert stand_in("demo", {"videos": {"train": 2, "val": 1}, "size": [2, 3]}, write) == one
+    assert stand_in("demo", {"videos": {"train": 2, "val": 2}, "size": [2, 3]}, write) != one
 
 
 def test_what_fails_leaves_nothing(folder):
@@ -48,7 +38,7 @@ def test_what_fails_leaves_nothing(folder):
         raise RuntimeError("disk on fire")
 
     with pytest.raises(RuntimeError, match="disk on fire"):
-        stand_in(write_broken)
+        stand_in("broken", {}, write_broken)
     assert list(folder.iterdir()) == []
 
 
@@ -57,10 +47,10 @@ def test_two_at_once(folder):
 
     def write_slow(root):
         together.wait(timeout=10)
-        (root / "data.txt").write_text("whole")
+        write(root)
 
     with ThreadPoolExecutor(2) as threads:
-        first, second = threads.map(lambda _: stand_in(write_slow), range(2))
+        first, second = threads.map(lambda _: stand_in("slow", {}, write_slow), range(2))
     assert first == second
     assert (first / "data.txt").read_text() == "whole"
     assert len(list(folder.iterdir())) == 1

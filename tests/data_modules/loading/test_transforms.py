@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from data_modules.loading.transforms import ClipTransform
+from partwise.errors import InputError
 from partwise.labels import VIP
 
 
@@ -64,7 +65,7 @@ def test_labels_move_with_their_pixels():
 
 
 def test_an_albumentations_flip_is_refused():
-    with pytest.raises(ValueError, match="left and right"):
+    with pytest.raises(InputError, match="left and right"):
         ClipTransform(64, VIP, augment=[A.HorizontalFlip()])
 
 

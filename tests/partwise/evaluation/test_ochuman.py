@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from data_modules.synthetic.layouts.ochuman import write_ochuman
+from data_modules.synthetic.layouts.ochuman import OCHumanWriter
 from partwise.errors import InputError
 from partwise.evaluation.ochuman import evaluate
 
@@ -202,7 +202,7 @@ def test_other_paths_are_named(files: tuple[Path, Path], name: str) -> None:
 
 
 def test_the_rendered_stand_in(tmp_path: Path) -> None:
-    write_ochuman(tmp_path / "OCHuman", photos={"val": 5}, size=(96, 128), workers=1)
+    OCHumanWriter(photos={"val": 5}, size=(96, 128), workers=1).write(tmp_path / "OCHuman")
     truth = json.loads(json_of(tmp_path / "OCHuman", SUBSETS["AP"]).read_text())
     keys = ("image_id", "category_id", "segmentation", "bbox")
     results = [{key: row[key] for key in keys} | {"score": 0.9} for row in truth["annotations"]]

@@ -9,8 +9,8 @@ from small_networks import build
 from data_modules.davis import DAVISDataModule
 from data_modules.flying_chairs import FlyingChairsDataModule
 from data_modules.loading.contexts import KeyFrames, Neighbours
-from data_modules.synthetic.layouts.davis import write_davis
-from data_modules.synthetic.layouts.flying_chairs import write_flying_chairs
+from data_modules.synthetic.layouts.davis import DAVISWriter
+from data_modules.synthetic.layouts.flying_chairs import FlyingChairsWriter
 from data_modules.vip import VIPDataModule
 from partwise.checkpoints.loading import start_from
 from partwise.errors import InputError
@@ -41,7 +41,7 @@ def trainer(folder, **options):
 @pytest.fixture(scope="module")
 def davis(tmp_path_factory):
     root = tmp_path_factory.mktemp("davis")
-    write_davis(root, sequences={"train": 2, "val": 2}, frames_per_sequence=7, size=(64, 96), workers=1)
+    DAVISWriter(sequences={"train": 2, "val": 2}, frames_per_sequence=7, size=(64, 96), workers=1).write(root)
     return root
 
 
@@ -105,7 +105,7 @@ def test_persons_cannot_be_learnt_where_there_are_none(davis, tmp_path):
 def flow_checkpoint(tmp_path_factory):
     """A flow network trained for two steps, and its metrics."""
     root = tmp_path_factory.mktemp("chairs")
-    write_flying_chairs(root, pairs={"train": 4, "val": 3}, size=(64, 96), workers=1)
+    FlyingChairsWriter(pairs={"train": 4, "val": 3}, size=(64, 96), workers=1).write(root)
     data = FlyingChairsDataModule(root=root, crop=(64, 64), batch_size=2, num_workers=0)
     about = Provenance(
         experiment="flownet_s_chairs", network={"_target_": "partwise.nn.flownet.FlowNetS", "width": 0.125},

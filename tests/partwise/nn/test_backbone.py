@@ -15,7 +15,7 @@ from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from data_modules.synthetic.layouts.davis import write_davis
+from data_modules.synthetic.layouts.davis import DAVISWriter
 from partwise.checkpoints.loading import build_network, load, start_from
 from partwise.errors import InputError
 from partwise.nn.backbone import Backbone, FrozenStatistics, freeze_statistics
@@ -54,7 +54,7 @@ def pretrained(weights, monkeypatch):
 def roots(vip_stand_in, tmp_path_factory):
     """A small stand-in of each dataset."""
     davis = tmp_path_factory.mktemp("davis")
-    write_davis(davis, sequences={"train": 2, "val": 2}, frames_per_sequence=3, size=(64, 96), workers=1)
+    DAVISWriter(sequences={"train": 2, "val": 2}, frames_per_sequence=3, size=(64, 96), workers=1).write(davis)
     return {"vip": vip_stand_in, "davis": davis}
 
 

@@ -73,6 +73,8 @@ def test_bare_command_lists_the_experiments():
         (["experiment=parsing_rcnn_vip", "task=test"], ["ckpt=PATH"]),
         (["-m", "experiment=parsing_rcnn_vip", "seed=0,1", "trainer.devices=2"], ["multirun", "every rank"]),
         (["experiment=parsing_rcnn_vip", "resume=20200101-000000"], ["20200101-000000"]),
+        (["experiment=parsing_rcnn_vip", "+callbacks.mine={_target_: no.Such}"], ["no.Such", "callbacks.mine"]),
+        (["experiment=parsing_rcnn_vip", "+logger.mine={_target_: builtins.dict}"], ["logger.mine", "dict", "Logger"]),
     ],
     ids=lambda v: v[-1] if isinstance(v, list) else None,
 )

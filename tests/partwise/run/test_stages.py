@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from data_modules.synthetic.layouts.flying_chairs import write_flying_chairs
+from data_modules.synthetic.layouts.flying_chairs import FlyingChairsWriter
 from partwise.errors import InputError
 from partwise.run import stages
 from partwise.run.cli import quoted
@@ -119,17 +119,28 @@ def test_a_stage_of_the_users_own_folder_is_trained_from_there(tmp_path, monkeyp
 def test_where_a_run_trains_does_not_make_it_another():
     usual = identity("experiment=aten_vip", "profile=paper", synthetic=False)
     for moved in ("data.root=/elsewhere", "data.num_workers=7", "logger=wandb", "outputs=/else", "trainer.devices=4",
-                  "roots.flying_chairs=/chairs", "resume=auto", "trainer=ddp", "data.synthetic.seed=5"):  # fmt: skip
+                  "roots.flying_chairs=/chairs", "resume=auto", "trainer=ddp", "data.synthetic.seed=5",
+                  "callbacks.progress_bar=null"):  # fmt: skip
         assert identity("experiment=aten_vip", "profile=paper", moved, synthetic=False) == usual, moved
 
 
 def test_what_decides_the_weights_makes_it_another():
     settings = ["seed=1", "model.optimizer.lr=0.5", "data.flip=0", "trainer.max_epochs=3", "image_size=256",
                 "ablation=aten/l5", "init=[]", "init=[frame]", "stages.frame.overrides=['trainer.max_epochs=9']",
-                "profile=demo", "trainer.precision=bf16-mixed", "ema=0.9"]  # fmt: skip
+                "profile=demo", "trainer.precision=bf16-mixed", "ema=0.9", "+callbacks=early_stopping"]  # fmt: skip
     several = [identity("experiment=aten_vip", "profile=paper", setting) for setting in settings]
     usual = identity("experiment=aten_vip", "profile=paper")
-    assert len({usual, *several, identity("experiment=aten_vip", "profile=paper", synthetic=False)}) == 14
+    assert len({usual, *several, identity("experiment=aten_vip", "profile=paper", synthetic=False)}) == 15
+
+
+def test_a_class_that_moves_is_the_same_and_another_class_is_not():
+    cfg, moved, other = (composed("experiment=flownet_s_chairs") for _ in range(3))
+    moved.model._target_ = "partwise.elsewhere.FlowTask"
+    moved.data.augment = [{"_target_": "elsewhere.Blur", "limit": 3}]
+    other.model._target_ = "partwise.models.flow_task.OtherTask"
+    cfg.data.augment = other.data.augment = [{"_target_": "here.Blur", "limit": 3}]
+    first, second, third = (stages.identity(each, True, []) for each in (cfg, moved, other))
+    assert first == second != third
 
 
 # Data
@@ -186,7 +197,7 @@ CHAIN = [
 @pytest.fixture(scope="module")
 def chairs(tmp_path_factory):
     root = tmp_path_factory.mktemp("chairs")
-    write_flying_chairs(root, pairs={"train": 12, "val": 2}, size=(96, 96), workers=1)
+    FlyingChairsWriter(pairs={"train": 12, "val": 2}, size=(96, 96), workers=1).write(root)
     return root
 
 

@@ -93,18 +93,49 @@ def test_other_files_are_refused(tmp_path, text, message):
         sweeps.read_sweep(file)
 
 
+SMALL = ["data.synthetic.photos=10", "data.batch_size=4", "data.num_workers=0", "trainer.limit_train_batches=1"]
+
+
+def run_sweep(*arguments, cwd):
+    command = [sys.executable, str(ROOT / "scripts" / "run_sweep.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.process
+def test_a_sweep_runs_in_the_folder_that_it_is_started_from(tmp_path):
+    (tmp_path / "one.yaml").write_text(GRID.replace("[0, 1, 2]", "[0]").replace("[8, 16]", "[8]"))
+    done = run_sweep("one.yaml", *SMALL, "image_size=[64,48]", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = tmp_path / "outputs" / "sweeps" / "one"
+    (record,) = cells.rglob("run.json")
+    assert json.loads(record.read_text())["git"]["sha"]  # the code's, though this folder is no repository
+    assert len(list(csv.DictReader((cells / "results.csv").open()))) == 1
+    assert {file.name for file in tmp_path.iterdir()} == {"one.yaml", "outputs"}
+
+
+@pytest.mark.process
+def test_a_sweep_is_found_by_its_name(tmp_path):
+    name = "aten_vip_offsets"
+    for number, cell in enumerate(sweeps.read_sweep(ROOT / "experiments" / "sweeps" / f"{name}.yaml").cells()):
+        leave_run(tmp_path / "cells" / sweeps.cell_name(cell), "finished", **{"test/miou": 30.0 + number})
+    done = run_sweep(name, "--outputs", "cells", cwd=tmp_path)
+    assert "31.0 ± 1.0" in done.stdout, done.stderr
+    missing = run_sweep("nonsense", cwd=tmp_path)
+    assert missing.stderr.startswith("error: ")
+    assert f"{Path('sweeps') / 'nonsense.yaml'} cannot be read" in missing.stderr
+
+
 @pytest.mark.slow
-def test_a_sweep_runs_resumes_and_reports(tmp_path):
+def test_a_sweep_resumes_and_reports(tmp_path):
     file = tmp_path / "tiny.yaml"
     file.write_text(GRID.replace("[0, 1, 2]", "[0]"))
-    small = ["data.synthetic.photos=10", "data.batch_size=4", "data.num_workers=0", "trainer.limit_train_batches=1"]
-    command = [sys.executable, "scripts/run_sweep.py", str(file), "--outputs", str(tmp_path / "cells"), *small]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [str(file), "--outputs", str(tmp_path / "cells"), *SMALL]
+    done = run_sweep(*command, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     before = sorted((tmp_path / "cells").rglob("run.json"))
     assert len(before) == 2
     rows = list(csv.DictReader((tmp_path / "cells" / "results.csv").open()))
     assert [row["model.network.feature.width"] for row in rows] == ["8", "16"]
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    again = run_sweep(*command, cwd=ROOT)
     assert again.returncode == 0
     assert sorted((tmp_path / "cells").rglob("run.json")) == before

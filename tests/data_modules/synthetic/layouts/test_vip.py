@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_modules.loading import pool
 from data_modules.synthetic.layouts.instances import part_instances
-from data_modules.synthetic.layouts.vip import write_vip
+from data_modules.synthetic.layouts.vip import VIPWriter
 from data_modules.synthetic.render.truth import load_truth
 from partwise.errors import InputError
 from partwise.labels import VIP
@@ -21,7 +21,7 @@ SMALL = dict(videos={"train": 2, "val": 1, "test": 1}, frames_per_video=7, size=
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vip")
-    write_vip(folder, **SMALL)
+    VIPWriter(**SMALL).write(folder)
     return folder
 
 
@@ -95,14 +95,14 @@ def test_images_show_the_frame(root):
 
 def test_files_do_not_depend_on_the_number_of_processes(root, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "_WORTH", 0.0)
-    write_vip(tmp_path, **SMALL, workers=2)
+    VIPWriter(**SMALL, workers=2).write(tmp_path)
     files = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
     assert filecmp.cmpfiles(root, tmp_path, files, shallow=False)[1:] == ([], [])
 
 
 def test_scenes_do_not_depend_on_severity_or_other_splits(root, tmp_path):
-    write_vip(tmp_path, **{**SMALL, "videos": {"test": 1}, "severity": 0.0})
+    VIPWriter(**{**SMALL, "videos": {"test": 1}, "severity": 0.0}).write(tmp_path)
     name = "000000000004"
     np.testing.assert_array_equal(
         ids(tmp_path, "Category_ids", f"videos1/{name}"), ids(root, "Category_ids", f"videos4/{name}")
@@ -110,8 +110,8 @@ def test_scenes_do_not_depend_on_severity_or_other_splits(root, tmp_path):
 
 
 def test_unknown_splits_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no split trian"):
-        write_vip(tmp_path, videos={"trian": 1})
+    with pytest.raises(InputError, match="no split trian"):
+        VIPWriter(videos={"trian": 1}).write(tmp_path)
 
 
 def test_truth_of_a_folder_without_it(tmp_path):

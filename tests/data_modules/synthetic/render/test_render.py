@@ -14,6 +14,7 @@ from data_modules.synthetic.render.corruption import draw_corruption
 from data_modules.synthetic.render.renderer import Renderer
 from data_modules.synthetic.render.scene import DOMAINS, Scene, draw_scene
 from partwise import labels as sets
+from partwise.errors import InputError
 from partwise.labels import VIP
 
 seeds = st.integers(0, 2**31)
@@ -161,7 +162,7 @@ def test_people_are_worth_looking_at():
 
 
 def test_unknown_domains_and_severities_are_refused():
-    with pytest.raises(ValueError, match="none of video"):
+    with pytest.raises(InputError, match="none of video"):
         draw_scene(0, frames=3, domain="fish")
-    with pytest.raises(ValueError, match=r"not in 0\.\.1"):
+    with pytest.raises(InputError, match=r"not in 0\.\.1"):
         draw_scene(0, frames=3, severity=2)

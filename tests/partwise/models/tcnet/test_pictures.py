@@ -8,8 +8,6 @@ import torch
 from partwise.labels import FACTS
 from partwise.models.tcnet.pictures import fusion_weights, own_weights, plot_fusion_map, plot_fusion_weights
 
-SMALL = {"pretrained": False, "norm": True, "width": 8, "flow_width": 0.0625, "backbone_multiplier": 0.125,
-         "displacement": 2}  # fmt: skip
 FRAMES = ["t−3", "t−1", "t"]
 
 

@@ -6,7 +6,7 @@ import small_networks
 import torch
 
 from data_modules.facts import FACTSDataModule
-from data_modules.synthetic.layouts.facts import write_facts
+from data_modules.synthetic.layouts.facts import FACTSWriter
 from partwise.labels import FACTS
 from partwise.metrics.facts import FACTSMetrics
 from partwise.models.tcnet.task import TCNetTask
@@ -16,8 +16,8 @@ SIZE = (57, 33)
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_flow_is_scored_where_the_truth_is_known(known, tmp_path):
-    write_facts(tmp_path / "facts", tracklets={"train": 1, "val": 1, "test": 2}, frames_per_tracklet=6, size=SIZE,
-                workers=1)  # fmt: skip
+    FACTSWriter(tracklets={"train": 1, "val": 1, "test": 2}, frames_per_tracklet=6, size=SIZE,
+                workers=1).write(tmp_path / "facts")  # fmt: skip
     data = FACTSDataModule(
         root=tmp_path / "facts", image_size=SIZE, batch_size=3, num_workers=0, offsets=(2, 1), true_flow=known
     )

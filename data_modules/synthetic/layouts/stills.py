@@ -1,0 +1,102 @@
+"""Write the stand-ins of LIP and CIHP, and share how pictures with a list for each split are written."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from data_modules.datasets.cihp import CIHP, FOLDERS
+from data_modules.datasets.lip import LIP
+from data_modules.loading import pool
+from data_modules.synthetic.layouts.instances import write_instances
+from data_modules.synthetic.layouts.shots import SceneWriter, Shot, write_list
+from partwise.io.images import write_labels
+
+_CIHP = "instance-level_human_parsing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StillsWriter(SceneWriter):
+    """Writes pictures of rendered people in the splits train and val, with a list of ids for each.
+
+    Args:
+        images: number of pictures of each split.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1.
+        seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
+
+    Attributes:
+        lists: paths of the splits' lists below the root.
+        dataset: its name in the progress bar.
+        ids: format of an id: {number} from 1 over both splits.
+        stream: number of the dataset, so that stand-ins of different datasets show different people.
+    """
+
+    splits = ("train", "val")
+    lists: ClassVar[Sequence[str]]
+    dataset: ClassVar[str]
+    ids: ClassVar[str]
+    stream: ClassVar[int]
+
+    images: Mapping[str, int]
+    severity: float = 0.3
+    domain: str = "video"
+
+    def write(self, root: Path) -> None:
+        """Write the lists and the pictures into the empty folder `root`."""
+        shots = self.plan(self.shot(root, self.domain), self.images, self.ids, stream=self.stream)
+        for split, file in zip(self.splits, self.lists, strict=True):
+            write_list(root / file, shots, split)
+        pool.run(self.write_picture, shots, f"rendering {self.dataset}'s stand-in", self.workers)
+
+    @abstractmethod
+    def write_picture(self, shot: Shot) -> None:
+        """Write one picture with its labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LIPWriter(StillsWriter):
+    """Writes TrainVal_images/ and TrainVal_parsing_annotations/ with one rendered person a picture.
+
+    Its options are those of `StillsWriter`.
+    """
+
+    name = "lip"
+    lists = ("TrainVal_images/train_id.txt", "TrainVal_images/val_id.txt")
+    dataset = "LIP"
+    ids = "{number}_1{number:06d}"
+    stream = 11
+
+    size: Sequence[int] = (192, 128)
+    domain: str = "single"
+
+    def write_picture(self, shot: Shot) -> None:
+        """Write one picture with its label map."""
+        frame = shot.picture(shot.root / "TrainVal_images" / f"{shot.split}_images" / f"{shot.name}.jpg")
+        labels = shot.root / "TrainVal_parsing_annotations" / f"{shot.split}_segmentations" / f"{shot.name}.png"
+        write_labels(labels, frame.parts(LIP.label_set), LIP.label_set.colors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CIHPWriter(StillsWriter):
+    """Writes instance-level_human_parsing/{Training,Validation}/ with one to six rendered people a picture.
+
+    Its options are those of `StillsWriter`.
+    """
+
+    name = "cihp"
+    lists = (f"{_CIHP}/Training/train_id.txt", f"{_CIHP}/Validation/val_id.txt")
+    dataset = "CIHP"
+    ids = "{number:07d}"
+    stream = 12
+
+    def write_picture(self, shot: Shot) -> None:
+        """Write one picture with its parts, persons and part instances."""
+        folder = shot.root / _CIHP / FOLDERS[shot.split]
+        frame = shot.picture(folder / "Images" / f"{shot.name}.jpg")
+        write_instances(folder, shot.name, frame, CIHP.label_set)
