@@ -12,8 +12,10 @@ TEXT = PAGE.read_text(encoding="utf-8")
 PICTURES = re.findall(r"```mermaid\n(.*?)```", TEXT, re.DOTALL)
 SPANS = sorted(set(re.findall(r"`([^`\s]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))))
 NAMES = [span for span in SPANS if re.fullmatch(r"(partwise|data_modules)(\.\w+)+", span)]
-TOP = {path.name for path in ROOT.iterdir()}  # a run's own files, such as `metrics.json`, are not below it
-FILES = [span for span in SPANS if span.split("/")[0] in TOP]
+TOP = ("src", "data_modules", "experiments", "scripts", "tests", "docs", "run.py", "pyproject.toml")
+FILES = [
+    span for span in SPANS if span.split("/")[0] in TOP
+]  # a run's own files, such as `metrics.json`, are not there
 SUFFIXES = (".py", ".csv", ".json", ".ckpt", ".mp4", ".jpg", ".yaml")
 CALLS = [call for call in sorted(set(re.findall(r"\b\w+\.[a-z]\w+", "".join(PICTURES)))) if not call.endswith(SUFFIXES)]
 LINKS = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXT) if "://" not in link]
