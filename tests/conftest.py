@@ -1,6 +1,7 @@
 import os
 import shutil
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hydra._internal.config_repository import ConfigRepository
 
 from data_modules.synthetic.layouts.vip import VIPWriter
 from data_modules.synthetic.render.renderer import Renderer
@@ -38,6 +40,25 @@ def pytest_configure(config):
             raise RuntimeError("the test starts Python: mark it with pytest.mark.process")
 
     sys.addaudithook(refuse)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _yaml_is_parsed_once():
+    """Spare Hydra a third of each composition: it would parse the same twenty files again for every config."""
+    read, parsed = ConfigRepository.load_config, {}
+
+    def load(repository, config_path):
+        key = config_path, *(source.path for source in repository.sources)
+        if key not in parsed:
+            found = read(repository, config_path)
+            if found is None:  # a test may write it yet
+                return None
+            parsed[key] = found
+        return deepcopy(parsed[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(file.stem for file in (ROOT / "data").glob("*.yaml"))
 
 #: Of a stand-in that is rendered in a second, whatever it consists of.
-FEW = {"size": [96, 112], "frames_per_video": 6, "frames_per_sequence": 4, "frames_per_tracklet": 3}
+FEW = {"size": [64, 80], "frames_per_video": 4, "frames_per_sequence": 4, "frames_per_tracklet": 3}
 
 
 def composed(name, *overrides):

@@ -77,12 +77,17 @@ def prepare(argv: list[str], root: Path) -> list[str]:
             "multirun with several devices starts the whole sweep again on every rank (a defect of Hydra with DDP):"
             " sweep on one device, or start one process for each cell"
         )
-    argv = [quoted_override(arg) for arg in argv]
+    # Hydra takes no overrides behind options that stand between overrides.
+    argv = sorted((quoted_override(arg) for arg in argv), key=_is_override)
     if name is None and options.get("task") == "predict":
         argv.append(f"experiment={FROM_CHECKPOINT}")
     if name is None and options.get("task") == "test" and "ckpt" in options:
         argv.append(f"experiment={_experiment_of(options['ckpt'], known)}")
     return argv
+
+
+def _is_override(arg: str) -> bool:
+    return arg.startswith("~") or ("=" in arg and not arg.startswith("-"))
 
 
 def _experiment_of(checkpoint: str, known: Collection[str]) -> str:

@@ -86,6 +86,7 @@ def undisturbed(tmp_path_factory):
     return weights
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stop", range(1, BATCHES * EPOCHS))
 def test_interrupted_anywhere_it_ends_the_same(stop, undisturbed, tmp_path):
     fit(tmp_path, stop_after=stop)

@@ -1,5 +1,6 @@
 """Experiments without their data: configs as `run.py` composes them, and batches of random pictures."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ ROOT = Path(__file__).parents[3]
 def composed():
     """From the name of an experiment, and overrides, to its config: two samples a batch, no pre-trained weights."""
 
-    def make(name, *overrides):
+    @cache
+    def made(name, *overrides):
         with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
             cfg = compose("config", overrides=[f"experiment={name}", "data.batch_size=2", "init=[]", *overrides])
         small_networks.set_everywhere(cfg.model.network, pretrained=False)
         return cfg
 
-    return make
+    return lambda *given: made(*given).copy()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """What every parsing task must do: learn, round-trip through a checkpoint, and mind what goes wrong."""
 
 import json
+import shutil
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,18 +77,20 @@ def test_it_overfits_one_batch(data):
     assert history[-1]["parsing"] < 0.5 * history[0]["parsing"]
 
 
-def saved(tmp_path, data, task):
+@pytest.fixture(scope="module")
+def trained(vip_stand_in, tmp_path_factory):
+    """A task after one step, and its checkpoint, which no test may change."""
+    folder, task = tmp_path_factory.mktemp("trained"), make_task()
     about = Provenance(experiment="parsing_rcnn_vip", network=NETWORK, label_set=VIP, image_size=64, synthetic=True)
-    run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
-    run.fit(task, data)
-    run.save_checkpoint(tmp_path / "some.ckpt")
-    return tmp_path / "some.ckpt"
+    run = trainer(folder, max_epochs=1, limit_train_batches=1, limit_val_batches=0, callbacks=[about])
+    run.fit(task, VIPDataModule(root=vip_stand_in, image_size=64, batch_size=3, num_workers=0))
+    run.save_checkpoint(folder / "some.ckpt")
+    return task, folder / "some.ckpt"
 
 
-def test_a_checkpoint_alone_rebuilds_the_parser(data, tmp_path):
-    task = make_task()
-    file = saved(tmp_path, data, task)
-    assert not list(tmp_path.glob("*.tmp"))
+def test_a_checkpoint_alone_rebuilds_the_parser(data, trained):
+    task, file = trained
+    assert not list(file.parent.glob("*.tmp"))
     parser = load_parser(file, torch.device("cpu"))
     assert parser.label_set == VIP
     frame = data.dataset("test").picture(0)
@@ -117,17 +121,16 @@ def test_the_majority_guess_cannot_be_trained(data):
         task.losses(data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0))
 
 
-def test_a_checkpoint_of_another_experiment_or_label_set_is_refused(data, tmp_path):
-    file = saved(tmp_path, data, make_task())
+def test_a_checkpoint_of_another_experiment_or_label_set_is_refused(trained):
+    _, file = trained
     with pytest.raises(InputError, match=r"experiment=parsing_rcnn_vip, not tcnet_indoor"):
         load_parser(file, torch.device("cpu"), "tcnet_indoor")
     with pytest.raises(InputError, match=r"parses vip's classes, the data have facts"):
         check_fit(load(file), "parsing_rcnn_vip", FACTS, file)
 
 
-def test_a_checkpoint_may_not_name_foreign_code(data, tmp_path):
-    file = saved(tmp_path, data, make_task())
-    content = torch.load(file, weights_only=True)
+def test_a_checkpoint_may_not_name_foreign_code(trained, tmp_path):
+    file, content = tmp_path / "some.ckpt", torch.load(trained[1], weights_only=True)
     content["partwise"]["network"]["_target_"] = "os.system"
     torch.save(content, file)
     with pytest.raises(InputError, match=r"os\.system"):
@@ -135,8 +138,8 @@ def test_a_checkpoint_may_not_name_foreign_code(data, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["missing", "text", "cut short", "another program's", "another model's"])
-def test_unfit_checkpoints_get_one_line(how, data, tmp_path):
-    file = saved(tmp_path, data, make_task())
+def test_unfit_checkpoints_get_one_line(how, trained, tmp_path):
+    file = Path(shutil.copy(trained[1], tmp_path))
     if how == "missing":
         file.unlink()
     elif how == "text":

@@ -24,14 +24,16 @@ from partwise.run.build import make_task
 from partwise.run.checkpointing import Provenance
 from partwise.run.configs import plain
 
-NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments"))
+#: Experiments whose network, labels and batches are those of another one.
+SAME = {"tcnet_daily": "tcnet_indoor", "tcnet_ilids": "tcnet_indoor"}
+NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys() - SAME.keys())
 #: Of the networks, where they have it.
 TINY = {
     "backbone": "resnet18", "backbone_multiplier": 0.125, "multiplier": 0.125, "box_width": 16, "rois": 16,
     "proposals": 50, "embedding": [8, 8, 8], "displacement": 2, "norm": True, "skip_channels": 32,
 }  # fmt: skip
 FRAMES, NATIVE = 7, (45, 60)  # of a video
-STEPS = 12  # of training on one batch
+STEPS, FALL = 20, 0.7  # of training on one batch, at most; until its losses are this share of the first ones
 
 
 class Made(NamedTuple):
@@ -50,6 +52,7 @@ def tiny(cfg):
     cfg.image_size = [49, 33] if odd else [64, 64]
     if cfg.data.get("crop"):
         cfg.data.crop = cfg.image_size
+    cfg.seed = 1  # from which all learn in a few steps; others may take some more
     cfg.channels_last = False  # a checkpoint would come back in another layout, and add up in another order
     small_networks.set_everywhere(cfg.model.network, **TINY)
     for part in small_networks.parts(cfg.model.network):
@@ -101,9 +104,11 @@ def made(request, composed, random_batch):
         optimizer.step()
         history.append({name: loss.detach() for name, loss in losses.items()})
         untouched -= {n for n, p in trained.items() if p.grad is not None and p.grad.any()}
+        if sum(losses.values()) < FALL * sum(history[0].values()):
+            break
     for name, layer in task.network.named_modules():  # else nearly every pixel would be background
         if isinstance(layer, nn.Conv2d) and layer.out_channels == cfg.num_classes and not name.startswith("flow"):
-            nn.init.normal_(layer.weight, std=1e4 if name == "score3" else 1)  # FCN-8s scales what that layer sees
+            nn.init.normal_(layer.weight, std=1e5 if name == "score3" else 1)  # FCN-8s scales what that layer sees
     return Made(cfg, task.eval(), batch, history, untouched)
 
 
@@ -129,10 +134,16 @@ def samples(cfg, frames):
 
 
 @torch.inference_mode()
-def parse(made, video):
+def parse(task, cfg, video):
     """Every frame as an annotated sample."""
-    batch = samples(made.cfg, video[0]) | {"annotations": [{"parts": torch.zeros(NATIVE)}] * FRAMES}
-    return made.task.parse(batch)
+    batch = samples(cfg, video[0]) | {"annotations": [{"parts": torch.zeros(NATIVE)}] * FRAMES}
+    return task.parse(batch)
+
+
+@pytest.fixture(scope="module")
+def parsed(made, video):
+    """The parsings of the video's frames; flow alone parses nothing."""
+    return None if isinstance(made.task, FlowTask) else parse(made.task, made.cfg, video)
 
 
 @torch.inference_mode()
@@ -169,32 +180,40 @@ def check_equal(parsings, others, least=0.999):
             assert (a["persons"]["map"] == b["persons"]["map"]).float().mean() >= least
 
 
+@pytest.mark.parametrize("name", SAME)
+def test_what_is_left_out_is_the_same(name, composed):
+    cfg, other = plain(composed(name)), plain(composed(SAME[name]))
+    for key in ("model", "image_size", "label_set", "num_classes"):
+        assert cfg[key] == other[key]
+    for key in ("offsets", "around", "batch_size", "crop"):
+        assert cfg["data"].get(key) == other["data"].get(key)
+
+
 def test_losses_are_finite_numbers_and_fall(made):
     assert all(loss.shape == () and loss.isfinite() for losses in made.history for loss in losses.values())
     assert {tuple(losses) for losses in made.history} == {tuple(made.history[0])}
-    first, *later = (float(sum(losses.values())) for losses in made.history)
-    assert min(later) < 0.8 * first  # at this learning rate it does not fall in every step
+    first, last = (float(sum(losses.values())) for losses in (made.history[0], made.history[-1]))
+    assert last < FALL * first
 
 
 def test_a_gradient_reaches_every_parameter_that_trains(made):
     assert made.untouched == set()
 
 
-def test_outputs_have_the_shapes_that_the_batch_says(made, video):
+def test_outputs_have_the_shapes_that_the_batch_says(made, parsed):
     if isinstance(made.task, FlowTask):
         pairs, flow = made.task.pairs(made.batch)
         assert estimate(made.task, made.batch).shape == (len(pairs), 2, *pairs.shape[-2:])
         assert flow is None or len(flow) == len(pairs)
         return
-    parsings = parse(made, video)
-    assert len(parsings) == FRAMES
+    assert len(parsed) == FRAMES
     persons = small_networks.has_persons(made.cfg.model.network)
-    for parsing in parsings:
+    for parsing in parsed:
         assert ("persons" in parsing) == ("part_instances" in parsing) == persons
         check_parsing(parsing, made.cfg.num_classes)
 
 
-def test_a_checkpoint_there_and_back_says_the_same(made, video, tmp_path):
+def test_a_checkpoint_there_and_back_says_the_same(made, video, parsed, tmp_path):
     about = Provenance(
         experiment=made.cfg.name, network=plain(made.cfg)["model"]["network"], label_set=made.task.label_set,
         image_size=plain(made.cfg)["image_size"], synthetic=True,
@@ -206,10 +225,10 @@ def test_a_checkpoint_there_and_back_says_the_same(made, video, tmp_path):
     if isinstance(made.task, FlowTask):
         torch.testing.assert_close(estimate(back, made.batch), estimate(made.task, made.batch), rtol=1e-3, atol=1e-3)
         return
-    check_equal(parse(made._replace(task=back), video), parse(made, video), least=1)
+    check_equal(parse(back, made.cfg, video), parsed, least=1)
 
 
-def test_a_stream_of_a_video_says_what_its_samples_do(made, video):
+def test_a_stream_of_a_video_says_what_its_samples_do(made, video, parsed):
     if isinstance(made.task, FlowTask):
         assert not isinstance(made.task.network, Network)  # flow alone parses nothing
         return
@@ -218,7 +237,7 @@ def test_a_stream_of_a_video_says_what_its_samples_do(made, video):
     assert (
         len({tuple(p["parts"].flatten().tolist()) for p in streamed}) > 1
     )  # else the order of frames would not matter
-    check_equal(streamed, parse(made, video))
+    check_equal(streamed, parsed)
 
 
 @pytest.mark.parametrize("kind", ["majority", "views", "windows"])

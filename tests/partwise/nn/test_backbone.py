@@ -146,6 +146,7 @@ def test_two_processes_leave_pretrained_statistics_alone(roots, weights, tmp_pat
             assert torch.equal(value, trained[f"network.feature.backbone.body.{name}"])
 
 
+@pytest.mark.process
 def test_a_checkpoint_starts_frozen_and_free_networks_alike(roots, pretrained, tmp_path):
     overrides = small("parsing_rcnn_davis", roots)
     _, task = fit(overrides, tmp_path)

@@ -50,6 +50,14 @@ def run_py(*arguments, cwd=ROOT):
 
 
 @pytest.mark.process
+def test_options_may_stand_between_overrides(monkeypatch):
+    monkeypatch.delenv(cli.PREPARED, raising=False)
+    given = ["seed=1", "--config-dir", "mine", "experiment=aten_vip", "-cn=config", "~data.augment", "+ema=0.9"]
+    assert cli.prepare(given, ROOT / "experiments") == [
+        "--config-dir", "mine", "-cn=config", "seed=1", "experiment=aten_vip", "~data.augment", "+ema=0.9",
+    ]  # fmt: skip
+
+
 def test_bare_command_lists_the_experiments():
     shown = run_py()
     assert shown.returncode == 0

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,19 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def hydra():
+def hydra(monkeypatch):
+    monkeypatch.setattr(stages, "compose", lambda _, overrides: composed(*overrides))
     with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
         yield
 
 
-def composed(*overrides):
+@cache  # the papers' recipes share their stages
+def _composed(*overrides):
     return compose("config", overrides=list(overrides))
+
+
+def composed(*overrides):
+    return _composed(*overrides).copy()
 
 
 def stages_of(*overrides, synthetic=True):
