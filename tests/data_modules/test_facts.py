@@ -100,6 +100,7 @@ def test_batches_have_the_documented_shapes(stand_in):
         assert batches[0]["annotations"][0]["parts"].shape == SIZE
 
 
+@pytest.mark.process
 def test_two_worker_processes_load_what_one_process_loads(stand_in):
     alone, forked = module(stand_in, seed=4), module(stand_in, seed=4)
     forked.num_workers = 2

@@ -77,6 +77,7 @@ def test_batches_have_the_documented_shapes(vip_stand_in):
     assert evaluation[0]["annotations"][0]["parts"].shape == (96, 128)
 
 
+@pytest.mark.process
 def test_two_worker_processes_load_what_one_process_loads(vip_stand_in):
     alone, forked = module(vip_stand_in, seed=4), module(vip_stand_in, seed=4)
     forked.num_workers = 2
@@ -167,6 +168,7 @@ def test_damaged_instance_rows_are_named(vip_copy, rows, words):
         data[0]
 
 
+@pytest.mark.process
 def test_an_error_in_a_loader_process_reaches_the_user_in_one_line(vip_copy):
     from partwise.run.cli import explain
 

@@ -102,6 +102,7 @@ def test_a_rarer_checkpoint_repeats_the_steps_since(undisturbed, tmp_path):
     assert torch.equal(weights, undisturbed)
 
 
+@pytest.mark.process
 def test_loader_processes_and_rare_validation_change_nothing(undisturbed, tmp_path):
     fit(tmp_path, stop_after=7, workers=2, validate=2)
     _, weights = fit(tmp_path, resume=True, workers=2, validate=2)

@@ -1,6 +1,7 @@
 """Every network at the paper's size on tensors without numbers: its shapes fit, and no step waits for a number."""
 
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,14 +43,20 @@ class FromHost(TorchFunctionMode):
         return function(*arguments, **options)
 
 
-@pytest.fixture
-def made(composed, random_batch, monkeypatch):
-    """From an experiment's name to its task and a batch on the meta device."""
-    autocast = torch.autocast  # does not know the meta device
+@pytest.fixture(autouse=True)
+def no_autocast(monkeypatch):
+    """Autocast does not know the meta device."""
+    autocast = torch.autocast
     monkeypatch.setattr(
         torch, "autocast", lambda kind, *a, **o: nullcontext() if kind == "meta" else autocast(kind, *a, **o)
     )
 
+
+@pytest.fixture(scope="module")
+def made(composed, random_batch):
+    """From an experiment's name to its task and a batch on the meta device."""
+
+    @cache
     def make(name):
         cfg = composed(name, "profile=paper")
         with torch.device("meta"):

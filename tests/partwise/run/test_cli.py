@@ -49,7 +49,6 @@ def run_py(*arguments, cwd=ROOT):
     )
 
 
-@pytest.mark.process
 def test_options_may_stand_between_overrides(monkeypatch):
     monkeypatch.delenv(cli.PREPARED, raising=False)
     given = ["seed=1", "--config-dir", "mine", "experiment=aten_vip", "-cn=config", "~data.augment", "+ema=0.9"]
@@ -58,6 +57,7 @@ def test_options_may_stand_between_overrides(monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_bare_command_lists_the_experiments():
     shown = run_py()
     assert shown.returncode == 0
