@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from partwise.arrays import Picture
+from partwise.arrays import Picture, UInt8Array
 from partwise.batches import Parsing
 from partwise.errors import InputError
 from partwise.nn.dense import ImageParser, at_once, most_probable
+from partwise.ops.dis import dense_inverse_search
 from partwise.ops.flow import consistency_mask, warp
 from partwise.ops.resize import Letterbox
 
@@ -36,8 +37,7 @@ class FlowSmoother:
                 f"testing.smoothing={weight} must be in 0..1, 1 excluded; 0.5 halves the flicker, 0 is off"
             )
         self.weight = weight
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._past: tuple[np.ndarray, Tensor] | None = None
+        self._past: tuple[UInt8Array, Tensor] | None = None
 
     def __call__(self, frame: Picture, probs: Tensor) -> Tensor:
         """Smooth one frame.
@@ -49,18 +49,16 @@ class FlowSmoother:
         Returns:
             (C, H, W) smoothed probabilities.
         """
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        grey: UInt8Array = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
         if self._past is not None and self._past[0].shape == grey.shape:
             before, past = self._past
-            forward, backward = (self._estimate(*pair).to(probs.device) for pair in ((grey, before), (before, grey)))
+            forward, backward = (
+                dense_inverse_search(a, b, "fast")[None].to(probs.device) for a, b in ((grey, before), (before, grey))
+            )
             share = self.weight * consistency_mask(forward, backward).float()
             probs = ((1 - share) * probs + share * warp(past[None], forward, "border"))[0]
         self._past = (grey, probs)
         return probs
-
-    def _estimate(self, target: np.ndarray, source: np.ndarray) -> Tensor:
-        flow = self._flow.calc(target, source, np.zeros((*target.shape, 2), np.float32))
-        return torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1)[None]
 
 
 class Smoothed(ImageParser):

@@ -17,6 +17,8 @@ from partwise.errors import InputError
 FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
 TASKS = ("train", "test", "predict")
 PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
+#: Exceptions of libraries that a user's config causes.
+USERS = {"HydraException", "OmegaConfBaseException", "MisconfigurationException"}
 FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
 
 
@@ -182,7 +184,7 @@ def explain(error: BaseException) -> str | None:
     if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
         return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
     # By name too: commands without Hydra do not wait for its import.
-    if any(kind.__name__ in ("HydraException", "OmegaConfBaseException") for kind in type(error).__mro__):
+    if {kind.__name__ for kind in type(error).__mro__} & USERS:
         text = text.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "")  # it is set
         return text.split(" Config search path")[0].removeprefix("In 'config': ")
     return None

@@ -50,11 +50,24 @@ def run_py(*arguments, cwd=ROOT):
 
 
 def test_options_may_stand_between_overrides(monkeypatch):
-    monkeypatch.delenv(cli.PREPARED, raising=False)
+    monkeypatch.setenv(cli.PREPARED, "")  # and is unset again after the test
     given = ["seed=1", "--config-dir", "mine", "experiment=aten_vip", "-cn=config", "~data.augment", "+ema=0.9"]
     assert cli.prepare(given, ROOT / "experiments") == [
         "--config-dir", "mine", "-cn=config", "seed=1", "experiment=aten_vip", "~data.augment", "+ema=0.9",
     ]  # fmt: skip
+
+
+@pytest.mark.process
+def test_a_metric_that_is_not_there_to_watch_is_one_line(vip_stand_in, tmp_path):
+    parts = ["model/heads@model.network.heads=parts", "model.metrics.instances=false", "image_size=64"]
+    small = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.check_val_every_n_epoch=1"]
+    done = run_py("experiment=parsing_rcnn_vip", *parts, *small, f"data.root={vip_stand_in}", f"outputs={tmp_path}",
+                  "data.num_workers=0", "data.batch_size=2", "trainer.accelerator=cpu")  # fmt: skip
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "monitor='val/part_ap_vol'" in lines[0]
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.process

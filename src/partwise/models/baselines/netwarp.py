@@ -16,6 +16,7 @@ from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import FINEST, FLOW_UNIT, FlowNetS
 from partwise.nn.losses import parsing_loss
 from partwise.nn.vgg import STRIDE
+from partwise.ops.dis import dense_inverse_search
 from partwise.ops.flow import centred_mean, resize_flow, warp
 
 
@@ -33,10 +34,8 @@ class DIS(nn.Module):
         Returns:
             (B, 2, H, W) flow from target to source, pixels.
         """
-        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # not kept: it cannot be copied or pickled
-        pairs = [(_grey(t), _grey(s)) for t, s in zip(target, source, strict=True)]
-        flows = [dis.calc(t, s, np.zeros((*t.shape, 2), np.float32)) for t, s in pairs]
-        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(target.device)
+        pairs = zip(target, source, strict=True)
+        return torch.stack([dense_inverse_search(_grey(t), _grey(s)) for t, s in pairs]).to(target.device)
 
 
 class PlainFlow(nn.Module):
