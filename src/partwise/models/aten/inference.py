@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from partwise.ops.key_frames import key_place, memory
 
-if TYPE_CHECKING:
-    from partwise.models.aten.model import ATEN
+
+class KeyFrameNetwork(Protocol):
+    """What Algorithm 1 takes of ATEN, see `partwise.models.aten.model.ATEN`."""
+
+    key_interval: int
+    encoding_range: int
+    centred: bool
+
+    @property
+    def feature(self) -> nn.Module:
+        """N_feat: images (1, 3, H, W) to features (1, C, H/4, W/4)."""
+        ...
+
+    def encode(self, features: Sequence[Tensor], images: Sequence[Tensor]) -> Tensor:
+        """Encode the features of key frames (1, C, H/4, W/4), the current one last."""
+        ...
+
+    def propagate(self, feature: Tensor, target: Tensor, source: Tensor) -> Tensor:
+        """Carry a feature (1, C, H/4, W/4) of the source image to the target image."""
+        ...
 
 
 class KeyFrame(NamedTuple):
@@ -27,14 +45,14 @@ class KeyFrame(NamedTuple):
     feature: Tensor
 
 
-def stream_features(network: ATEN, images: Iterable[Tensor]) -> Iterator[Tensor]:
+def stream_features(network: KeyFrameNetwork, images: Iterable[Tensor]) -> Iterator[Tensor]:
     """Compute the feature of every frame of a video.
 
     Reads ahead to the end of the segment; at the start of the video, where key frames are encoded with later ones, p
     segments more. Keeps p + 1 key frames and the images read ahead.
 
     Args:
-        network: ATEN in evaluation mode.
+        network: in evaluation mode.
         images: (1, 3, H, W) each, in [0, 1], in order.
 
     Yields:
@@ -60,7 +78,7 @@ def stream_features(network: ATEN, images: Iterable[Tensor]) -> Iterator[Tensor]
         keys = {key: frame for key, frame in keys.items() if key >= n - past}
 
 
-def _segment_features(network: ATEN, images: list[Tensor], keys: list[KeyFrame]) -> Iterator[Tensor]:
+def _segment_features(network: KeyFrameNetwork, images: list[Tensor], keys: list[KeyFrame]) -> Iterator[Tensor]:
     """Compute the features of a segment's images; `keys` are what its key frame, the last of them, is encoded with."""
     encoded = network.encode([key.feature for key in keys], [key.image for key in keys])
     place = key_place(len(images), network.centred)
