@@ -1,0 +1,43 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from partwise.errors import InputError
+from partwise.io.atomic import atomic, write_json, write_text
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(IsADirectoryError), atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half") and tmp_path.read_text()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_folders_are_made(tmp_path):
+    write_text(tmp_path / "x" / "y" / "a.txt", "ä")
+    assert (tmp_path / "x" / "y" / "a.txt").read_text(encoding="utf-8") == "ä"
+
+
+def test_json_refuses_what_others_cannot_read(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": 1\n}\n'
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    write_text(tmp_path / "file", "")
+    with pytest.raises(InputError, match="cannot write"):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(self, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"cannot write .*a\.txt \(No space left on device\)"):
+        write_text(tmp_path / "a.txt", "")

@@ -1,0 +1,114 @@
+import os
+import struct
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from partwise.errors import InputError
+from partwise.io.video import VideoWriter, open_video
+
+
+def smooth(height=48, width=64, seed=0):
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def write_video(path, frames, fps=30.0):
+    with VideoWriter(path, fps, frames[0].shape[:2]) as video:
+        for frame in frames:
+            video.write(frame)
+
+
+class TestVideo:
+    @pytest.mark.parametrize(("suffix", "size"), [(".mp4", (48, 64)), (".mp4", (49, 65)), (".mkv", (48, 64))])
+    def test_round_trip(self, tmp_path, suffix, size):
+        frames = [smooth(*size, seed=n // 4) for n in range(12)]
+        path = tmp_path / f"a: b=[1]~{suffix}"
+        write_video(path, frames, 30000 / 1001)
+        with open_video(path) as video:
+            assert video.fps == pytest.approx(29.97, abs=0.01)
+            assert video.num_frames in (12, None)
+            assert video.size == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+            got = list(video)
+        assert len(got) == 12
+        for frame, expected in zip(got, frames, strict=True):
+            assert frame.dtype == np.uint8
+            assert np.abs(frame[: size[0], : size[1]].astype(int) - expected).mean() < 6
+
+    @pytest.mark.parametrize("size", [(64, 64), (720, 1280)])  # players guess the colour matrix from the size
+    def test_colours_do_not_shift(self, tmp_path, size):
+        color = np.array([180, 60, 40], np.uint8)
+        write_video(tmp_path / "a.mp4", [np.full((*size, 3), color)] * 3)
+        with open_video(tmp_path / "a.mp4") as video:
+            assert np.abs(next(iter(video)).mean((0, 1)) - color).max() < 3
+
+    def test_the_decoder_turns_frames_as_the_file_says(self, tmp_path):
+        frame = np.zeros((48, 64, 3), np.uint8)
+        frame[:24, :32, 0] = 220  # red at the upper left
+        write_video(tmp_path / "flat.mp4", [frame] * 3)
+        content = bytearray((tmp_path / "flat.mp4").read_bytes())
+        matrix = content.index(b"tkhd") + 44  # of the track header, ISO/IEC 14496-12: 9 numbers of 32 bits
+        assert struct.unpack_from(">9i", content, matrix) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+        turn = (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # to be shown a quarter turn clockwise
+        struct.pack_into(">9i", content, matrix, *turn)
+        (tmp_path / "turned.mp4").write_bytes(content)
+        with open_video(tmp_path / "turned.mp4") as video:
+            shown = next(iter(video))
+            assert video.size == shown.shape[:2] == (64, 48)
+        red = shown[..., 0] > 110
+        assert red[:30, 26:].all()  # upper right
+        assert not red[34:].any()
+
+    def test_a_frame_of_another_size_leaves_no_file(self, tmp_path):
+        with pytest.raises(ValueError, match="frame"):
+            write_video(tmp_path / "a.mp4", [smooth(48), smooth(48), smooth(50)])
+        assert not list(tmp_path.iterdir())
+
+    def test_without_frames_there_is_no_file(self, tmp_path):
+        with VideoWriter(tmp_path / "a.mp4", 30, (48, 64)):
+            pass
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("content", "says"), [(None, "does not exist"), (b"", "empty"), (b"no video" * 99, "no readable video")]
+    )
+    def test_what_is_no_video_is_one_line(self, tmp_path, content, says):
+        path = tmp_path / "a.mp4"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(InputError, match=says) as caught, open_video(path):
+            pass
+        assert str(path) in str(caught.value)
+
+    def test_sound_alone_is_no_video(self, tmp_path):
+        with av.open(str(tmp_path / "a.wav"), "w") as file:
+            stream = file.add_stream("pcm_s16le", rate=8000)
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+            sound.rate = 8000
+            file.mux(stream.encode(sound))
+        with pytest.raises(InputError, match="no video stream"), open_video(tmp_path / "a.wav"):
+            pass
+
+    @pytest.mark.parametrize("damage", ["cut", "zeros"])
+    def test_a_video_that_breaks_off_gives_its_frames_and_says_so(self, tmp_path, damage):
+        noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+        write_video(tmp_path / "a.mp4", list(noise))
+        content = (tmp_path / "a.mp4").read_bytes()
+        half = len(content) // 2
+        tail = b"" if damage == "cut" else bytes(4000) + content[half + 4000 :]
+        (tmp_path / "a.mp4").write_bytes(content[:half] + tail)
+        frames = []
+        with open_video(tmp_path / "a.mp4") as video, pytest.raises(InputError, match="breaks off after frame"):
+            frames.extend(video)
+        assert 5 < len(frames) < 35
+
+
+@pytest.mark.real
+@pytest.mark.skipif("PARTWISE_REAL" not in os.environ, reason="PARTWISE_REAL does not name the real samples")
+def test_a_video_has_all_its_frames():
+    with open_video(Path(os.environ["PARTWISE_REAL"]) / "video" / "sam2_bedroom.mp4") as video:
+        assert (video.fps, video.num_frames, video.size) == (30, 200, (540, 960))
+        assert sum(1 for _ in video) == 200
