@@ -75,7 +75,7 @@ def _scores(frame: Frame) -> tuple[float, float] | None:
     """J and F of a frame; None of one that does not count."""
     truth, void = _foreground(read_labels(frame.truth), frame)
     pred = read_labels(frame.pred)
-    check_size(pred, truth.shape, frame.pred)
+    check_size(pred, truth.shape, frame.pred, "its ground truth")
     if _highest(pred) > 1:
         odd = next(value for value in np.unique(pred).tolist() if value not in (0, 1, IGNORE))
         raise InputError(

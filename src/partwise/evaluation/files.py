@@ -93,7 +93,7 @@ def read_parts(file: Path, label_set: LabelSet, like: IntArray | None = None) ->
     """
     parts = read_labels(file)
     if like is not None:
-        check_size(parts, like.shape, file)
+        check_size(parts, like.shape, file, "its ground truth")
     label_set.check(parts, file)
     return parts
 

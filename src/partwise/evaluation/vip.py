@@ -139,7 +139,7 @@ def read_sized_ids(file: Path, size: tuple[int, ...]) -> Int32Array:
         InputError: the map cannot be read or has another size.
     """
     ids = read_ids(file)
-    check_size(ids, size, file)
+    check_size(ids, size, file, "the true part map")
     return ids
 
 

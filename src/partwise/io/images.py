@@ -76,20 +76,21 @@ def read_ids(path: str | Path) -> Int32Array:
     return _read_map(path).astype(np.int32)
 
 
-def check_size(labels: AnyArray, size: Sequence[int], file: Path) -> None:
+def check_size(labels: AnyArray, size: Sequence[int], file: Path, beside: str = "its image") -> None:
     """Check that labels have the size of their image.
 
     Args:
         labels: (H, W) map.
         size: (H, W) of the image, or of another map of it.
         file: the labels' file, named in the message.
+        beside: what `size` is of, for the message.
 
     Raises:
         InputError: the sizes differ.
     """
     if labels.shape != tuple(size):
         raise InputError(
-            f"{file} is {labels.shape[1]}x{labels.shape[0]} but its image is {size[1]}x{size[0]}; "
+            f"{file} is {labels.shape[1]}x{labels.shape[0]} but {beside} is {size[1]}x{size[0]}; "
             "labels must have their image's own size"
         )
 

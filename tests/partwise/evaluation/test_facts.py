@@ -80,7 +80,7 @@ def _replace(name: str, labels: np.ndarray) -> Callable[[Path], None]:
     [
         (lambda pred: (pred / "t0/0.png").unlink(), "t0/0.png is missing"),
         (_replace("t0/9.png", np.zeros((4, 4))), "t0/9.png has no ground truth"),
-        (_replace("t0/0.png", np.zeros((4, 4))), "t0/0.png is 4x4 but its image is 30x20"),
+        (_replace("t0/0.png", np.zeros((4, 4))), "t0/0.png is 4x4 but its ground truth is 30x20"),
         (_replace("t0/0.png", np.full((20, 30), 13)), "label 13 in .*t0/0.png"),
         (_replace("t0/0.png", np.full((20, 30), 255)), "label 255 in .*t0/0.png"),
         (lambda pred: (pred / "t0/0.png").write_bytes(b"no"), "t0/0.png is damaged"),
