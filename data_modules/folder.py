@@ -49,8 +49,18 @@ labels/NAME.png    ids of data.classes, 255 ignored; few frames need one"""
 def _label_set(classes: Sequence[str] | None, pairs: Sequence[Sequence[str]]) -> LabelSet:
     if classes is None:
         return PASCAL_PERSON_PART
+    for name in (*classes, *(name for pair in pairs for name in pair)):
+        if not isinstance(name, str):
+            raise InputError(f"data.classes or data.pairs has the name {name!r}, as YAML reads it; write it in quotes")
+    if twice := [name for name in classes if classes.count(name) > 1]:
+        raise InputError(f"data.classes names {twice[0]!r} twice; give every class a name of its own")
+    if odd := [pair for pair in pairs if len(pair) != 2]:
+        raise InputError(f"data.pairs has {list(odd[0])!r}; write pairs [left, right]")
     unknown = [name for pair in pairs for name in pair if name not in classes]
     if unknown:
         raise InputError(f"data.pairs names {unknown[0]!r}, which data.classes does not have")
     ids = {name: i for i, name in enumerate(classes)}
-    return LabelSet("own", tuple(classes), tuple((ids[left], ids[right]) for left, right in pairs))
+    try:
+        return LabelSet("own", tuple(classes), tuple((ids[left], ids[right]) for left, right in pairs))
+    except ValueError as error:
+        raise InputError(f"data.pairs: {error}") from error

@@ -14,6 +14,7 @@ from data_modules.loading.transforms import Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.images import check_size, read_image
+from partwise.io.listing import list_files
 from partwise.labels import CCP as LABELS
 from partwise.labels import IGNORE, remap_table
 
@@ -127,10 +128,10 @@ def split_ids(root: Path, split: str) -> list[str]:
         raise no_such_split("Clothing Co-Parsing", split, SPLITS, root)
     folders = ("photos", "annotations/pixel-level")
     check_folders(root, "Clothing Co-Parsing", folders, "photos/, annotations/pixel-level/ and label_list.mat")
-    labelled = [file.stem for file in (root / "annotations" / "pixel-level").glob("*.mat")]
+    labelled = [file.stem for file in list_files(root / "annotations" / "pixel-level", [".mat"], deep=False)]
     if odd := sorted(name for name in labelled if not name.isdecimal()):
         raise InputError(f"{label_file(root, odd[0])} is not named by its photo's number; rename or remove it")
-    photos = {file.stem for file in (root / "photos").glob("*.jpg")}
+    photos = {file.stem for file in list_files(root / "photos", [".jpg"], deep=False)}
     if alone := sorted(set(labelled) - photos):
         raise InputError(f"photos/{alone[0]}.jpg is missing from {root}, which holds its labels; copy it there")
     ids = sorted(labelled, key=int)

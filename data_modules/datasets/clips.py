@@ -15,6 +15,7 @@ from data_modules.loading.sampling import Draw
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.images import read_image
+from partwise.io.listing import hidden
 
 #: Keeps the draw of the frames apart from that of the augmentation, which follows from the same numbers.
 _STREAM = 1
@@ -72,13 +73,20 @@ class LabelledClips(LabelledImages):
         return {**self.sample(index, epoch, frames), "offsets": torch.tensor([*context.offsets, 0])}
 
 
-def read_clip(files: Sequence[Path]) -> list[UInt8Array]:
-    """Decode the frames (H, W, 3) of a clip, each file once, however often it occurs.
+def read_clip(files: Sequence[Path], *, upright: bool = False) -> list[UInt8Array]:
+    """Decode the frames of a clip, each file once, however often it occurs.
+
+    Args:
+        files: of the frames.
+        upright: apply the EXIF orientation; False where labels belong to the pixels as stored.
+
+    Returns:
+        Frames (H, W, 3) RGB.
 
     Raises:
         InputError: a file cannot be read, or a frame has not the last one's size.
     """
-    frames = {file: read_image(file, upright=False) for file in dict.fromkeys(files)}
+    frames = {file: read_image(file, upright=upright) for file in dict.fromkeys(files)}
     height, width = frames[files[-1]].shape[:2]
     for file, frame in frames.items():
         if frame.shape[:2] != (height, width):
@@ -104,7 +112,7 @@ def numbered(folder: Path, pattern: str = "*.jpg") -> dict[int, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}/ is missing; it should hold {pattern} named by their frame's number")
-    files = [file for file in folder.glob(pattern) if not file.name.startswith(".")]
+    files = [file for file in folder.glob(pattern) if not hidden(file.name)]
     if odd := sorted(file for file in files if not file.stem.isdecimal()):
         raise InputError(f"{odd[0]} is not named by its frame's number; rename or remove it")
     if not files:

@@ -19,6 +19,7 @@ from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.flo import read_flo
 from partwise.io.images import check_size
+from partwise.io.text import read_text
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip
 from partwise.ops.resize import canvas_size
@@ -147,7 +148,7 @@ def read_list(root: Path, split: str) -> list[str]:
     file = next((f for f in files if f.is_file()), None)
     if file is None:
         raise InputError(f"{files[0]} is missing; download the list of the splits, or list ids in data.splits")
-    rows = file.read_text().split()
+    rows = read_text(file).split()
     if odd := [n for n, row in enumerate(rows, 1) if row not in _SPLITS.values()]:
         raise InputError(f"{file}, line {odd[0]}: {rows[odd[0] - 1]!r} is neither 1 (train) nor 2 (val)")
     ids = [f"{n:05d}" for n, row in enumerate(rows, 1) if split == "all" or row == _SPLITS[split]]

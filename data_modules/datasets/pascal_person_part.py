@@ -23,6 +23,7 @@ from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation, InstanceMap
 from partwise.errors import InputError
 from partwise.io.images import read_image
+from partwise.io.listing import list_files
 from partwise.labels import (
     IGNORE,
     LR_TO_PASCAL_PERSON_PART,
@@ -258,7 +259,7 @@ def _annotated(layout: Layout) -> list[str]:
     """Ids of all pictures that have an annotation."""
     folder, suffix = (layout.maps, ".png") if layout.objects is None else (layout.objects, ".mat")
     assert folder is not None
-    return sorted(file.stem for file in folder.glob(f"*{suffix}"))
+    return [file.stem for file in list_files(folder, [suffix], deep=False)]
 
 
 def _showing_people(layout: Layout, ids: list[str]) -> list[str]:

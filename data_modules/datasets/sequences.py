@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import dropwhile, islice, pairwise
@@ -16,6 +16,7 @@ from data_modules.loading import pool
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.images import IMAGE_SUFFIXES
+from partwise.io.listing import list_files
 from partwise.io.video import VIDEO_SUFFIXES, open_video
 
 #: A search that ends too late is begun anew so many frames earlier.
@@ -54,7 +55,7 @@ class FrameFolder:
         Returns:
             Frames (H, W, 3) RGB, all of one size.
         """
-        return read_clip(self.files[first : first + count])
+        return read_clip(self.files[first : first + count], upright=True)
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ Source = FrameFolder | VideoFile
 
 
 def find_sources(base: Path, folder: Path) -> list[Source]:
-    """Find all folders with pictures and all video files in a folder, at any depth; hidden ones are left out.
+    """Find all folders with pictures and all video files in a folder, at any depth.
 
     Args:
         base: folder that names are relative to.
@@ -130,17 +131,14 @@ def find_sources(base: Path, folder: Path) -> list[Source]:
     Returns:
         Sequences by name.
     """
-    sources: list[Source] = []
+    folders: dict[Path, list[Path]] = defaultdict(list)
     videos: list[Path] = []
-    for place, _, names in os.walk(folder, followlinks=True):
-        at = Path(place)
-        if any(part.startswith(".") for part in at.relative_to(folder).parts):
-            continue
-        files = [at / name for name in names if not name.startswith(".")]
-        pictures = sorted((f for f in files if f.suffix.lower() in IMAGE_SUFFIXES), key=_counted)
-        if pictures:
-            sources.append(FrameFolder(at.relative_to(base).as_posix(), tuple(pictures)))
-        videos += [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    for file in list_files(folder, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+        (videos if file.suffix.lower() in VIDEO_SUFFIXES else folders[file.parent]).append(file)
+    sources: list[Source] = [
+        FrameFolder(at.relative_to(base).as_posix(), tuple(sorted(pictures, key=_counted)))
+        for at, pictures in folders.items()
+    ]
     # One process: decoders use all cores themselves.
     pool.run(_count, [file for file in videos if _recall(file) is None], "counting the frames of videos", workers=1)
     sources += [VideoFile(file.relative_to(base).as_posix(), file, tuple(frame_stamps(file))) for file in videos]

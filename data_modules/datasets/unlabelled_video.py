@@ -16,6 +16,7 @@ from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import Float32Array
 from partwise.errors import InputError
+from partwise.io.listing import hidden
 from partwise.labels import FOREGROUND
 
 #: Folders under which the sequences of PoseTrack18 and of JHMDB lie.
@@ -179,10 +180,10 @@ def find_split(root: Path, split: str | Sequence[str]) -> list[Source]:
     if split == "all" or (split in _STAGES and not present):
         return find_sources(base, base)
     if not (base / split).is_dir():
-        folders = ", ".join(sorted(p.name for p in base.iterdir() if p.is_dir())[:8]) or "none"
+        folders = ", ".join(sorted(p.name for p in base.iterdir() if p.is_dir() and not hidden(p.name))[:8]) or "none"
         raise InputError(f"{base / split} is missing; the splits here are: all, {folders}")
     return find_sources(base, base / split)
 
 
 def _holds_folders(folder: Path) -> bool:
-    return folder.is_dir() and any(p.is_dir() for p in folder.iterdir())
+    return folder.is_dir() and any(p.is_dir() and not hidden(p.name) for p in folder.iterdir())

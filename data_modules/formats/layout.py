@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from partwise.errors import InputError
+from partwise.io.text import read_lines
 
 
 def find_folder(root: Path, name: str) -> Path | None:
@@ -87,10 +88,10 @@ def read_split(dataset: str, folder: Path, split: str, suffix: str = "_id.txt") 
 
 
 def read_list(file: Path) -> list[str]:
-    """Read ids, one a line; raise InputError if the file is missing or empty."""
+    """Read ids, one a line; raise InputError if the file is missing, empty or no text."""
     if not file.is_file():
         raise InputError(f"{file} is missing; copy the dataset's list there, or list ids in data.splits")
-    ids = [row.strip() for row in file.read_text(encoding="utf-8").splitlines() if row.strip()]
+    ids = [row.strip() for row in read_lines(file) if row.strip()]
     if not ids:
         raise InputError(f"{file} lists nothing; it should hold one id a line")
     return ids

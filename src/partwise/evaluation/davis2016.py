@@ -13,6 +13,7 @@ from partwise.errors import InputError
 from partwise.evaluation.files import each
 from partwise.io.davis_list import FOLDERS, find_list, read_list
 from partwise.io.images import check_size, read_labels
+from partwise.io.listing import list_files
 from partwise.labels import IGNORE
 from partwise.scores.davis import frame_scores, in_order, mean_scores, scored, sequence_scores
 
@@ -170,4 +171,5 @@ def _absent(pred: Path, sequences: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def _pngs(folder: Path) -> set[str]:
-    return {file.stem for file in folder.glob("*.png")}
+    files = list_files(folder, [".png"], deep=False, told=False) if folder.is_dir() else []
+    return {file.stem for file in files}

@@ -20,6 +20,7 @@ from rich.progress import Progress
 from partwise.arrays import IntArray, UInt8Array
 from partwise.errors import InputError
 from partwise.io.images import check_size, read_labels
+from partwise.io.listing import list_files
 from partwise.labels import LabelSet
 
 Item = TypeVar("Item")
@@ -47,8 +48,9 @@ def label_files(folder: Path, what: str) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} ({what}) is not a folder; name the folder with its label PNGs")
-    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*.png"))}
-    files = {name: file for name, file in files.items() if not _aside(name)}
+    found = list_files(folder, [".png"], told=False)  # a map too many or too few is an error
+    files = {file.relative_to(folder).as_posix(): file for file in found}
+    files = {name: file for name, file in files.items() if _PICTURES.isdisjoint(name.split("/")[:-1])}
     if not files:
         raise InputError(f"{folder} ({what}) holds no PNG; it should hold one label map an image")
     return files
@@ -142,8 +144,3 @@ def _context(work: Callable[..., Any]) -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([getattr(work, "func", work).__module__])
     return context
-
-
-def _aside(name: str) -> bool:
-    folders = name.split("/")[:-1]
-    return name.rpartition("/")[2].startswith(".") or any(f in _PICTURES or f.startswith(".") for f in folders)

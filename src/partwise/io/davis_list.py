@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from partwise.errors import InputError
+from partwise.io.text import read_lines
 
 #: Folders of the lists: of the 2016 release, and of the 2017 release for the 2016 protocol.
 FOLDERS = ("ImageSets/480p", "ImageSets/2016")
@@ -33,10 +34,10 @@ def read_list(file: Path) -> dict[str, list[str]]:
         from each sequence's name to its frames' names, none if the list names the sequence alone.
 
     Raises:
-        InputError: a row is damaged, or the list is empty.
+        InputError: the file cannot be read, a row is damaged, or the list is empty.
     """
     sequences: dict[str, list[str]] = {}
-    for number, row in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, row in enumerate(read_lines(file), 1):
         match row.split():
             case []:
                 continue

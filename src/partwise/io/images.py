@@ -13,30 +13,43 @@ from PIL import Image
 from partwise.arrays import AnyArray, Int32Array, UInt8Array
 from partwise.errors import InputError
 from partwise.io.atomic import reason, write_bytes
+from partwise.io.headers import PNG, cut_short, damaged_chunk, opened, pages_of, pixels_of
+from partwise.io.listing import warn_once
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+#: Files that `read_image` reads, and listings list.
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".jp2",
+    ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+#: Pixels of a picture at most, which is Pillow's limit too: a small file may state any size.
+MOST_PIXELS = 178_956_970
+#: Longer side of a JPEG at most.
+LONGEST_JPEG = 65_500
 
 
 def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
-    """Read a picture.
+    """Read a picture; of an animation or of several pages the first one.
 
     Args:
-        path: JPEG, PNG, WebP, BMP, TIFF or PPM file.
-        upright: apply the EXIF orientation. False for datasets, whose label maps belong to the pixels as stored.
+        path: file of one of `IMAGE_SUFFIXES`.
+        upright: apply the EXIF orientation. False for published datasets, whose labels belong to the pixels as stored.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: the file is missing, empty, cut short or no picture.
+        InputError: the file is missing, empty, cut short, too large or no picture.
     """
     content = _read_bytes(path)
-    if _cut_short(content):
+    if cut_short(content):
         raise InputError(f"image {path} is cut short ({len(content)} bytes); copy or download it again")
+    _check_pixels(content, path)
+    if (pages := pages_of(content)) > 1:
+        warn_once(f"{path} holds {pages} pictures; the first one is read")
     flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:  # the picture exceeds OpenCV's size limit
+    except cv2.error as error:  # a side exceeds OpenCV's limit
         raise InputError(f"image {path} cannot be decoded ({error.err}); make it smaller or leave it out") from error
     if image is None:
         raise InputError(f"{path} is damaged or no image; replace it with a whole JPEG or PNG, or leave it out")
@@ -44,7 +57,7 @@ def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
 
 
 def read_labels(path: str | Path) -> UInt8Array:
-    """Read a label map: the indices of a palette PNG, the values of a greyscale one.
+    """Read a label map: the indices of a palette PNG, the values of a greyscale one, as stored at any depth.
 
     Args:
         path: the file.
@@ -53,7 +66,7 @@ def read_labels(path: str | Path) -> UInt8Array:
         (H, W) uint8 ids.
 
     Raises:
-        InputError: the file is missing, empty, damaged, a colour picture or a JPEG, or an id is above 255.
+        InputError: the file is missing, empty, damaged, too large, in colour or no PNG, or an id is above 255.
     """
     ids = _read_map(path)
     if ids.dtype != np.uint8 and ids.size and int(ids.max()) > 255:
@@ -71,7 +84,7 @@ def read_ids(path: str | Path) -> Int32Array:
         (H, W) int32 ids.
 
     Raises:
-        InputError: the file is missing, empty, damaged, a colour picture or a JPEG.
+        InputError: the file is missing, empty, damaged, too large, in colour or no PNG.
     """
     return _read_map(path).astype(np.int32)
 
@@ -98,19 +111,41 @@ def check_size(labels: AnyArray, size: Sequence[int], file: Path, beside: str = 
 def _read_map(path: str | Path) -> AnyArray:
     """Read ids (H, W) as stored."""
     content = _read_bytes(path)
+    _check_pixels(content, path)
+    if not content.startswith(PNG):
+        image = opened(content)
+        if image is None:
+            raise InputError(f"{path} is damaged or no image; replace it with a whole PNG")
+        raise InputError(f"{path} is a {image.format}, which may blur ids; an index map must be a PNG")
+    if chunk := damaged_chunk(content):
+        raise InputError(f"{path} is damaged (chunk {chunk}); replace it with a whole PNG")
+    if (pages := pages_of(content)) > 1:
+        raise InputError(f"{path} is an animation of {pages} pictures; an index map must be a single one")
+    depth, color = content[24], content[25]
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.format == "JPEG":
-                raise InputError(f"{path} is a JPEG, which blurs ids; an index map must be a PNG")
-            if image.mode not in ("1", "P", "L", "I", "I;16", "I;16B"):
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            if color not in (0, 3):
                 raise InputError(
                     f"{path} is a colour picture ({image.mode}), an index map is needed; "
                     "give the PNG whose pixel values are the ids"
                 )
-            return np.array(image)  # a copy, which is writable
+            ids = np.array(image)  # a copy, which is writable
     # Damaged PNGs also raise SyntaxError and ValueError.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is damaged or no image ({error}); replace it with a whole PNG") from error
+    if color == 0 and depth in (2, 4):  # Pillow spreads the values of few bits over 0..255
+        ids //= 255 // (2**depth - 1)
+    return ids
+
+
+def _check_pixels(content: bytes, path: str | Path) -> None:
+    """Raise InputError if a header states more pixels than memory is meant for."""
+    try:
+        pixels = pixels_of(content)
+    except Image.DecompressionBombError:
+        pixels = MOST_PIXELS + 1
+    if pixels > MOST_PIXELS:
+        raise InputError(f"{path} has more than {MOST_PIXELS // 10**6} million pixels; make it smaller or leave it out")
 
 
 def write_image(path: str | Path, image: UInt8Array, *, quality: int = 92) -> None:
@@ -122,14 +157,17 @@ def write_image(path: str | Path, image: UInt8Array, *, quality: int = 92) -> No
         quality: quality of a JPEG, 0..100.
 
     Raises:
-        InputError: the suffix is no image's, or the file cannot be written.
+        InputError: the suffix is no image's, the picture does not fit the format, or the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise InputError(f"{path} does not name an image; end it in .jpg or .png")
     jpeg = suffix in (".jpg", ".jpeg")
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else []
-    encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
+    fits, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not fits:
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise InputError(f"{path} cannot be written: {suffix} does not hold {size} pixels; make the picture smaller")
     write_bytes(path, encoded.tobytes())
 
 
@@ -166,24 +204,3 @@ def _read_bytes(path: str | Path) -> bytes:
     if not content:
         raise InputError(f"image {path} is empty (0 bytes); copy or download it again")
     return content
-
-
-def _cut_short(content: bytes) -> bool:
-    """Check whether a JPEG or PNG lacks its end.
-
-    Decoders fill the missing part of a JPEG with grey and only warn. An EXIF thumbnail has an end marker of its own, so
-    segments before the picture's first scan are skipped. Bytes after the end are common and harmless.
-    """
-    if content.startswith(b"\x89PNG"):
-        return b"IEND" not in content[-64:] and b"IEND" not in content
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    position = 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        if content[position + 1] == 0xDA:
-            return content.find(b"\xff\xd9", position) < 0
-        # Fill bytes, and markers without a length field, are skipped one by one.
-        alone = content[position + 1] == 0xFF or 0xD0 <= content[position + 1] <= 0xD8
-        step = 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-        position += (1 if content[position + 1] == 0xFF else 2) if alone else step
-    return position + 4 > len(content)  # an unusual header is left to the decoder

@@ -13,6 +13,7 @@ import numpy as np
 
 from partwise.arrays import Float64Array, Int64Array, IntArray
 from partwise.errors import InputError
+from partwise.io.text import read_text
 
 #: Fields of a row in results.
 SCORE = "score"
@@ -36,7 +37,7 @@ def read_instance_classes(file: Path, num_classes: int) -> dict[int, int]:
     if not file.is_file():
         raise InputError(f"{file} is missing: each Instance_ids PNG needs the txt that names its classes")
     classes = {}
-    for number, row in enumerate(_read(file).splitlines(), 1):
+    for number, row in enumerate(read_text(file).splitlines(), 1):
         if not row.strip():
             continue
         try:
@@ -130,7 +131,7 @@ def _rows(file: Path, form: str) -> Iterator[tuple[int, list[float]]]:
     """Yield line numbers and fields. Blank lines may only end a file: elsewhere an object would be without a row."""
     if not file.is_file():
         raise InputError(f"{file} is missing: write one row '{form}' for each id of its PNG, no row if there is none")
-    for number, row in enumerate(_read(file).rstrip().splitlines(), 1):
+    for number, row in enumerate(read_text(file).rstrip().splitlines(), 1):
         try:
             fields = [float(field) for field in row.split()]
         except ValueError:
@@ -150,10 +151,3 @@ def _known(part: int, num_classes: int, file: Path, number: int) -> int:
     if not 0 < part < num_classes:
         raise InputError(f"{file}, line {number}: class {part} is not in 1..{num_classes - 1}")
     return part
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {file} ({error}); replace it with a whole text file") from error

@@ -11,6 +11,7 @@ import torch
 
 from partwise.arrays import Picture
 from partwise.errors import InputError
+from partwise.io.text import read_text
 
 Boxes = list[tuple[float, float, float, float]]
 Detector = Callable[[Picture], Boxes]
@@ -31,8 +32,8 @@ def boxes_of_file(file: str | Path) -> Detector:
         InputError: the file cannot be read or holds something else.
     """
     try:
-        boxes = [tuple(float(v) for v in box) for box in json.loads(Path(file).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+        boxes = [tuple(float(v) for v in box) for box in json.loads(read_text(file))]
+    except (ValueError, TypeError) as error:
         raise InputError(f"detector={file} cannot be read ({error}); it should hold [[x1, y1, x2, y2], ...]") from error
     if not boxes or any(len(box) != 4 or box[2] <= box[0] or box[3] <= box[1] for box in boxes):
         raise InputError(f"detector={file} should hold [[x1, y1, x2, y2], ...] with x1 < x2 and y1 < y2, in pixels")
