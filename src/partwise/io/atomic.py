@@ -79,7 +79,8 @@ def write_json(path: str | Path, value: Any) -> None:
         InputError: the file cannot be written.
         ValueError: `value` holds NaN or an infinity.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode(errors="backslashreplace"))  # names of files need not be Unicode
 
 
 @contextmanager

@@ -13,10 +13,16 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
 #: Formats that Pillow may open; some others that it knows run programs.
 _FORMATS = ("AVIF", "BMP", "DIB", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_SIGNATURES = (PNG, JPEG + b"\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", *(b"P%d" % n for n in range(1, 7)))
 _ORIENTATION = 0x0112
 #: Markers of a JPEG: of its frame, which states the size, and of its first scan; 0 stands for its bytes' end.
 _FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = 0xDA, 0
+
+
+def is_picture(start: bytes) -> bool:
+    """Check by its first 16 bytes whether a file is a picture in one of the formats that are read."""
+    return start.startswith(_SIGNATURES) or start[8:12] == b"WEBP" or start[4:12] == b"ftypavif"
 
 
 def opened(content: bytes) -> Image.Image | None:

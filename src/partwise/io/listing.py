@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from lightning_utilities.core.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from partwise.errors import InputError
 from partwise.io.atomic import reason
@@ -55,8 +56,9 @@ def hidden(name: str) -> bool:
 
 @cache
 def warn_once(text: str) -> None:
-    """Print a warning, unless this process has printed it before."""
-    rank_zero_warn(" ".join(printable(text).split()), stacklevel=3)
+    """Warn in one line, unless this process has said so before or another one of the training does."""
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        warnings.warn(" ".join(printable(text).split()), stacklevel=2)
 
 
 def printable(text: object) -> str:

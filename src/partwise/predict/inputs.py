@@ -5,13 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from partwise.errors import InputError
+from partwise.io.headers import is_picture
 from partwise.io.images import IMAGE_SUFFIXES
+from partwise.io.listing import hidden, list_files, warn_once
 from partwise.io.video import VIDEO_SUFFIXES
+
+#: Pictures that would be taken for videos, or for the preview in them.
+_UNREADABLE = (
+    ".heic", ".heif", ".jxl", ".j2k", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg", ".tga"
+)  # fmt: skip
 
 
 def list_inputs(spec: str | Path) -> list[Path] | Path:
@@ -34,9 +40,11 @@ def list_inputs(spec: str | Path) -> list[Path] | Path:
         return _folder(path)
     if path.is_file():
         return [path] if _is_image(path) else path
-    found = [p for p in map(Path, glob.glob(_pattern(path), recursive=True)) if p.is_file()]
+    found = _matches(path)
     images = natural_sort([p for p in found if p.suffix.lower() in IMAGE_SUFFIXES])
     if images:
+        if others := [p for p in found if p not in set(images)]:
+            warn_once(f"{spec}: {len(others)} of {len(found)} files are no images (such as {others[0]}) and left out")
         return images
     if len(found) == 1:
         return found[0]
@@ -57,18 +65,25 @@ def _counted(name: str) -> list[tuple[int, str]]:
 
 
 def _is_image(path: Path) -> bool:
-    """Check for an image by suffix, or by content if there is no known suffix, as in many downloads."""
+    """Check for an image by suffix, or by content if there is no known suffix, as in many downloads.
+
+    Raises:
+        InputError: it is a picture that cannot be read.
+    """
     suffix = path.suffix.lower()
+    if suffix in _UNREADABLE:
+        raise InputError(f"{path} is a picture in a format that cannot be read; convert it to JPEG or PNG")
     if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES:
         return suffix in IMAGE_SUFFIXES
-    return bool(cv2.haveImageReader(str(path)))
+    with path.open("rb") as file:
+        return is_picture(file.read(16))
 
 
 def _folder(path: Path) -> list[Path]:
-    children = [p for p in path.iterdir() if not p.name.startswith(".")]
-    images = [p for p in children if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    images = list_files(path, IMAGE_SUFFIXES, deep=False)
     if images:
         return natural_sort(images)
+    children = [p for p in path.iterdir() if not hidden(p.name)]
     folders = sum(p.is_dir() for p in children)
     videos = [p.name for p in natural_sort(children) if p.suffix.lower() in VIDEO_SUFFIXES]
     hint = (
@@ -81,10 +96,18 @@ def _folder(path: Path) -> list[Path]:
     raise InputError(f"folder {path} has no images at its top level; {hint}")
 
 
-def _pattern(path: Path) -> str:
-    """Return a glob pattern whose leading folders, as far as they exist, are literal."""
+def _matches(path: Path) -> list[Path]:
+    """Find the files of a pattern, whose leading folders, as far as they exist, are literal."""
     fixed = path
     while not fixed.exists() and fixed != fixed.parent:
         fixed = fixed.parent
     rest = path.parts[len(fixed.parts) :] if fixed != Path() else path.parts
-    return str(Path(glob.escape(str(fixed)), *rest))
+    found = map(Path, glob.glob(str(Path(glob.escape(str(fixed)), *rest)), recursive=True))
+    return [p for p in found if p.is_file() and not _aside(p.relative_to(fixed), fixed, rest)]
+
+
+def _aside(match: Path, fixed: Path, asked: Sequence[str]) -> bool:
+    """Check for hidden files that the pattern does not name, and for folders entered through a loop of links."""
+    folders = [os.path.realpath(fixed / parent) for parent in match.parents]
+    unseen = any(hidden(part) for part in match.parts if part not in asked)
+    return unseen or (".." not in asked and len(set(folders)) < len(folders))

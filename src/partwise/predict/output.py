@@ -19,7 +19,8 @@ from partwise.arrays import BoolArray, Picture
 from partwise.batches import Parsing, map_of, masks_of
 from partwise.errors import InputError
 from partwise.io.atomic import atomic, write_json, writing
-from partwise.io.images import write_image, write_labels
+from partwise.io.images import LONGEST_JPEG, write_image, write_labels
+from partwise.io.listing import warn_once
 from partwise.io.video import VideoWriter
 from partwise.labels import LabelSet
 
@@ -42,6 +43,9 @@ class Results:
         video: frames per second and (H, W) of the overlay video; None for pictures.
         overwrite: results of an earlier run may be replaced.
 
+    Attributes:
+        failed: error of each picture of which a file could not be written, by the picture's name.
+
     Raises:
         InputError: the folder cannot be used.
     """
@@ -51,12 +55,13 @@ class Results:
     ) -> None:
         self.folder, self.label_set = folder, label_set
         self.frames, self.persons = 0, 0
+        self.failed: dict[str, InputError] = {}
         self._video_format, self._overwrite = video, overwrite
         self._video: VideoWriter | None = None
         self._rows: Callable[[Any], None] | None = None
         self._sheet = ContactSheet()
         self._present: set[int] = set()
-        self._pending: deque[Future[None]] = deque()
+        self._pending: deque[tuple[str, Future[None]]] = deque()
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
@@ -82,7 +87,7 @@ class Results:
         self._exit.__exit__(kind, error, trace)
 
     def add(self, name: str, about: dict[str, Any], image: Picture, parsing: Parsing, ids: Sequence[int]) -> None:
-        """Write the files of one frame.
+        """Write the files of one frame. A picture that cannot be written is noted in `failed`.
 
         Args:
             name: name of its files, without suffix.
@@ -92,7 +97,7 @@ class Results:
             ids: id of each person; 0 for one without pixels.
 
         Raises:
-            InputError: a file cannot be written.
+            InputError: a file of a video cannot be written, or no file at all.
             ValueError: the parsing has another size than the image.
         """
         parts = parsing["parts"].numpy()
@@ -100,8 +105,8 @@ class Results:
             raise ValueError(f"the parser gave parts {parts.shape} for a frame of {image.shape[:2]}")
         if "persons" in parsing and self._rows is None:  # only now it is known that this parser finds persons
             self._rows = self._exit.enter_context(json_array(self.folder / "persons.json"))
-        self._pending.append(self._pictures.submit(self._draw, name, image, parsing, ids))
-        self._pending.append(self._maps.submit(self._write_maps, name, about, parsing, ids))
+        self._pending.append((name, self._pictures.submit(self._draw, name, image, parsing, ids)))
+        self._pending.append((name, self._maps.submit(self._write_maps, name, about, parsing, ids)))
         self.frames += 1
         self._drain(IN_FLIGHT)
 
@@ -122,8 +127,11 @@ class Results:
 
     def _draw(self, name: str, image: Picture, parsing: Parsing, ids: Sequence[int]) -> None:
         drawn = viz.overlay(image, parsing, self.label_set, person_ids=ids)
-        write_image(self.folder / "overlays" / f"{name}.jpg", drawn)
         self._sheet.add(drawn)
+        file = self.folder / "overlays" / f"{name}.jpg"
+        if max(drawn.shape[:2]) > LONGEST_JPEG:
+            warn_once(f"{file} is made smaller than its picture: a JPEG has {LONGEST_JPEG} pixels a side at most")
+        write_image(file, viz.fit(drawn, *(min(side, LONGEST_JPEG) for side in drawn.shape[:2])))
         if self._video is not None:
             self._video.write(drawn)
 
@@ -145,7 +153,14 @@ class Results:
 
     def _drain(self, keep: int) -> None:
         while len(self._pending) > keep:
-            self._pending.popleft().result()  # raises what the task raised, such as a full disk
+            name, task = self._pending.popleft()
+            try:
+                task.result()
+            except InputError as error:
+                if self._video is not None:
+                    raise
+                self.failed.setdefault(name, error)
+                self.write_summary({"finished": False})  # raises if the disk is full: the others cannot be written too
 
     def _write_sheet(self) -> None:
         sheet = viz.grid(self._sheet.pictures, columns=4)
@@ -191,7 +206,7 @@ def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
     """
     with atomic(path) as temporary, ExitStack() as stack:
         with writing(path):
-            file = stack.enter_context(temporary.open("w", encoding="utf-8"))
+            file = stack.enter_context(temporary.open("w", encoding="utf-8", errors="backslashreplace"))
         separator = "[\n"
 
         def append(row: Any) -> None:

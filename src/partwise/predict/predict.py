@@ -19,6 +19,7 @@ from partwise.arrays import Picture
 from partwise.batches import Parsing, masks_of
 from partwise.errors import InputError
 from partwise.io.images import read_image
+from partwise.io.listing import printable
 from partwise.io.progress import counter
 from partwise.io.video import Video, open_video
 from partwise.labels import LabelSet
@@ -58,7 +59,7 @@ class Summary:
         frames: number of frames or pictures parsed.
         persons: number of persons found, counted in every frame.
         fps: frames per second, reading and writing included.
-        failed: reasons by file, for files that could not be read to the end.
+        failed: reasons by file, for files that could not be read to the end, or whose results could not be written.
     """
 
     source: str
@@ -73,7 +74,7 @@ def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite
     """Parse an input and write overlays, index PNGs, COCO results, a contact sheet and a summary.
 
     Each picture is parsed by itself. A video is one stream, and its persons keep their ids and colours. A picture that
-    cannot be read is skipped and listed in the summary; a video that breaks off is parsed up to there.
+    cannot be read or written is named, skipped and listed in the summary; a video that breaks off is parsed up to there.
 
     Args:
         parser: a parser of frames.
@@ -85,7 +86,7 @@ def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite
         counts, speed and failures.
 
     Raises:
-        InputError: nothing could be read, or the folder cannot be used.
+        InputError: nothing could be read or written, or the folder cannot be used.
     """
     inputs, output = list_inputs(source), Path(output)
     inputs = _not_results([inputs], output)[0] if isinstance(inputs, Path) else _not_results(inputs, output)
@@ -125,6 +126,10 @@ def _parse_images(
             # A new linker per picture: persons are not linked between pictures.
             results.add(names[index], about, image, parsing, _link(PersonLinker(), parsing))
             progress.advance(bar)
+    for name, error in results.failed.items():
+        _skip(paths[names.index(name)], error, summary, progress)
+    if len(results.failed) == results.frames:
+        raise next(iter(results.failed.values()))
     files = [{"image_id": image_ids[i], "file": str(p), "name": names[i]} for i, p in enumerate(paths)]
     return results, {"kind": "images", "inputs": files}
 
@@ -180,7 +185,7 @@ def _readable(paths: list[Path], summary: Summary, progress: Progress, bar: Any)
 
 def _skip(path: Path, error: InputError, summary: Summary, progress: Progress) -> None:
     summary.failed[str(path)] = str(error)
-    progress.console.print(f"[yellow]warning[/]: {escape(str(error))}", soft_wrap=True)
+    progress.console.print(f"[yellow]warning[/]: {escape(printable(error))}", soft_wrap=True)
 
 
 def unique_names(paths: list[Path]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 import sys
@@ -160,6 +161,8 @@ def listing(root: Path) -> str:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn a user's mistake into one line and status 1; a defect keeps its traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
     try:
         yield
     except KeyboardInterrupt:
