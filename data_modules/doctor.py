@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections import Counter, defaultdict
@@ -10,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.base import ParsingDataModule
 from partwise.errors import InputError
+from partwise.labels import IGNORE
 
 
 @dataclass
@@ -58,6 +61,7 @@ def examine(
         Counts, classes, faults and differences from the published numbers.
     """
     result, read = Examination(), set[tuple[Path, str, bool]]()
+    pictures: dict[str, dict[bytes, str]] = {}
     for stage in data.stages if stages is None else stages:
         try:
             dataset = data.dataset(stage)
@@ -72,12 +76,24 @@ def examine(
         if getattr(dataset, "evenly_numbered", False):
             for line in gaps(dataset.ids):  # type: ignore[attr-defined]
                 result.add(f"{stage}: {line}")
+        result.notes += [f"{stage}: {line}" for line in getattr(dataset, "remarks", list)()]
+        pictures[stage], classes = {}, Counter[int]()
         total = len(dataset)  # type: ignore[arg-type]
-        for done, (fault, classes) in enumerate(_read(dataset, workers), 1):
-            result.classes.update(classes)
-            if fault is not None:
-                result.add(f"{stage}: {fault}")
+        for done, sample in enumerate(_read(dataset, workers), 1):
+            classes.update(sample.classes)
+            if sample.fault is not None:
+                result.add(f"{stage}: {sample.fault}")
+            if sample.digest is not None:
+                pictures[stage][sample.digest] = sample.name
             progress(stage, done, total)
+        if classes and not classes.keys() - {0, IGNORE}:
+            result.add(
+                f"{stage}: no class occurs but background, 0; {IGNORE} is ignored, so that a mask of 0 and {IGNORE} must "
+                "be given the classes' ids instead"
+            )
+        result.classes.update(classes)
+    # Authors' own splits may share pictures, which is theirs to change.
+    (result.notes if data.published else result.findings).extend(shared(pictures))
     result.notes += [] if data.synthetic else differences(_by_split(data, result.counts), data.published)
     return result
 
@@ -109,6 +125,24 @@ def differences(found: Mapping[str, Mapping[str, int]], published: Mapping[str, 
                 yield f"{name}: {here} of {number} published {unit} are here"
             elif here > number:
                 yield f"{name}: {here} {unit} are here, {number} were published"
+
+
+def shared(pictures: Mapping[str, Mapping[bytes, str]]) -> Iterator[str]:
+    """Find pictures that training and evaluation share.
+
+    Args:
+        pictures: stage -> digest of the pixels -> name.
+
+    Returns:
+        A line for each stage that shares some with "train".
+    """
+    trained = pictures.get("train", {})
+    for stage in pictures.keys() - {"train"}:
+        if both := sorted(trained.keys() & pictures[stage].keys(), key=pictures[stage].__getitem__):
+            yield (
+                f"{stage}: {len(both)} of {len(pictures[stage])} pictures are also in train (such as "
+                f"{pictures[stage][both[0]]}, there {trained[both[0]]}); leave them out of one of the two"
+            )
 
 
 def spelled_out(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -143,7 +177,17 @@ def gaps(ids: Sequence[str]) -> Iterator[str]:
                 yield f"{sequence}: frames between {number} and {number + step} are missing (every {usual} elsewhere)"
 
 
-class _Checked(Dataset[tuple[str | None, dict[int, int]]]):
+@dataclass
+class _Sample:
+    """What reading a sample told: its fault if any, pixels of each class, name, and digest of its picture."""
+
+    fault: str | None = None
+    classes: dict[int, int] = field(default_factory=dict)
+    name: str = ""
+    digest: bytes | None = None
+
+
+class _Checked(Dataset[_Sample]):
     """A dataset's faults instead of its samples."""
 
     def __init__(self, dataset: Any) -> None:
@@ -152,16 +196,24 @@ class _Checked(Dataset[tuple[str | None, dict[int, int]]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[str | None, dict[int, int]]:
+    def __getitem__(self, index: int) -> _Sample:
         try:
             sample = self.dataset[index]
+            picture = self.dataset.picture(index) if hasattr(self.dataset, "picture") else None
         except InputError as error:
-            return str(error), {}
-        if "parts" not in sample:
-            return None, {}
-        ids, counts = sample["parts"].unique(return_counts=True)
-        return None, dict(zip(ids.tolist(), counts.tolist(), strict=True))
+            return _Sample(str(error))
+        found = _Sample(name=str(sample["sample_ids"]))
+        if picture is not None:
+            found.digest = hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16).digest()
+        if "parts" in sample:
+            ids, counts = sample["parts"].unique(return_counts=True)
+            found.classes = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+        return found
 
 
-def _read(dataset: Any, workers: int) -> Iterator[tuple[str | None, dict[int, int]]]:
-    yield from DataLoader(_Checked(dataset), batch_size=None, num_workers=workers)
+def _read(dataset: Any, workers: int) -> Iterator[_Sample]:
+    yield from DataLoader(_Checked(dataset), batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+
+
+def _as_it_is(sample: _Sample) -> _Sample:
+    return sample

@@ -112,7 +112,10 @@ def test_less_than_was_published_is_a_note(vip_stand_in):
 def test_own_lists_and_stand_ins_are_not_compared(vip_stand_in, monkeypatch):
     own = ["videos1/000000000001"]
     data = VIPDataModule(root=vip_stand_in, image_size=64, splits={"train": own, "val": own})
-    assert examine(data, workers=0).notes == ["test: 2 of 50 published videos are here"]
+    assert examine(data, workers=0).notes == [
+        f"val: 1 of 1 pictures are also in train (such as {own[0]}, there {own[0]}); leave them out of one of the two",
+        "test: 2 of 50 published videos are here",
+    ]
     data = VIPDataModule(image_size=64)
     monkeypatch.setattr(data, "make_stand_in", lambda: vip_stand_in)
     assert examine(data, workers=0).notes == []

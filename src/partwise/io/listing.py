@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -56,9 +56,9 @@ def hidden(name: str) -> bool:
 
 @cache
 def warn_once(text: str) -> None:
-    """Warn in one line, unless this process has said so before or another one of the training does."""
+    """Warn in one line, unless this process has done so before, or another one of the training does."""
     if getattr(rank_zero_only, "rank", 0) == 0:
-        warnings.warn(" ".join(printable(text).split()), stacklevel=2)
+        print("warning:", " ".join(printable(text).split()), file=sys.stderr)
 
 
 def printable(text: object) -> str:
