@@ -68,7 +68,9 @@ def examine_data(arguments: list[str]) -> list[str]:
     for index, name in enumerate(data.label_set.names if seen else ()):
         console.print(f"{index:>3} {name:<18} {100 * result.classes[index] / seen:6.2f} % of the pixels")
     if result.classes[IGNORE]:
-        console.print(f"{IGNORE:>3} {'ignored, padding':<18} {100 * result.classes[IGNORE] / seen:6.2f} % of the pixels")
+        console.print(
+            f"{IGNORE:>3} {'ignored, padding':<18} {100 * result.classes[IGNORE] / seen:6.2f} % of the pixels"
+        )
     if result.findings and data.layout:
         console.print(f"expected below data.root:\n{escape(data.layout)}", highlight=False, soft_wrap=True)
     return result.findings

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
-import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from PIL import Image
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
 #: Formats that Pillow may open; some others that it knows run programs.
-_FORMATS = ("AVIF", "BMP", "DIB", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _SIGNATURES = (PNG, JPEG + b"\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", *(b"P%d" % n for n in range(1, 7)))
 _ORIENTATION = 0x0112
+Answer = TypeVar("Answer")
 #: Markers of a JPEG: of its frame, which states the size, and of its first scan; 0 stands for its bytes' end.
 _FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = 0xDA, 0
@@ -22,25 +23,35 @@ _SCAN, _END = 0xDA, 0
 
 def is_picture(start: bytes) -> bool:
     """Check by its first 16 bytes whether a file is a picture in one of the formats that are read."""
-    return start.startswith(_SIGNATURES) or start[8:12] == b"WEBP" or start[4:12] == b"ftypavif"
+    return start.startswith(_SIGNATURES) or start[8:12] == b"WEBP" or is_avif(start)
 
 
-def opened(content: bytes) -> Image.Image | None:
-    """Open a picture with Pillow, which decodes nothing yet.
+def is_avif(start: bytes) -> bool:
+    """Check by its first 12 bytes whether a file is an AVIF picture."""
+    return start[4:12] in (b"ftypavif", b"ftypavis")
+
+
+def asked(content: bytes, question: Callable[[Image.Image], Answer], otherwise: Answer) -> Answer:
+    """Ask Pillow about a picture, of which it decodes nothing yet.
 
     Args:
         content: the file's.
+        question: to answer.
+        otherwise: answer if it is no picture.
 
     Returns:
-        The picture; None if it is none.
+        The answer.
 
     Raises:
-        Image.DecompressionBombError: it has more than 178,956,970 pixels.
+        Image.DecompressionBombError: the picture has more than 178,956,970 pixels.
     """
     try:
-        return Image.open(io.BytesIO(content), formats=_FORMATS)
-    except (OSError, SyntaxError, ValueError, struct.error):  # all of these are raised for damaged headers
-        return None
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            return question(image)
+    except Image.DecompressionBombError:
+        raise
+    except Exception:  # damaged headers make Pillow raise nearly anything
+        return otherwise
 
 
 def pixels_of(content: bytes) -> int:
@@ -51,8 +62,7 @@ def pixels_of(content: bytes) -> int:
     if content.startswith(JPEG):
         at = next((at for marker, at in _segments(content) if marker in _FRAME), len(content))
         return int.from_bytes(content[at + 5 : at + 7], "big") * int.from_bytes(content[at + 7 : at + 9], "big")
-    image = opened(content)
-    return 0 if image is None else image.width * image.height
+    return asked(content, lambda image: image.width * image.height, 0)
 
 
 def pages_of(content: bytes) -> int:
@@ -62,13 +72,12 @@ def pages_of(content: bytes) -> int:
     if content.startswith(PNG):
         at = content.find(b"acTL", 0, max(content.find(b"IDAT"), 0))
         return 1 if at < 0 else int.from_bytes(content[at + 4 : at + 8], "big")
-    return getattr(opened(content), "n_frames", 1)
+    return asked(content, lambda image: getattr(image, "n_frames", 1), 1)
 
 
 def is_turned(content: bytes) -> bool:
     """Check whether EXIF says that the pixels are to be turned or mirrored."""
-    image = opened(content)
-    return image is not None and image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    return asked(content, lambda image: image.getexif().get(_ORIENTATION, 1) not in (0, 1), False)
 
 
 def cut_short(content: bytes) -> bool:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from partwise.arrays import AnyArray, Int32Array, UInt8Array
 from partwise.errors import InputError
 from partwise.io.atomic import reason, write_bytes
-from partwise.io.headers import PNG, cut_short, damaged_chunk, opened, pages_of, pixels_of
+from partwise.io.headers import PNG, asked, cut_short, damaged_chunk, is_avif, pages_of, pixels_of
 from partwise.io.listing import warn_once
+
+# What is wrong with a file is said in one line, by an exception.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 #: Files that `read_image` reads, and listings list.
 IMAGE_SUFFIXES = (
@@ -46,14 +49,24 @@ def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
     _check_pixels(content, path)
     if (pages := pages_of(content)) > 1:
         warn_once(f"{path} holds {pages} pictures; the first one is read")
+    if is_avif(content):  # OpenCV leaves it lying on its side
+        return _decode_avif(content, path, upright)
     flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:  # a side exceeds OpenCV's limit
         raise InputError(f"image {path} cannot be decoded ({error.err}); make it smaller or leave it out") from error
     if image is None:
-        raise InputError(f"{path} is damaged or no image; replace it with a whole JPEG or PNG, or leave it out")
+        raise InputError(f"{path} is damaged or no image that can be read; replace it with a whole JPEG or PNG")
     return image.astype(np.uint8, copy=False)
+
+
+def _decode_avif(content: bytes, path: str | Path, upright: bool) -> UInt8Array:
+    try:
+        with Image.open(io.BytesIO(content), formats=("AVIF",)) as image:
+            return np.array((ImageOps.exif_transpose(image) if upright else image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); replace it with a whole JPEG or PNG") from error
 
 
 def read_labels(path: str | Path) -> UInt8Array:
@@ -113,10 +126,9 @@ def _read_map(path: str | Path) -> AnyArray:
     content = _read_bytes(path)
     _check_pixels(content, path)
     if not content.startswith(PNG):
-        image = opened(content)
-        if image is None:
-            raise InputError(f"{path} is damaged or no image; replace it with a whole PNG")
-        raise InputError(f"{path} is a {image.format}, which may blur ids; an index map must be a PNG")
+        if kind := asked(content, lambda image: image.format, None):
+            raise InputError(f"{path} is a {kind}, which may blur ids; an index map must be a PNG")
+        raise InputError(f"{path} is damaged or no image; replace it with a whole PNG")
     if chunk := damaged_chunk(content):
         raise InputError(f"{path} is damaged (chunk {chunk}); replace it with a whole PNG")
     if (pages := pages_of(content)) > 1:
