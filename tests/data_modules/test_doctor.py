@@ -7,11 +7,14 @@ import pytest
 from PIL import Image
 
 from data_modules.doctor import differences, examine, gaps
+from data_modules.folder import LabelledFolderDataModule
 from data_modules.formats.class_order import ORDERS
 from data_modules.pascal_person_part import PascalPersonPartDataModule
 from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
 from data_modules.vip import VIPDataModule
 from partwise.errors import InputError
+from partwise.io.images import write_image, write_labels
+from partwise.labels import PASCAL_PERSON_PART
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -148,6 +151,53 @@ def test_what_two_stages_share_is_read_once(tmp_path):
     result = examine(data, workers=0, progress=lambda stage, done, total: read.append((stage, done, total)))
     assert read == [("train", 1, 2), ("train", 2, 2), ("val", 1, 2), ("val", 2, 2)]
     assert result.counts["test"] == result.counts["val"] == {"pictures": 2}
+
+
+def own(root, value, pictures=6):
+    for n in range(pictures):
+        write_image(root / f"frames/{n}.png", np.full((8, 8, 3), n, np.uint8))
+        write_labels(root / f"labels/{n}.png", np.where(np.eye(8) > 0, value, 0), PASCAL_PERSON_PART.colors)
+    return LabelledFolderDataModule(root=root, image_size=32)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_maps_of_background_alone_are_found(tmp_path, value):
+    found = examine(own(tmp_path, value), workers=0).findings
+    assert [line.split(";")[0] for line in found] == [
+        f"{stage}: no class occurs but background, 0" for stage in ("train", "val")
+    ]
+    assert "255 is ignored" in found[0]
+
+
+def test_training_and_validation_that_share_pictures_are_found(tmp_path):
+    data = own(tmp_path, 1)
+    assert examine(data, workers=0).findings == []
+    write_image(tmp_path / "frames/4.png", np.full((8, 8, 3), 2, np.uint8))
+    assert examine(data, workers=0).findings == [
+        "val: 1 of 1 pictures are also in train (such as 4, there 2); leave them out of one of the two"
+    ]
+
+
+def test_turned_frames_are_a_note(tmp_path):
+    data, exif = own(tmp_path, 1), Image.Exif()
+    exif[0x0112] = 3
+    Image.open(tmp_path / "frames/0.png").save(tmp_path / "frames/0.png", exif=exif)
+    result = examine(data, workers=0)
+    assert result.findings == []
+    assert [line for line in result.notes if "1 of 5 frames" in line and "EXIF" in line]
+
+
+def test_every_damaged_label_map_is_found(tmp_path):
+    data = own(tmp_path, 1)
+    for n in (1, 3):
+        file = tmp_path / f"labels/{n}.png"
+        content = bytearray(file.read_bytes())
+        content[-20] ^= 1
+        file.write_bytes(content)
+    found = examine(data, workers=0).findings
+    assert [f"labels/{n}.png is damaged (chunk IDAT)" in line for n, line in zip((1, 3), found, strict=True)] == [
+        True
+    ] * 2
 
 
 def test_a_wrong_root_is_an_error(tmp_path):

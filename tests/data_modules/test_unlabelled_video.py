@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from PIL import Image
 
 from data_modules.datasets import sequences
 from data_modules.datasets.sequences import VideoFile, frame_stamps
@@ -264,3 +265,17 @@ def test_real_video_is_read(real, tmp_path):
         third = list(video)[3]
     whole = UnlabelledVideo(tmp_path / "videos", "all", ClipTransform((540, 960), FOREGROUND))
     assert (whole[15]["frames"][2].permute(1, 2, 0).numpy() == third).all()
+
+
+def test_folders_are_listed_as_everywhere(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("in/a", "in/.hidden", "in/__MACOSX", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        for n in range(3):
+            Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(tmp_path / name / f"{n}.JPG", "JPEG", exif=exif)
+    (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/loop").symlink_to(tmp_path / "in")
+    data = dataset(tmp_path / "in", "all")
+    assert [source.name for source in data.sources] == ["a", "linked"]
+    assert data.sources[0].read(0, 1)[0].shape == (12, 8, 3)  # upright, as in prediction

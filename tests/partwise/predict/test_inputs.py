@@ -96,3 +96,26 @@ def test_an_empty_input_is_not_the_current_folder(spec):
 def test_any_names_can_be_sorted(names):
     ordered = natural_sort([Path(n) for n in names])
     assert sorted(map(str, ordered)) == sorted(os.fspath(Path(n)) for n in names)
+
+
+def test_what_systems_put_beside_is_left_out_of_folders_and_globs(tmp_path):
+    touch(tmp_path, "a.jpg", "._a.jpg", "b.JFIF", "__MACOSX/a.jpg", "Thumbs.db", "sub/c.jpg", "sub/.d/d.jpg")
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    (tmp_path / "e.jpg").mkdir()
+    assert [p.name for p in list_inputs(tmp_path)] == ["a.jpg", "b.JFIF"]
+    found = list_inputs(f"{tmp_path}/**/*")
+    assert [p.relative_to(tmp_path).as_posix() for p in found] == ["a.jpg", "b.JFIF", "sub/c.jpg"]
+    assert [p.name for p in list_inputs(f"{tmp_path}/__MACOSX/*.jpg")] == ["a.jpg"]  # it is named
+
+
+def test_files_of_a_pattern_that_are_no_images_are_said(tmp_path, capsys):
+    touch(tmp_path, "a.jpg", "b.heic", "c.txt")
+    assert list_inputs(f"{tmp_path}/*") == [tmp_path / "a.jpg"]
+    assert "2 of 3 files are no images (such as" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.HEIC", "a.dng", "a.psd"])
+def test_pictures_that_cannot_be_read_are_not_taken_for_videos(tmp_path, name):
+    (file,) = touch(tmp_path, name)
+    with pytest.raises(InputError, match="cannot be read; convert it"):
+        list_inputs(file)

@@ -155,6 +155,45 @@ class TestImages:
         assert summary(tmp_path / "out")["failed"] == said.failed
         assert "[2].jpg is cut short" in capsys.readouterr().out
 
+    def test_a_panorama_is_drawn_smaller_and_the_batch_finished(self, tmp_path, capsys):
+        for name, size in (("a", (48, 80)), ("b", (6, 65600)), ("c", (48, 80))):
+            write_image(tmp_path / "in" / f"{name}.png", np.full((*size, 3), 60, np.uint8))
+        said = predict(Toy(), tmp_path / "in", tmp_path / "out")
+        assert (said.frames, said.failed) == (3, {})
+        assert read_image(tmp_path / "out" / "overlays" / "b.jpg").shape == (6, 65500, 3)
+        assert read_labels(tmp_path / "out" / "parts" / "b.png").shape == (6, 65600)
+        assert {"persons.json", "contact_sheet.jpg"} <= set(files(tmp_path / "out"))
+        assert "b.jpg is made smaller than its picture" in capsys.readouterr().err
+
+    def test_a_picture_that_cannot_be_written_is_skipped_and_listed(self, tmp_path, monkeypatch, capsys):
+        for name in "abc":
+            write_image(tmp_path / "in" / f"{name}.png", picture())
+
+        def write(path, *rest):
+            if path.name == "b.jpg":
+                raise InputError(f"cannot write {path}")
+            write_image(path, *rest)
+
+        monkeypatch.setattr("partwise.predict.output.write_image", write)
+        said = predict(Toy(), tmp_path / "in", tmp_path / "out")
+        assert list(said.failed) == [str(tmp_path / "in" / "b.png")]
+        assert len(rows(tmp_path / "out")) == 6
+        assert summary(tmp_path / "out")["finished"] is True
+        assert summary(tmp_path / "out")["failed"] == said.failed
+        assert (tmp_path / "out" / "contact_sheet.jpg").is_file()
+        assert "cannot write" in capsys.readouterr().out
+
+    def test_names_that_are_not_unicode(self, tmp_path, capsys):
+        folder, name, broken = tmp_path / "in", os.fsdecode(b"\xff.png"), os.fsdecode(b"\xfe.png")
+        write_image(folder / name, picture())
+        (folder / broken).write_bytes(b"x")
+        said = predict(Toy(), folder, tmp_path / "out")
+        assert said.failed.keys() == {str(folder / broken)}
+        assert {row["file_name"] for row in rows(tmp_path / "out")} == {name}
+        assert summary(tmp_path / "out")["failed"].keys() == said.failed.keys()
+        assert (tmp_path / "out" / "parts" / name).is_file()
+        assert "\\udcfe.png is damaged" in capsys.readouterr().out
+
     def test_if_nothing_can_be_read_earlier_results_stay(self, tmp_path):
         write_image(tmp_path / "good.png", picture())
         predict(Toy(), tmp_path / "good.png", tmp_path / "out")
