@@ -36,7 +36,6 @@ class CCPWriter(SceneWriter):
 
     photos: int
     size: Sequence[int] = (192, 128)
-    severity: float = 0.2
 
     def write(self, root: Path) -> None:
         """Write the photos and their labels into the empty folder `root`."""

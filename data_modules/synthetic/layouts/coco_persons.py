@@ -38,7 +38,6 @@ class COCOPersonsWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
-    severity: float = 0.2
     crowds: float = 0.1
 
     def write(self, root: Path) -> None:

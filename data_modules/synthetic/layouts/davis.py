@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from data_modules.loading import pool
-from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot, write_list
+from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import write_rows
 from partwise.arrays import BoolArray
 from partwise.errors import InputError
-from partwise.io.atomic import atomic, write_text
+from partwise.io.atomic import atomic
 from partwise.io.images import write_image, write_labels
 from partwise.labels import FOREGROUND, voc_colors
 
@@ -62,11 +63,11 @@ class DAVISWriter(SceneWriter):
 
     def _write_list(self, root: Path, split: str, shots: Sequence[Shot]) -> None:
         if self.release == 2017:
-            write_list(root / "ImageSets" / "2016" / f"{split}.txt", shots, split)
+            write_rows(root / "ImageSets" / "2016" / f"{split}.txt", [shot.name for shot in shots])
             return
         at = [f"{shot.name}/{t:05d}" for shot in shots for t in range(shot.frames)]
-        rows = "".join(f"/JPEGImages/480p/{n}.jpg /Annotations/480p/{n}.png\n" for n in at)
-        write_text(root / "ImageSets" / "480p" / f"{split}.txt", rows)
+        rows = [f"/JPEGImages/480p/{n}.jpg /Annotations/480p/{n}.png" for n in at]
+        write_rows(root / "ImageSets" / "480p" / f"{split}.txt", rows)
 
     def _write_sequence(self, shot: Shot) -> None:
         renderer = shot.video()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.loading import pool
-from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot, write_list
+from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import write_rows
 from partwise.io.images import write_image, write_labels
 from partwise.labels import FACTS
 
@@ -52,7 +53,7 @@ class FACTSWriter(SceneWriter):
         shots = self.plan(like, self.tracklets, "{split}{n:04d}", stream=9)
         for split in self.splits:
             if self.tracklets.get(split):
-                write_list(root / "lists" / f"{split}.txt", shots, split)
+                write_rows(root / "lists" / f"{split}.txt", [shot.name for shot in shots if shot.split == split])
         pool.run(self._write_tracklet, shots, "rendering the stand-in of FACTS", self.workers)
 
     def _write_tracklet(self, shot: Shot) -> None:

@@ -13,7 +13,7 @@ from data_modules.datasets.flying_chairs import LIST
 from data_modules.loading import pool
 from data_modules.synthetic.body.affine import compose, invert
 from data_modules.synthetic.body.fabric import draw_color, draw_fabric, render_fabric, smooth_noise
-from data_modules.synthetic.layouts.writer import Writer
+from data_modules.synthetic.layouts.writer import Writer, write_rows
 from partwise.arrays import BoolArray, Float32Array, Float64Array, Int32Array, IntpArray, UInt8Array
 from partwise.io.flo import write_flo
 from partwise.io.images import write_image
@@ -74,7 +74,7 @@ class FlyingChairsWriter(Writer):
         rows = [str(1 + self.splits.index(split)) for split in self.splits_of_all(self.pairs)]
         folder = root / "FlyingChairs_release" / "data"
         folder.mkdir(parents=True)
-        (root / LIST).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        write_rows(root / LIST, rows)
         seeds = np.random.SeedSequence([self.seed, self.shapes, 27]).generate_state(len(rows)).tolist()
         jobs = [(folder / f"{n:05d}", own) for n, own in enumerate(seeds, 1)]
         pool.run(self._write_pair, jobs, "rendering FlyingChairs' stand-in", self.workers)

@@ -45,7 +45,6 @@ class HorseCowWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
-    severity: float = 0.2
 
     def write(self, root: Path) -> None:
         """Write the photos, jsons and parts into the empty folder `root`."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data_modules.synthetic.layouts.writer import write_rows
 from data_modules.synthetic.render.renderer import Frame
 from partwise.arrays import UInt8Array
-from partwise.io.atomic import write_text
 from partwise.io.images import write_labels
 from partwise.labels import LabelSet
 
@@ -30,8 +30,7 @@ def write_instances(folder: Path, name: str, frame: Frame, label_set: LabelSet) 
     instances, rows = part_instances(parts, humans)
     for kind, ids in (("Category_ids", parts), ("Human_ids", humans), ("Instance_ids", instances)):
         write_labels(folder / kind / f"{name}.png", ids, label_set.colors)
-    text = "".join(f"{' '.join(map(str, row))}\n" for row in rows)
-    write_text(folder / "Instance_ids" / f"{name}.txt", text)
+    write_rows(folder / "Instance_ids" / f"{name}.txt", [" ".join(map(str, row)) for row in rows])
     return parts
 
 

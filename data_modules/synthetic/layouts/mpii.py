@@ -46,7 +46,6 @@ class MPIIWriter(SceneWriter):
 
     photos: int
     size: Sequence[int] = (192, 192)
-    severity: float = 0.2
     domain: str = "single"
     form: str = "mat"
 

@@ -42,7 +42,6 @@ class OCHumanWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
-    severity: float = 0.2
 
     def write(self, root: Path) -> None:
         """Write the photos and jsons into the empty folder `root`."""

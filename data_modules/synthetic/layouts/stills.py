@@ -12,7 +12,8 @@ from data_modules.datasets.cihp import CIHP, FOLDERS
 from data_modules.datasets.lip import LIP
 from data_modules.loading import pool
 from data_modules.synthetic.layouts.instances import write_instances
-from data_modules.synthetic.layouts.shots import SceneWriter, Shot, write_list
+from data_modules.synthetic.layouts.shots import SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import write_rows
 from partwise.io.images import write_labels
 
 _CIHP = "instance-level_human_parsing"
@@ -51,7 +52,7 @@ class StillsWriter(SceneWriter):
         """Write the lists and the pictures into the empty folder `root`."""
         shots = self.plan(self.shot(root, self.domain), self.images, self.ids, stream=self.stream)
         for split, file in zip(self.splits, self.lists, strict=True):
-            write_list(root / file, shots, split)
+            write_rows(root / file, [shot.name for shot in shots if shot.split == split])
         pool.run(self.write_picture, shots, f"rendering {self.dataset}'s stand-in", self.workers)
 
     @abstractmethod
