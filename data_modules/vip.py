@@ -72,7 +72,7 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
     def clip(self) -> list[Path]:
         """Return the frames adjacent to a test frame that has them, in order, the frame itself in its place."""
         root = self.root("test")
-        for name in VIP(root, self.splits["test"], self.transform("test")).ids:
+        for name in self.read(root, "test").ids:
             frames = {p.stem: p for p in (root / "adjacent_frames" / name).glob("*.jpg")}
             if frames:
                 frames[name.split("/")[1]] = root / "Images" / f"{name}.jpg"

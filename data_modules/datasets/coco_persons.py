@@ -12,7 +12,7 @@ import torch
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.coco_json import CocoIndex, Thing, read_coco
 from data_modules.formats.label_maps import dense
-from data_modules.formats.layout import given_ids
+from data_modules.formats.layout import check_pictures, given_ids
 from data_modules.loading.transforms import Labels
 from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation
@@ -165,20 +165,6 @@ def _picture_folder(root: Path, split: str | Sequence[str], ids: Sequence[str]) 
     own = [f"{split}2017"] if isinstance(split, str) else []
     folders = [root / name for name in (*own, "train2017", "val2017", "images")]
     return next((f for f in folders if ids and (f / ids[0]).is_file()), folders[0])
-
-
-def check_pictures(folder: Path, names: Sequence[str], file: Path) -> None:
-    """Raise InputError unless all pictures are in their folder.
-
-    Args:
-        folder: of the pictures.
-        names: their file names.
-        file: that lists them.
-    """
-    present = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
-    for name in names:
-        if name not in present and not (folder / name).is_file():
-            raise InputError(f"{folder / name} is missing, {file} lists it; copy it there, or name other pictures")
 
 
 def to_labels(things: Sequence[Thing], size: tuple[int, int], num_keypoints: int) -> Labels:

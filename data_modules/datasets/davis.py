@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from data_modules.datasets.clips import ClipFiles, LabelledClips, frame_at, numbered, read_clip
+from data_modules.datasets.clips import AroundClips, frame_at, numbered, read_clip
 from data_modules.formats.layout import check_folders, given_ids
-from data_modules.loading.contexts import Around
 from data_modules.loading.sampling import Draw
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.davis_list import FOLDERS, find_list, read_list
@@ -27,7 +26,7 @@ PUBLISHED = {"train": {"sequences": 30, "frames": 2079}, "val": {"sequences": 20
 _MOST_OBJECTS = 20
 
 
-class DAVIS(LabelledClips):
+class DAVIS(AroundClips):
     """Frames of DAVIS with their foreground: single pictures, or clips of key frames and the target for ATEN.
 
     Layout: `JPEGImages/480p/SEQ/%05d.jpg`, `Annotations/480p/SEQ/%05d.png` and `ImageSets/480p/SPLIT.txt` (2016: rows
@@ -47,19 +46,7 @@ class DAVIS(LabelledClips):
     """
 
     label_set = FOREGROUND
-
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        around: Around | None = None,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        self.around = around
-        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+    whole_videos = True
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the frames SEQ/ID of all sequences of the split."""
@@ -78,30 +65,10 @@ class DAVIS(LabelledClips):
         """Return the path of frame SEQ/ID."""
         return self.root / "JPEGImages" / "480p" / f"{name}.jpg"
 
-    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
-        """Choose the frames around the target with `around`.
-
-        Args:
-            index: of the sample.
-            rng: of this sample and epoch; in evaluation of this sample alone.
-
-        Returns:
-            Their files and offsets; None without `around`.
-        """
-        if self.around is None:
-            return None
-        name, t = self._places[index]
-        stems = self.sequences[name]
-        if self.seed is None:
-            chosen = self.around.of_video(t, len(stems))
-        else:
-            chosen = self.around.draw(rng, t, range(len(stems)))
-        if not chosen:
-            raise InputError(
-                f"{self.file(index).parent} has {len(stems)} frames, too few for {self.around}; lower those numbers in "
-                "data.around"
-            )
-        return ClipFiles([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
+    def video(self, index: int) -> tuple[int, Mapping[int, Path]]:
+        """Return the target's place in its sequence, and place -> file of all frames of the sequence."""
+        name, place = self._places[index]
+        return place, {t: self.frame_file(f"{name}/{stem}") for t, stem in enumerate(self.sequences[name])}
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read the foreground.

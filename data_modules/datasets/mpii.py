@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.datasets.coco_persons import check_pictures
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.layout import given_ids, no_such_split, not_held
+from data_modules.formats.layout import check_pictures, given_ids, no_such_split, not_held
 from data_modules.formats.mat import read_mat
 from data_modules.formats.notes import Arrays, noted, packed, unpacked
 from data_modules.loading.transforms import ClipTransform, Labels

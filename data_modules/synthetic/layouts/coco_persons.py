@@ -61,11 +61,8 @@ class COCOPersonsWriter(SceneWriter):
 
 
 def _write_photo(shot: Shot) -> None:
-    name = f"{shot.name}.jpg"
-    frame = shot.picture(shot.root / f"{shot.split}2017" / name)
-    about = {"id": int(shot.name), "file_name": name, "height": shot.size[0], "width": shot.size[1]}
-    found = _annotations(frame, shot.domain == "crowd")
-    fragments.leave(shot.root, int(shot.name), {**about, "annotations": found})
+    frame = shot.picture(shot.root / f"{shot.split}2017" / f"{shot.name}.jpg")
+    coco_json.leave_picture(shot, _annotations(frame, shot.domain == "crowd"))
 
 
 def _annotations(frame: Frame, crowd: bool) -> list[dict[str, Any]]:

@@ -76,9 +76,8 @@ def _write_photo(shot: Shot) -> None:
     masks = shot.split != "poses"
     if masks:
         write_labels(shot.root / "parts" / f"{shot.name}.png", parts, LABELS.colors)
-    about = {"id": int(shot.name), "file_name": f"{shot.name}.jpg", "height": shot.size[0], "width": shot.size[1]}
     found = [_annotation(animal, n, owners, parts, masks) for n, animal in enumerate(animals, 1)]
-    fragments.leave(shot.root, int(shot.name), {**about, "annotations": [a for a in found if a is not None]})
+    coco_json.leave_picture(shot, [a for a in found if a is not None])
 
 
 def _backdrop(shot: Shot) -> Float32Array:

@@ -16,6 +16,7 @@ from data_modules.loading import pool
 from data_modules.synthetic.body.skeleton import JOINTS as POSED
 from data_modules.synthetic.layouts import fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
+from data_modules.synthetic.render.keypoints import own_pixels, pixels
 from data_modules.synthetic.render.renderer import Frame
 from data_modules.synthetic.render.stage import Stage
 from partwise.arrays import Float64Array
@@ -88,12 +89,9 @@ def mpii_joints(posed: Float64Array, frame: Frame) -> Float64Array:
     at["upper_neck"] = at["neck"] + _UPPER_NECK * (at["head_top"] - at["neck"])
     joints = np.zeros((len(posed), len(JOINTS), 3))
     joints[..., :2] = np.stack([at[name] for name in JOINTS], 1)
-    height, width = frame.persons.shape
-    column, row = joints[..., 0].round().astype(int), joints[..., 1].round().astype(int)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     # The trunk's own joints, which COCO lacks, are seen where the person is.
-    own = frame.persons[row.clip(0, height - 1), column.clip(0, width - 1)] == np.arange(1, len(posed) + 1)[:, None]
-    joints[..., 2] = np.where(inside, 1 + own, 0)
+    inside = pixels(joints, frame.persons.shape)[2]
+    joints[..., 2] = np.where(inside, 1 + own_pixels(joints, frame.persons), 0)
     for j, name in enumerate(JOINTS):
         if name in POSED[: frame.keypoints.shape[1]]:
             joints[:, j, 2] = frame.keypoints[:, POSED.index(name), 2]
