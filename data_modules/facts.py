@@ -8,7 +8,7 @@ from typing import Any
 
 from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.datasets.clips import numbered
-from data_modules.datasets.facts import FACTS, PUBLISHED
+from data_modules.datasets.facts import FACTS, IMAGES, PUBLISHED
 from data_modules.synthetic.layouts.facts import FACTSWriter
 
 
@@ -57,7 +57,7 @@ lists/{train,val,test}.txt     a tracklet a row"""
         """Return the first frames of the first test tracklet, in order."""
         root = self.root("test")
         tracklet = self.read(root, "test").tracklets[0]
-        return list(numbered(root / "images" / tracklet).values())[:SHOWN]
+        return list(numbered(root / IMAGES / tracklet).values())[:SHOWN]
 
     def reader_options(self, stage: str) -> dict[str, Any]:
         """Return the further arguments of `FACTS`."""

@@ -22,6 +22,9 @@ from partwise.labels import FOREGROUND, IGNORE
 #: Published numbers of the 2016 protocol.
 PUBLISHED = {"train": {"sequences": 30, "frames": 2079}, "val": {"sequences": 20, "frames": 1376}}
 
+#: Folders of the frames and of their masks.
+FRAMES, MASKS = "JPEGImages/480p", "Annotations/480p"
+
 #: More objects than any release numbers in one sequence: larger ids are no ids.
 _MOST_OBJECTS = 20
 
@@ -50,8 +53,7 @@ class DAVIS(AroundClips):
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the frames SEQ/ID of all sequences of the split."""
-        folders = ("JPEGImages/480p", "Annotations/480p")
-        check_folders(self.root, "DAVIS", folders, "JPEGImages/, Annotations/ and ImageSets/")
+        check_folders(self.root, "DAVIS", (FRAMES, MASKS), "JPEGImages/, Annotations/ and ImageSets/")
         listed = sequences_of(self.root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
         self.sequences = {name: frame_names(self.root, name, stems) for name, stems in listed.items()}
         self._places = [(name, t) for name, stems in self.sequences.items() for t in range(len(stems))]
@@ -63,7 +65,7 @@ class DAVIS(AroundClips):
 
     def frame_file(self, name: str) -> Path:
         """Return the path of frame SEQ/ID."""
-        return self.root / "JPEGImages" / "480p" / f"{name}.jpg"
+        return self.root / FRAMES / f"{name}.jpg"
 
     def video(self, index: int) -> tuple[int, Mapping[int, Path]]:
         """Return the target's place in its sequence, and place -> file of all frames of the sequence."""
@@ -80,7 +82,7 @@ class DAVIS(AroundClips):
         Returns:
             Parts: 0 background, 1 foreground, 255 unknown.
         """
-        file = self.root / "Annotations" / "480p" / f"{name}.png"
+        file = self.root / MASKS / f"{name}.png"
         parts = foreground(read_labels(file), file)
         check_size(parts, size, file)
         return Labels(parts=parts)
@@ -159,7 +161,7 @@ def frame_names(root: Path, sequence: str, listed: Sequence[str] = ()) -> list[s
     Raises:
         InputError: the sequence, a listed frame or one between two others is missing.
     """
-    frames = numbered(root / "JPEGImages" / "480p" / sequence)
+    frames = numbered(root / FRAMES / sequence)
     if odd := [name for name in listed if not name.isdecimal()]:
         raise InputError(f"{sequence}/{odd[0]} of {root}/ImageSets is not named by its frame's number; mend the list")
     numbers = sorted(int(name) for name in listed) or list(frames)

@@ -32,9 +32,12 @@ JOINTS = (
 
 MAT = "mpii_human_pose_v1_u12_1.mat"
 
-#: Where the release may lie, and the names of the splits in the list form.
+#: Where the release may lie.
 _MAT_FOLDERS = (".", "annot", "annotations", "mpii_human_pose_v1_u12_2")
-_LISTS = {"train": "train", "val": "valid"}
+
+#: Folder of the pictures, and split -> its file in the list form.
+IMAGES = "images"
+LISTS = {"train": "annot/train.json", "val": "annot/valid.json"}
 
 SPLITS = ("train", "val", "all")
 
@@ -86,12 +89,12 @@ class MPII(LabelledImages):
             raise InputError(f"{file} has no {body} in {unknown[0]}; name pictures that it lists")
         if not ids:
             raise InputError(f"{file} has no {body} in split {split}; take another split")
-        check_pictures(self.root / "images", ids, file)
+        check_pictures(self.root / IMAGES, ids, file)
         return ids
 
     def picture(self, index: int) -> UInt8Array:
         """Read the picture (H, W, 3), RGB, at its native size."""
-        return read_image(self.root / "images" / self.ids[index], upright=False)
+        return read_image(self.root / IMAGES / self.ids[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read the joints of a picture's people.
@@ -121,7 +124,7 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
     """
     if split not in SPLITS:
         raise no_such_split("MPII, whose test set has no public joints,", split, SPLITS, root)
-    lists = [root / "annot" / f"{name}.json" for key, name in _LISTS.items() if split in (key, "all")]
+    lists = [root / name for key, name in LISTS.items() if split in (key, "all")]
     if any(file.is_file() for file in lists):
         people: dict[str, Float32Array] = {}
         for file in filter(Path.is_file, lists):

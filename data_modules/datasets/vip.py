@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_modules.datasets.clips import AroundClips, numbered
-from data_modules.formats.label_maps import number_persons, read_part_instances, read_parts, read_persons
+from data_modules.formats.label_maps import (
+    CATEGORY_IDS,
+    HUMAN_IDS,
+    INSTANCE_IDS,
+    number_persons,
+    read_part_instances,
+    read_parts,
+    read_persons,
+)
 from data_modules.formats.layout import check_folders, given_ids, read_split
 from data_modules.loading.transforms import Labels
 from partwise.batches import Annotation
@@ -20,6 +28,9 @@ PUBLISHED = {
     "val": {"videos": 50},
     "test": {"videos": 50},
 }
+
+#: Folders of annotated frames, of the frames around them, of the labels if they are not at the root, and of the lists.
+IMAGES, ADJACENT, LABELLED, LISTS = "Images", "adjacent_frames", "Annotations", "lists"
 
 
 class VIP(AroundClips):
@@ -47,12 +58,12 @@ class VIP(AroundClips):
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the ids, and the folder of the labels."""
-        below = "Annotations/" if (self.root / "Annotations").is_dir() else ""
-        folders = ("Images", f"{below}Category_ids", f"{below}Human_ids")
+        below = f"{LABELLED}/" if (self.root / LABELLED).is_dir() else ""
+        folders = (IMAGES, f"{below}{CATEGORY_IDS}", f"{below}{HUMAN_IDS}")
         check_folders(self.root, "VIP", folders, "Images/, Category_ids/ (or Annotations/Category_ids/) and lists/")
-        if self.around is not None and not (self.root / "adjacent_frames").is_dir():
+        if self.around is not None and not (self.root / ADJACENT).is_dir():
             raise InputError(
-                f"{self.root}/adjacent_frames/ is missing: the frames around the annotated ones come from "
+                f"{self.root}/{ADJACENT}/ is missing: the frames around the annotated ones come from "
                 "VIP_Sequence; unpack it there, or leave data.around unset"
             )
         self.labels_root = self.root / below
@@ -60,13 +71,13 @@ class VIP(AroundClips):
 
     def file(self, index: int) -> Path:
         """Return the path of the annotated frame."""
-        return self.root / "Images" / f"{self.ids[index]}.jpg"
+        return self.root / IMAGES / f"{self.ids[index]}.jpg"
 
     def video(self, index: int) -> tuple[int, Mapping[int, Path]]:
         """Return the number of the annotated frame, and number -> file of it and of those adjacent to it."""
         target = self.file(index)
         number = int(target.stem)
-        return number, {**numbered(self.root / "adjacent_frames" / self.ids[index]), number: target}
+        return number, {**numbered(self.root / ADJACENT / self.ids[index]), number: target}
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read parts and person ids.
@@ -78,8 +89,8 @@ class VIP(AroundClips):
         Returns:
             Parts and persons.
         """
-        parts = read_parts(self.labels_root / "Category_ids" / f"{name}.png", self.label_set, size)
-        return Labels(parts=parts, persons=read_persons(self.labels_root / "Human_ids" / f"{name}.png", size))
+        parts = read_parts(self.labels_root / CATEGORY_IDS / f"{name}.png", self.label_set, size)
+        return Labels(parts=parts, persons=read_persons(self.labels_root / HUMAN_IDS / f"{name}.png", size))
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
         """Return the native ground truth: parts, persons and part instances.
@@ -93,7 +104,7 @@ class VIP(AroundClips):
         """
         truth = super().annotation(name, labels)
         truth["persons"] = number_persons(labels["persons"])
-        file = self.labels_root / "Instance_ids" / f"{name}.png"
+        file = self.labels_root / INSTANCE_IDS / f"{name}.png"
         truth["part_instances"] = read_part_instances(file, labels["parts"].shape, self.label_set.num_classes)
         return truth
 
@@ -111,4 +122,4 @@ def read_list(root: Path, split: str) -> list[str]:
     Raises:
         InputError: the list is missing or empty.
     """
-    return read_split("VIP", root / "lists", split)
+    return read_split("VIP", root / LISTS, split)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from data_modules.datasets.coco_persons import FILES, JSONS, PICTURES
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
@@ -46,7 +47,7 @@ class COCOPersonsWriter(SceneWriter):
         like = self.shot(root, "labelled")
         start = 1  # no two pictures have one name, whatever their splits
         for s, split in enumerate(self.splits):
-            (root / f"{split}2017").mkdir(parents=True)
+            (root / PICTURES.format(split)).mkdir(parents=True)
             count = self.photos.get(split, 0)
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, s, 21]))
             seeds, crowded = rng.integers(2**31, size=count), rng.random(count) < self.crowds
@@ -56,12 +57,12 @@ class COCOPersonsWriter(SceneWriter):
             ]
             start += len(jobs)
             pool.run(_write_photo, jobs, f"rendering COCO's stand-in, {split}", self.workers)
-            file = root / "annotations" / f"person_keypoints_{split}2017_pose2seg.json"
+            file = root / JSONS / f"{FILES[0].format(split)}.json"
             coco_json.write_json(file, fragments.collect(root), [coco_json.PERSON])
 
 
 def _write_photo(shot: Shot) -> None:
-    frame = shot.picture(shot.root / f"{shot.split}2017" / f"{shot.name}.jpg")
+    frame = shot.picture(shot.root / PICTURES.format(shot.split) / f"{shot.name}.jpg")
     coco_json.leave_picture(shot, _annotations(frame, shot.domain == "crowd"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from data_modules.datasets.mpii import JOINTS, MAT
+from data_modules.datasets.mpii import IMAGES, JOINTS, LISTS, MAT
 from data_modules.loading import pool
 from data_modules.synthetic.body.skeleton import JOINTS as POSED
 from data_modules.synthetic.layouts import fragments
@@ -21,6 +21,7 @@ from data_modules.synthetic.render.renderer import Frame
 from data_modules.synthetic.render.stage import Stage
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
+from partwise.io.atomic import write_text
 
 #: The upper neck lies this far from the base of the neck on the way to the top of the head.
 _UPPER_NECK = 0.13
@@ -54,22 +55,21 @@ class MPIIWriter(SceneWriter):
         """Write the photos and their joints into the empty folder `root`."""
         if self.form not in ("mat", "json"):
             raise InputError(f"form {self.form!r} of MPII is neither 'mat' nor 'json'")
-        (root / "images").mkdir(parents=True)
+        (root / IMAGES).mkdir(parents=True)
         shots = self.line_up(self.shot(root, self.domain), [""] * self.photos, "{number:09d}", stream=23)
         pool.run(_write_photo, shots, "rendering MPII's stand-in", self.workers)
         pictures = fragments.collect(root)
         if self.form == "mat":
             scipy.io.savemat(str(root / MAT), {"RELEASE": _release(pictures)}, do_compression=True)
             return
-        (root / "annot").mkdir()
-        for name in ("train", "valid"):
-            rows = [row for n, p in enumerate(pictures) if (n % 10 == 9) == (name == "valid") for row in _people(p)]
-            (root / "annot" / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+        for split, name in LISTS.items():
+            rows = [row for n, p in enumerate(pictures) if (n % 10 == 9) == (split == "val") for row in _people(p)]
+            write_text(root / name, json.dumps(rows))
 
 
 def _write_photo(shot: Shot) -> None:
     name = f"{shot.name}.jpg"
-    frame = shot.picture(shot.root / "images" / name)
+    frame = shot.picture(shot.root / IMAGES / name)
     joints = mpii_joints(Stage(shot.scene()).view(0).joints, frame)
     fragments.leave(shot.root, int(shot.name), {"name": name, "people": joints.round(3).tolist()})
 

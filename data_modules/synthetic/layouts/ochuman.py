@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torchvision.ops import box_iou
 
+from data_modules.datasets.ochuman import IMAGES, JSON
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
@@ -46,15 +47,15 @@ class OCHumanWriter(SceneWriter):
     def write(self, root: Path) -> None:
         """Write the photos and jsons into the empty folder `root`."""
         splits = self.splits_of_all(self.photos)
-        (root / "images").mkdir(parents=True)
+        (root / IMAGES).mkdir(parents=True)
         shots = self.line_up(self.shot(root, "crowd"), splits, "{number:06d}", stream=22)
         pool.run(_write_photo, shots, "rendering OCHuman's stand-in", self.workers)
         rows = fragments.collect(root)
         for split in self.splits:
             own = [row for row, name in zip(rows, splits, strict=True) if name == split]
             for low, high in RANGES:
-                file = root / f"ochuman_coco_format_{split}_range_{low:.2f}_{high:.2f}.json"
-                coco_json.write_json(file, _within(own, low, high), [coco_json.PERSON])
+                name = JSON.format(f"{split}_range_{low:.2f}_{high:.2f}")
+                coco_json.write_json(root / f"{name}.json", _within(own, low, high), [coco_json.PERSON])
 
 
 def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> list[dict[str, Any]]:
@@ -70,7 +71,7 @@ def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> l
 
 
 def _write_photo(shot: Shot) -> None:
-    frame = shot.picture(shot.root / "images" / f"{shot.name}.jpg")
+    frame = shot.picture(shot.root / IMAGES / f"{shot.name}.jpg")
     people = []
     for person, keypoints in enumerate(_as_released(frame), 1):
         mask = frame.persons == person

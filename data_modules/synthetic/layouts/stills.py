@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.cihp import CIHP, FOLDERS
-from data_modules.datasets.lip import LIP
+from data_modules.datasets import cihp, lip
 from data_modules.loading import pool
 from data_modules.synthetic.layouts.instances import write_instances
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
 from data_modules.synthetic.layouts.writer import write_rows
 from partwise.io.images import write_labels
-
-_CIHP = "instance-level_human_parsing"
+from partwise.labels import CIHP, LIP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ class LIPWriter(StillsWriter):
     """
 
     name = "lip"
-    lists = ("TrainVal_images/train_id.txt", "TrainVal_images/val_id.txt")
+    lists = (f"{lip.IMAGES}/train_id.txt", f"{lip.IMAGES}/val_id.txt")
     dataset = "LIP"
     ids = "{number}_1{number:06d}"
     stream = 11
@@ -78,9 +76,9 @@ class LIPWriter(StillsWriter):
 
     def write_picture(self, shot: Shot) -> None:
         """Write one picture with its label map."""
-        frame = shot.picture(shot.root / "TrainVal_images" / f"{shot.split}_images" / f"{shot.name}.jpg")
-        labels = shot.root / "TrainVal_parsing_annotations" / f"{shot.split}_segmentations" / f"{shot.name}.png"
-        write_labels(labels, frame.parts(LIP.label_set), LIP.label_set.colors)
+        frame = shot.picture(shot.root / lip.IMAGES / lip.PICTURES.format(shot.split) / f"{shot.name}.jpg")
+        labels = shot.root / lip.PARTS / lip.MAPS.format(shot.split) / f"{shot.name}.png"
+        write_labels(labels, frame.parts(LIP), LIP.colors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +89,13 @@ class CIHPWriter(StillsWriter):
     """
 
     name = "cihp"
-    lists = (f"{_CIHP}/Training/train_id.txt", f"{_CIHP}/Validation/val_id.txt")
+    lists = tuple(f"{cihp.BASE}/{folder}/{split}_id.txt" for split, folder in cihp.FOLDERS.items())
     dataset = "CIHP"
     ids = "{number:07d}"
     stream = 12
 
     def write_picture(self, shot: Shot) -> None:
         """Write one picture with its parts, persons and part instances."""
-        folder = shot.root / _CIHP / FOLDERS[shot.split]
-        frame = shot.picture(folder / "Images" / f"{shot.name}.jpg")
-        write_instances(folder, shot.name, frame, CIHP.label_set)
+        folder = shot.root / cihp.BASE / cihp.FOLDERS[shot.split]
+        frame = shot.picture(folder / cihp.IMAGES / f"{shot.name}.jpg")
+        write_instances(folder, shot.name, frame, CIHP)
