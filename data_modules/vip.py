@@ -22,8 +22,8 @@ class VIPDataModule(ParsingDataModule):
     Args:
         around: chooses the frames that go with the annotated one (`data_modules.loading.contexts`); None yields single
             pictures.
-        options: further arguments of `ParsingDataModule`: root (VIP_Fine's folder), splits (names of lists, or
-            ids), synthetic (options of `VIPWriter`), image_size, flip (the paper's only augmentation), augment,
+        options: further arguments of `ParsingDataModule`: label_set, root (VIP_Fine's folder), splits (names of lists,
+            or ids), synthetic (options of `VIPWriter`), image_size, flip (the paper's only augmentation), augment,
             batch_size, num_workers, seed and test_root.
     """
 

@@ -9,7 +9,6 @@ from data_modules.formats.label_maps import (
     CATEGORY_IDS,
     HUMAN_IDS,
     INSTANCE_IDS,
-    number_persons,
     read_part_instances,
     read_persons,
 )
@@ -87,13 +86,9 @@ class CIHP(FolderedImages):
             Maps in the integers that they were read in: small to hand from process to process.
         """
         truth = super().annotation(name, labels)
-        if "persons" not in labels:
-            return truth
-        persons = labels["persons"]
-        truth["persons"] = number_persons(persons)
         file = self._file(INSTANCE_IDS, name)
-        if file.parent.is_dir():
-            truth["part_instances"] = read_part_instances(file, persons.shape, self.label_set.num_classes)
+        if "persons" in labels and file.parent.is_dir():
+            truth["part_instances"] = read_part_instances(file, labels["persons"].shape, self.label_set.num_classes)
         return truth
 
     def _file(self, kind: str, name: str) -> Path:

@@ -45,10 +45,10 @@ class HorseCow(MaskedImages):
         root: folder of the layout.
         split: name of a json, or file names of pictures that `annotations/all.json` lists.
         transform: makes the training or evaluation sample.
-        seed: of the augmentation; None does none.
-        annotations: whether samples have the native ground truth (evaluation), if there are masks.
         masks: whether to read parts and segmentations too.
         categories: animals that count; None takes all of the json.
+        seed: of the augmentation; None does none.
+        annotations: whether samples have the native ground truth (evaluation), if there are masks.
     """
 
     label_set = HORSE_COW

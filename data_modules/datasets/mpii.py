@@ -57,9 +57,9 @@ class MPII(LabelledImages):
         root: folder of the layout.
         split: "train", "val", "all", or file names of pictures.
         transform: makes the training or evaluation sample.
+        full_body: whether to leave out people without all sixteen joints, and pictures without others.
         seed: of the augmentation; None does none.
         annotations: of no effect: metrics of parsing need parts, and there are none.
-        full_body: whether to leave out people without all sixteen joints, and pictures without others.
     """
 
     label_set = FOREGROUND  # there are no labels: a flip exchanges joints only

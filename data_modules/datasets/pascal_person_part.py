@@ -13,7 +13,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.class_order import check_order, order_table
-from data_modules.formats.label_maps import dense, number_persons, read_parts
+from data_modules.formats.label_maps import dense, read_parts
 from data_modules.formats.layout import given_ids, not_held, read_split
 from data_modules.formats.notes import noted
 from data_modules.formats.pascal_part import match_poses, paint, read_people, read_poses, shows_people
@@ -152,7 +152,6 @@ class PascalPersonPart(LabelledImages):
         """
         truth = super().annotation(name, labels)
         if "persons" in labels:
-            truth["persons"] = number_persons(labels["persons"])
             truth["part_instances"] = part_instances(labels)
         return truth
 

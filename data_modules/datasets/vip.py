@@ -10,7 +10,6 @@ from data_modules.formats.label_maps import (
     CATEGORY_IDS,
     HUMAN_IDS,
     INSTANCE_IDS,
-    number_persons,
     read_part_instances,
     read_parts,
     read_persons,
@@ -103,7 +102,6 @@ class VIP(AroundClips):
             Maps in the integers that they were read in: small to hand from process to process.
         """
         truth = super().annotation(name, labels)
-        truth["persons"] = number_persons(labels["persons"])
         file = self.labels_root / INSTANCE_IDS / f"{name}.png"
         truth["part_instances"] = read_part_instances(file, labels["parts"].shape, self.label_set.num_classes)
         return truth

@@ -28,7 +28,7 @@ class COCOPersonsWriter(SceneWriter):
     Args:
         photos: number of them in the splits train and val.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         crowds: share of the photos that show many people, all but two of them annotated as a crowd.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.

@@ -21,7 +21,7 @@ class FolderWriter(SceneWriter):
         frames_per_video: frames of each.
         size: (height, width) in pixels.
         annotate_every: distance of labelled frames.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """

@@ -35,7 +35,7 @@ class HorseCowWriter(SceneWriter):
     Args:
         photos: number of them in the splits train, val and poses.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """

@@ -37,7 +37,7 @@ class MPIIWriter(SceneWriter):
     Args:
         photos: how many.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         domain: of the scenes, key of `scene.DOMAINS`.
         form: "mat" or "json".

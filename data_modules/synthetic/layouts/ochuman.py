@@ -33,7 +33,7 @@ class OCHumanWriter(SceneWriter):
     Args:
         photos: number of them in the splits val and test.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """

@@ -44,7 +44,15 @@ class PascalPersonPartWriter(StillsWriter):
 
     JPEGImages/ID.jpg; Annotations_Part/ID.mat with hair, hands, feet and neck as parts of their own;
     pascal_person_part/ with the PNGs of seven classes and the lists; PersonJoints/ID.mat with fourteen joints of
-    everybody who is seen. Its options are those of `StillsWriter`.
+    everybody who is seen.
+
+    Args:
+        images: number of pictures of the splits train and val.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
+        seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
 
     name = "pascal_person_part"

@@ -22,9 +22,9 @@ class StillsWriter(SceneWriter):
     """Writes pictures of rendered people in the splits train and val, with a list of ids for each.
 
     Args:
-        images: number of pictures of each split.
+        images: number of pictures of the splits train and val.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         domain: of the scenes, key of `scene.DOMAINS`.
         workers: processes at most; None takes the cores available, up to eight.
@@ -62,7 +62,13 @@ class StillsWriter(SceneWriter):
 class LIPWriter(StillsWriter):
     """Writes TrainVal_images/ and TrainVal_parsing_annotations/ with one rendered person a picture.
 
-    Its options are those of `StillsWriter`.
+    Args:
+        images: number of pictures of the splits train and val.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
+        seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
 
     name = "lip"
@@ -85,7 +91,13 @@ class LIPWriter(StillsWriter):
 class CIHPWriter(StillsWriter):
     """Writes instance-level_human_parsing/{Training,Validation}/ with one to six rendered people a picture.
 
-    Its options are those of `StillsWriter`.
+    Args:
+        images: number of pictures of the splits train and val.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
+        seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
 
     name = "cihp"
