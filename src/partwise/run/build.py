@@ -101,10 +101,8 @@ def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
         cfg: composed config of the run.
         run: whose folder is the Trainer's.
     """
-    bar = {name: entry for name, entry in cfg.callbacks.items() if name == "progress_bar"}
     scorer: pl.Trainer = instantiate(
         cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder),
-        callbacks=make_all(bar, "callbacks", pl.Callback),
         logger=False, enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
     return scorer

@@ -40,7 +40,7 @@ SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "tr
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
                     "accumulate_grad_batches")  # fmt: skip
-WATCHING = ("progress_bar", "best")  # callbacks that leave the weights as they are
+WATCHING = ("best",)  # callbacks that leave the weights as they are
 PLACES = ("root", "test_root", "num_workers")  # of data
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
 DEEPEST = 8  # stages of stages; the papers have two

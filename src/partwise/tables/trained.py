@@ -21,8 +21,8 @@ RECIPE = frozenset({"full", "l3", "p2", "l_s_c_uf"})
 #: Overrides that say where and how often a recipe runs, or that a run's identity holds already.
 FREE = re.compile(
     r"experiment|ablation|data|profile|task|seed|ckpt|resume|outputs|stages_in|compile|channels_last|checkpoint_every"
-    r"|data\.(root|test_root|num_workers)|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy))?"
-    r"|(logger|callbacks\.(progress_bar|best))(\..*)?"
+    r"|data\.(root|test_root|num_workers)|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy|enable_progress_bar))?"
+    r"|(logger|callbacks\.best)(\..*)?"
 )
 SYNTHETIC = "synthetic, not comparable"
 
