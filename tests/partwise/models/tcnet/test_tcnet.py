@@ -6,9 +6,9 @@ import pytest
 import small_networks
 import torch
 import torch.nn.functional as F
-from partwise.models.tcnet.fusion import FrameFusion, PixelFusion
 
 from partwise.labels import FACTS
+from partwise.models.tcnet.fusion import FrameFusion, PixelFusion
 from partwise.models.tcnet.model import confidence
 from partwise.models.tcnet.task import RefinementTask
 from partwise.ops.resize import Letterbox
