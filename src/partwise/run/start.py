@@ -14,7 +14,7 @@ from partwise.run.configs import differences, plain
 from partwise.run.devices import emulates_bfloat16
 from partwise.run.environment import provenance
 from partwise.run.folder import Run, is_first, open_run
-from partwise.run.process import keep_freed_memory, quiet
+from partwise.run.process import keep_freed_memory, log_to, quiet
 
 
 def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
@@ -39,6 +39,7 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
     keep_freed_memory()
     quiet()
     if is_first():
+        log_to(run.folder / "log.txt")
         if run.resumed:
             _refuse_other_config(run, cfg)
         else:
