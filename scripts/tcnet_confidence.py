@@ -9,8 +9,6 @@ frames are added up, the earlier ones weighted by each form of Eq. 4 or by 1. Al
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from torch.utils.data import DataLoader
 from data_modules.base import collate
 from data_modules.facts import IndoorDataModule
 from partwise.checkpoints.loading import KEY, build_network, load
-from partwise.io.atomic import write_text
+from partwise.io.atomic import write_csv
 from partwise.metrics.parsing import confusion_matrix
 from partwise.models.tcnet.model import Confidence, confidence
 from partwise.ops.flow import warp
@@ -59,11 +57,7 @@ def main() -> None:
         table.add_row(*(f"{value:.1f}" for value in row.values()))
     Console().print(table)
     if options.csv:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: round(value, 2) for key, value in row.items()} for row in rows)
-        write_text(options.csv, text.getvalue())
+        write_csv(options.csv, [{key: round(value, 2) for key, value in row.items()} for row in rows])
 
 
 @torch.inference_mode()

@@ -27,7 +27,7 @@ from partwise.predict.frames import FrameParser, to_cpu
 from partwise.predict.linking import PersonLinker
 from partwise.predict.predict import Summary
 from partwise.run.folder import Run, console
-from partwise.tables.units import is_fraction
+from partwise.tables import units
 
 TITLES = {
     "trained": "trained",
@@ -53,7 +53,6 @@ COLUMNS = {
     "epe": "end-point error, pixels",
     "reconstruction": "mean difference of images, 0 to 3",
 }
-DIGITS = {"epe": 2, "reconstruction": 3}  # decimals of what is not shown in percent
 PER_CLASS = {"iou_": "IoU", "f1_": "F-1"}
 PICTURES = 10  # test samples in the overlay picture
 CLASS_COLUMNS = 4  # classes beside each other in the table of their IoUs
@@ -116,7 +115,7 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
         title: of the table; the unit is added.
     """
     shown = [key for key in COLUMNS if key in rows["trained"]]
-    unit = "" if set(shown) <= DIGITS.keys() else ", in percent"
+    unit = "" if set(shown) <= units.DIGITS.keys() else ", in percent"
     table = Table(title=f"{title}{unit}", title_justify="left")
     table.add_column("")
     for key in shown:
@@ -128,9 +127,7 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
 
 
 def _shown(key: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{100 * value if is_fraction(key) else value:.{DIGITS.get(key, 1)}f}"
+    return "–" if value is None else f"{units.shown(key, value):.{units.digits(key)}f}"
 
 
 def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSet, title: str) -> Table:
