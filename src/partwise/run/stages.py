@@ -29,6 +29,7 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from partwise.errors import InputError
+from partwise.io import run_json
 from partwise.run.cli import PREPARED, own_roots, quoted
 from partwise.run.configs import plain
 from partwise.run.folder import RUN_ID
@@ -189,11 +190,7 @@ def find(outputs: Path, experiment: str, identity: str, status: str = "finished"
     Returns:
         The folder of the run, or None.
     """
-    wanted = {"task": "train", "identity": identity, "status": status}
-    for file in sorted((outputs / experiment).glob("*/run.json"), reverse=True):
-        if wanted.items() <= json.loads(file.read_text()).items():
-            return file.parent
-    return None
+    return max(run_json.find(outputs / experiment, "*", task="train", identity=identity, status=status), default=None)
 
 
 def _check_data(stage: Stage, outputs: Path) -> None:

@@ -25,7 +25,7 @@ from rich.table import Table
 from yaml import YAMLError
 
 from partwise.errors import InputError
-from partwise.io import atomic
+from partwise.io import atomic, run_json
 from partwise.io.progress import counter
 from partwise.tables.units import digits, shown
 
@@ -151,11 +151,11 @@ def override(value: Any) -> str:
 
 def finished(folder: Path) -> Row | None:
     """Return metrics and data ("real" or "synthetic") of the finished run in a cell's folder, None without one."""
-    for file in sorted(folder.glob("*/*/run.json"), reverse=True):
-        record = json.loads(file.read_text())
-        if record.get("status") == "finished":
-            return {"data": record["data"], **json.loads((file.parent / "metrics.json").read_text())}
-    return None
+    runs = run_json.find(folder, "*/*", status="finished")
+    if not runs:
+        return None
+    newest = max(runs)
+    return {"data": runs[newest]["data"], **run_json.read(newest / "metrics.json")}
 
 
 def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
