@@ -21,8 +21,8 @@ def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
     from partwise.predict.views import with_views
     from partwise.run import report, stages
-    from partwise.run.banner import overrides
     from partwise.run.build import make_scorer, make_task, make_trainer
+    from partwise.run.configs import overrides
     from partwise.run.start import start
 
     data = instantiate(cfg.data)

@@ -27,6 +27,11 @@ def is_first() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
+def origin(synthetic: bool) -> str:
+    """Return where data come from: synthetic or real."""
+    return "synthetic" if synthetic else "real"
+
+
 @dataclass(frozen=True)
 class Run:
     """A run's folder `outputs/EXPERIMENT/ID/`.
@@ -55,7 +60,7 @@ class Run:
         Args:
             synthetic: whether the run's data are synthetic.
         """
-        return {"folder": str(self.folder), "id": self.id, "data": "synthetic" if synthetic else "real"}
+        return {"folder": str(self.folder), "id": self.id, "data": origin(synthetic)}
 
     @property
     def checkpoint(self) -> Path | None:

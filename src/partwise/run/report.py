@@ -26,7 +26,7 @@ from partwise.models.task import ParsingTask
 from partwise.predict.frames import FrameParser, to_cpu
 from partwise.predict.linking import PersonLinker
 from partwise.predict.predict import Summary
-from partwise.run.folder import Run, console
+from partwise.run.folder import Run, console, origin
 from partwise.tables import units
 
 TITLES = {
@@ -78,7 +78,7 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
         write_json(run.folder / "metrics.json", flat)
         task = tasks["trained"].to(scorer.strategy.root_device)  # the Trainer has moved it to the CPU
         files = make_pictures(run, data, task)
-        source = "synthetic" if data.synthetic else "real"
+        source = origin(data.synthetic)
         run.say(metrics_table(rows, f"test split, {source} data"))
         for prefix, metric in PER_CLASS.items():
             if any(key.startswith(prefix) for key in rows["trained"]):

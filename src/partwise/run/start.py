@@ -9,11 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from partwise.errors import InputError
 from partwise.io.atomic import write_text
-from partwise.run.banner import banner, changes_of_profile, overrides
-from partwise.run.configs import differences, plain
-from partwise.run.devices import emulates_bfloat16
+from partwise.run.banner import banner
+from partwise.run.configs import differences, overrides, plain
 from partwise.run.environment import provenance
-from partwise.run.folder import Run, is_first, open_run
+from partwise.run.folder import Run, is_first, open_run, origin
 from partwise.run.process import keep_freed_memory, log_to, quiet
 
 
@@ -31,9 +30,8 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
     Raises:
         InputError: a resumed run has another model or other data than it began with.
     """
-    origin = "synthetic" if synthetic else "real"
-    training = cfg.task == "train"
-    traits = f"{cfg.profile}-{origin}" if training else f"{origin}-{cfg.task}"
+    data = origin(synthetic)
+    traits = f"{cfg.profile}-{data}" if cfg.task == "train" else f"{data}-{cfg.task}"
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
     cfg.run = run.about(synthetic)
     keep_freed_memory()
@@ -44,14 +42,10 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
             _refuse_other_config(run, cfg)
         else:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
+            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=data,
                        identity=identity, overrides=overrides(), **provenance())  # fmt: skip
         run.record(status="running", pid=os.getpid())
-        run.say(
-            banner(
-                run, cfg.name, cfg.profile if training else None, origin, changes_of_profile(), emulates_bfloat16(cfg)
-            )
-        )
+        run.say(banner(cfg, overrides()))
     return run
 
 
