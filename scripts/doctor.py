@@ -26,7 +26,7 @@ console = Console()
 def examine_environment() -> list[str]:
     """Print versions and return what will not work."""
     for name, found in environment.versions().items():
-        console.print(f"{name:<24} {escape(found)}", highlight=False)
+        console.print(f"{name:<24} {escape(found or 'none')}", highlight=False)
     return list(environment.faults())
 
 

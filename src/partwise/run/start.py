@@ -11,7 +11,7 @@ from partwise.errors import InputError
 from partwise.io.atomic import write_text
 from partwise.run.banner import banner
 from partwise.run.configs import differences, overrides, plain
-from partwise.run.environment import provenance
+from partwise.run.environment import snapshot
 from partwise.run.folder import Run, is_first, open_run, origin
 from partwise.run.process import keep_freed_memory, log_to, quiet
 
@@ -43,7 +43,7 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
         else:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=data,
-                       identity=identity, overrides=overrides(), **provenance())  # fmt: skip
+                       identity=identity, overrides=overrides(), **snapshot())  # fmt: skip
         run.record(status="running", pid=os.getpid())
         run.say(banner(cfg, overrides()))
     return run
