@@ -33,6 +33,7 @@ from partwise.io import run_json
 from partwise.run.cli import PREPARED, own_roots, quoted
 from partwise.run.configs import plain
 from partwise.run.folder import RUN_ID
+from partwise.tables.trained import PLACES, WATCHING
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
 SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
@@ -41,8 +42,6 @@ SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "tr
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
                     "accumulate_grad_batches")  # fmt: skip
-WATCHING = ("best",)  # callbacks that leave the weights as they are
-PLACES = ("root", "test_root", "num_workers")  # of data
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
 DEEPEST = 8  # stages of stages; the papers have two
 

@@ -14,6 +14,7 @@ from partwise.run.configs import differences, overrides, plain
 from partwise.run.environment import snapshot
 from partwise.run.folder import Run, is_first, open_run, origin
 from partwise.run.process import keep_freed_memory, log_to, quiet
+from partwise.tables.trained import PLACES
 
 
 def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
@@ -54,7 +55,7 @@ def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
     # It was written resolved; resolving what it holds now would read the environment of whoever goes on.
     saved = plain(OmegaConf.load(run.folder / "config.yaml"), resolve=False)  # type: ignore[arg-type]
     fixed = ("model", "image_size", "seed", "profile", "data.")
-    free = ("data.root", "data.num_workers", "model.schedule.epochs")  # a moved folder, another machine, more epochs
+    free = (*(f"data.{key}" for key in PLACES), "model.schedule.epochs")  # moved folders, another machine, more epochs
     changed = [d for d in differences(saved, plain(cfg)) if d.startswith(fixed) and not d.startswith(free)]
     if changed:
         raise InputError(f"run {run.id} cannot go on with {'; '.join(changed)}: repeat its own overrides")

@@ -18,11 +18,14 @@ from partwise.tables.published import RUN
 
 #: Ablations that name what the experiment does anyway.
 RECIPE = frozenset({"full", "l3", "p2", "l_s_c_uf"})
+#: Keys of `data` and of `callbacks` that leave the trained network as it is.
+PLACES = ("root", "test_root", "num_workers")
+WATCHING = ("best",)
 #: Overrides that say where and how often a recipe runs, or that a run's identity holds already.
 FREE = re.compile(
     r"experiment|ablation|data|profile|task|seed|ckpt|resume|outputs|stages_in|compile|channels_last|checkpoint_every"
-    r"|data\.(root|test_root|num_workers)|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy|enable_progress_bar))?"
-    r"|(logger|callbacks\.best)(\..*)?"
+    r"|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy|enable_progress_bar))?"
+    rf"|data\.({'|'.join(PLACES)})|(logger|callbacks\.({'|'.join(WATCHING)}))(\..*)?"
 )
 SYNTHETIC = "synthetic, not comparable"
 

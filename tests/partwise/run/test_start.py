@@ -81,13 +81,14 @@ def test_differences_are_dotted_and_ordered():
 @pytest.mark.parametrize(
     ("override", "refused"),
     [("model.network.feature.width=24", True), ("seed=1", True), ("data.batch_size=3", True),
-     ("trainer.max_epochs=99", False), ("data.num_workers=0", False), ("data.root=/moved", False)],
+     ("trainer.max_epochs=99", False), ("data.num_workers=0", False), ("data.root=/moved", False),
+     ("data.test_root=/moved", False)],
 )  # fmt: skip
 def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, monkeypatch, request):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        own = compose("config", overrides=["experiment=parsing_rcnn_vip"])
-        changed = compose("config", overrides=["experiment=parsing_rcnn_vip", override])
+        own = compose("config", overrides=["experiment=deeplab_folder"])
+        changed = compose("config", overrides=["experiment=deeplab_folder", override])
     run = opened(tmp_path, monkeypatch)
     (run.folder / "config.yaml").write_text(OmegaConf.to_yaml(own, resolve=True))
     _refuse_other_config(run, own)

@@ -81,6 +81,8 @@ def test_seeds_are_averaged_each_once(tmp_path):
             overrides=[
                 f"seed={seed}",
                 "data.root='/a'",
+                "data.num_workers=2",
+                "callbacks.best=null",
                 "roots.flying_chairs='/b'",
                 "trainer.enable_progress_bar=false",
             ],
