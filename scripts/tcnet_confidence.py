@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from rich.console import Console
@@ -30,7 +30,6 @@ from partwise.run import cli
 from partwise.scores.facts import facts_scores
 
 ALONE, PLAIN = "the frame alone", "no confidence"
-FORMS: tuple[Confidence, ...] = ("unit", "bytes", "squared")  # of Eq. 4, see TCNet
 SEED = 99  # of tracklets that no experiment trains or tests on
 
 
@@ -71,7 +70,7 @@ def study(network: Any, size: list[int], severity: float, step: int, tracklets: 
         carried = [warp(scores, flow[:, i]) for i, scores in enumerate(earlier)]
         images = [warp(frames[:, i], flow[:, i], "border") for i in range(2)]
         fused = {ALONE: now, PLAIN: now + sum(carried)}
-        for form in FORMS:
+        for form in get_args(Confidence):  # of Eq. 4, see TCNet
             weights = [confidence(frames[:, -1], image, form) for image in images]
             fused[form] = now + sum(w * scores for w, scores in zip(weights, carried, strict=True))
         for name, scores in fused.items():
