@@ -18,7 +18,7 @@ LARGEST_TUPLE = 10_000  # values of a tuple, those of nested tuples included
 #: What a checkpoint is built with, as module and name.
 BUILDERS = re.compile(
     r"torch (Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage|torch Size|torch \w*float\d+|"
-    r"torch\._utils _rebuild_(tensor_v2|parameter)|collections (OrderedDict|Counter)"
+    r"torch\._utils _rebuild_(tensor_v2|parameter)|collections (OrderedDict|Counter)|(__builtin__|builtins) set"
 )
 
 

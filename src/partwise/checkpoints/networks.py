@@ -161,8 +161,8 @@ def _construct(value: Any) -> Any:
             raise UnfitError(f"{network.__name__} has no argument {name}; the checkpoint comes from another version")
         if not _fits(argument, hints[name]):
             raise UnfitError(f"{network.__name__} takes no {name}={short(argument)}")
-    if "pretrained" in arguments:
-        arguments["pretrained"] = False  # the weights follow
+    if "pretrained" in hints:
+        arguments["pretrained"] = False  # the weights follow; left out, it would be true
     return network(**arguments)
 
 
