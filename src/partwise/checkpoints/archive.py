@@ -35,6 +35,9 @@ def check_archive(file: BinaryIO, size: int) -> None:
     if not zipfile.is_zipfile(file):
         raise ValueError("it is empty" if size == 0 else "it was cut short, or is no file of torch.save")
     with zipfile.ZipFile(file) as archive:
+        # Where bytes precede an archive `zipfile` corrects offsets and torch does not: it would read other entries.
+        if _directory(file, size) != archive.start_dir:
+            raise ValueError("something precedes or follows its archive")
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("it is compressed")
@@ -49,6 +52,22 @@ def check_archive(file: BinaryIO, size: int) -> None:
         if len(pickles) != 1 or pickles[0].file_size > LARGEST_PICKLE:
             raise ValueError("it is no file of torch.save, or one of millions of values")
         check_pickle(archive.read(pickles[0]))
+
+
+def _directory(file: BinaryIO, size: int) -> int | None:
+    """Return the offset of the list of entries that the last bytes of a file state; None if they do not end an archive.
+
+    The last 22 bytes are the end record; before it a large archive has a record of 56 bytes and its locator of 20.
+    """
+    file.seek(max(0, size - 98))
+    tail = file.read(98).rjust(98, b"\0")
+    large, locator, end = tail[:56], tail[56:76], tail[76:]
+    if not end.startswith(b"PK\5\6"):
+        return None
+    if not locator.startswith(b"PK\6\7"):
+        return int.from_bytes(end[16:20], "little")
+    stated = int.from_bytes(locator[8:16], "little")
+    return int.from_bytes(large[48:56], "little") if stated == size - 98 and large.startswith(b"PK\6\6") else None
 
 
 def check_pickle(data: bytes) -> None:

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import torch
 
-from partwise.checkpoints.archive import LARGEST_TUPLE
+from partwise.checkpoints.archive import LARGEST_TUPLE, check_archive
 from partwise.checkpoints.reading import read
 from partwise.errors import InputError
 
@@ -147,6 +147,21 @@ def test_a_claim_to_more_than_the_record_holds_is_refused(file):
     data = next(iter(entries(file).values()))
     with_pickle(file, data.replace(b"K@", b"J\0\0\0\1", 1))  # 64 numbers, said to be 16 million
     refused(file)
+
+
+def test_torch_reads_the_archive_that_was_verified(file):
+    whole = file.read_bytes()
+    with_pickle(file, b"\x80\2" + GREEDY["bytearray"] + b".")
+    other = file.read_bytes().ljust(len(whole), b"\0")
+    for data in (b"#!/bin/sh\n" + whole, whole + whole, other + whole, whole + bytes(9), whole + bytes(70_000)):
+        file.write_bytes(data)
+        refused(file)
+
+
+def test_the_larger_form_of_archives_passes(file):
+    rewrite(file, ("x/data.pkl", b"\x80\2N."), *((f"x/{i}", b"") for i in range(66_000)))  # more than 16 bits count
+    with file.open("rb") as archive:
+        check_archive(archive, file.stat().st_size)
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
