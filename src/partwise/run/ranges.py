@@ -42,7 +42,7 @@ def number(low: float, high: float = math.inf, open_low: bool = False, open_high
     def holds(value: Any) -> bool:
         if not (_is_integer(value) or isinstance(value, float)) or not math.isfinite(value):
             return False
-        return (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+        return bool((low < value if open_low else low <= value) and (value < high if open_high else value <= high))
 
     return Range(f"a number {ends}", holds)
 
