@@ -52,7 +52,7 @@ def test_deterministic_algorithms_are_off_on_a_gpu_unless_asked_for(
 
 def test_a_cpu_is_not_asked_for_more_processes_than_it_bears(request):
     cfg = composed(request, "trainer.accelerator=cpu", "trainer.devices=100000")
-    with pytest.raises(InputError, match="trainer.devices=100000, but on this machine's CPU it is at most"):
+    with pytest.raises(InputError, match=r"trainer.devices=100000, but on this machine's CPU it is at most"):
         trainer_options(cfg.trainer)
 
 

@@ -83,7 +83,7 @@ def test_other_forms_and_other_keys_are_taken(config, key, value):
 def test_the_key_that_others_refer_to_is_named():
     with initialize_config_dir(str(EXPERIMENTS), version_base="1.3"):
         wrong = plain(compose("config", overrides=["experiment=aten_vip", "image_size=-1"]))
-    with pytest.raises(InputError, match="^image_size=-1 must be a side"):
+    with pytest.raises(InputError, match=r"^image_size=-1 must be a side"):
         check_ranges(wrong)
 
 
