@@ -15,12 +15,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from partwise.errors import InputError
-from partwise.io.coco_masks import LARGEST, Count, Rle, Segmentation, Side, Size, damaged
+from partwise.io.boxes import FARTHEST, LARGEST, REACH
+from partwise.io.coco_masks import Count, Rle, Segmentation, Side, Size, damaged
 from partwise.io.json_file import Misfit, read_json, shown
-
-#: Coordinates reach so many times the longer side of their image beyond its corner; the outline of a polygon takes
-#: memory by its length.
-REACH = 10
 
 Id: TypeAlias = int | str
 
@@ -47,7 +44,7 @@ class Category(msgspec.Struct):
     keypoints: list[str] | None = None
 
 
-class Annotation(msgspec.Struct, omit_defaults=True):
+class Annotation(msgspec.Struct, omit_defaults=True, gc=False):
     """Object of an annotation file.
 
     Attributes:
@@ -77,7 +74,7 @@ class Annotation(msgspec.Struct, omit_defaults=True):
         return _named("annotations", number, self.id)
 
 
-class Result(msgspec.Struct):
+class Result(msgspec.Struct, gc=False):
     """Detection of a results file; its third number of a keypoint may be a score."""
 
     image_id: Id
@@ -238,8 +235,8 @@ def _check(row: Annotation | Result, sizes: Mapping[Id, Size | None], keypoints:
     if keypoints is not None and row.category_id not in keypoints:
         raise _FaultError("category_id", f"is {shown(row.category_id)}, which the file does not list")
     size = sizes[row.image_id]
-    far = REACH * (LARGEST if size is None else max(size))
-    reach = far if keypoints is not None else REACH * LARGEST  # a result far away is wrong, not damaged
+    far = FARTHEST if size is None else REACH * max(size)
+    reach = far if keypoints is not None else FARTHEST  # a result far away is wrong, not damaged
     mask, box, points = row.segmentation, row.bbox, row.keypoints
     if isinstance(mask, Rle):
         _check_rle(mask, size)

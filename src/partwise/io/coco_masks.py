@@ -14,9 +14,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from partwise.arrays import Int64Array
-
-#: Largest width and height of an image, in pixels.
-LARGEST = (1 << 15) - 1
+from partwise.io.boxes import LARGEST
 
 Side: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 Size: TypeAlias = tuple[int, int]
