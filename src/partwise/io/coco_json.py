@@ -144,7 +144,7 @@ def read_annotations(file: Path) -> Annotations:
         InputError: the file is missing or damaged, or a record is wrong; it is named by its id.
     """
     try:
-        content = read_json(file, Annotations)
+        content = read_json(file, Annotations, _occurrences)
     except Misfit as misfit:
         raise InputError(f"{file}{_about(misfit)}") from misfit
     for kind in ("images", "categories", "annotations"):
@@ -177,7 +177,7 @@ def read_results(file: Path, sizes: Mapping[Id, Size | None], truth: Path) -> li
         InputError: the file is missing, damaged or no list, or a result is wrong; it is named, counted from 1.
     """
     try:
-        rows = read_json(file, list[Result])
+        rows = read_json(file, list[Result], lambda rows: dict.fromkeys(Result.__struct_fields__, len(rows)))
     except Misfit as misfit:
         if not misfit.path:
             raise InputError(f"{file} holds no list; COCO's results are a json list of detections") from misfit
@@ -266,6 +266,13 @@ def _check_rle(mask: Rle, size: Size | None) -> None:
     pixels = mask.size[0] * mask.size[1]
     if isinstance(mask.counts, list) and sum(mask.counts) != pixels:
         raise _FaultError("segmentation.counts", f"are of {sum(mask.counts)} pixels, not {pixels}")
+
+
+def _occurrences(content: Annotations) -> dict[str, int]:
+    """How often keys occur."""
+    annotations, categories = len(content.annotations), len(content.categories)
+    of_annotations = dict.fromkeys(("image_id", "category_id", "segmentation", "bbox", "iscrowd"), annotations)
+    return {"images": 1, "annotations": 1, "categories": 1, **of_annotations, "keypoints": annotations + categories}
 
 
 def _check_ids(ids: Iterable[Id | None], kind: str, file: Path) -> None:

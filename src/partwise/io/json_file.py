@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ class Misfit(Exception):
         self.path, self.owners, self.says = path, owners, says
 
 
-def read_json(file: Path, form: type[T]) -> T:
+def read_json(file: Path, form: type[T], occurrences: Callable[[T], Mapping[str, int]] = lambda content: {}) -> T:
     """Read a JSON file.
 
     The text is UTF-8, or UTF-16 or 32 by its mark. NaN and infinity are no JSON, nor are numbers beyond float64.
@@ -56,12 +57,14 @@ def read_json(file: Path, form: type[T]) -> T:
     Args:
         file: the file.
         form: type of its content. Fields that a `msgspec.Struct` does not have are skipped.
+        occurrences: gives keys and how often they occur in such content at most. Where one occurs more often in the
+            text, a key that an object has twice is looked for, of which readers take the last.
 
     Returns:
         the content.
 
     Raises:
-        InputError: the file is missing, damaged or no JSON.
+        InputError: the file is missing, damaged or no JSON, or an object has a key twice.
         Misfit: a value is not of the form.
     """
     if not file.is_file():
@@ -77,13 +80,17 @@ def read_json(file: Path, form: type[T]) -> T:
     try:
         if (encoding := json.detect_encoding(data)) != "utf-8":
             data = data.decode(encoding).encode()
-        return msgspec.json.decode(data, type=form)
+        content = msgspec.json.decode(data, type=form)
     except msgspec.ValidationError as error:
         raise _misfit(str(error), _loosely(data)) from error
     except (ValueError, RecursionError) as error:
         _find_constant(data, form)
         problem = " ".join(str(error).split())
         raise InputError(f"{file} is damaged or no json ({problem}); write or download it again") from error
+    often = any(data.count(f'"{key}"'.encode()) > most for key, most in occurrences(content).items())
+    if often and (twice := _key_twice(data)):
+        raise InputError(f"{file}: an object has {twice[0]!r} twice, {twice[1]}; keep one")
+    return content
 
 
 def shown(value: Any) -> str:
@@ -97,6 +104,21 @@ def _loosely(data: bytes) -> Any:
         return json.loads(data, parse_constant=_Constant)
     except (ValueError, RecursionError):
         return None
+
+
+def _key_twice(data: bytes) -> tuple[str, str] | None:
+    """A key that an object has twice, and the two values; None if there is none."""
+    found: list[tuple[str, str]] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        single = dict(pairs)
+        if len(single) < len(pairs) and not found:
+            ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+            found.append((key, " and ".join(shown(value) for name, value in pairs if name == key)))
+        return single
+
+    json.loads(data, object_pairs_hook=look)
+    return found[0] if found else None
 
 
 def _find_constant(data: bytes, form: Any) -> None:
