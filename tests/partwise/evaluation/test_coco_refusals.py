@@ -160,6 +160,11 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         ),
         (lambda c: c["annotations"][0].update(area=None), "annotation 3 has no area"),
         (lambda c: c["annotations"][0].update(iscrowd=2), "annotation 3: iscrowd is 2; allowed is 0, 1, false or true"),
+        (lambda c: c["annotations"][0].update(segmentation=[[10, 10, 40, 40]]), r"annotation 3: segmentation\[0\] is"),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[[1, 1, 9, 9, 9, 1e9]]),
+            r"annotation 3: segmentation\[0\] re",
+        ),
         (lambda c: c["annotations"][0].update(segmentation=[]), "annotation 3 has no mask"),
         (lambda c: c["annotations"][0].pop("segmentation"), "annotation 3 has no mask"),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coco_scenes import compressed
+from coco_scenes import compressed, uncompressed
 from pycocotools import mask as rle
 
 from partwise.io import coco_masks
@@ -53,3 +53,18 @@ def whole(text: bytes, size: tuple[int, int]) -> bool:
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
     return bool(text) and not more and min(runs) >= 0 and sum(runs) == size[0] * size[1]
+
+
+@pytest.mark.parametrize("size", [(20, 30), (1, 1), (7, 300)])
+def test_every_form_of_a_mask_is_encoded_as_pycocotools_has_it(size: tuple[int, int]) -> None:
+    mask = np.zeros(size, np.uint8)
+    mask[: size[0] // 2 + 1, size[1] // 3 :] = 1
+    right, bottom = size[1], size[0] // 2 + 1
+    left = size[1] // 3
+    polygon = [left, 0.0, right, 0.0, right, bottom, left, bottom]
+    for given in (
+        [[float(v) for v in polygon]],
+        coco_masks.Rle(**uncompressed(mask)),
+        coco_masks.Rle(**compressed(mask)),
+    ):
+        assert (rle.decode(coco_masks.encode(given, size)) == mask).all()
