@@ -87,7 +87,7 @@ def noted(kind: str, files: Sequence[Path], find_out: Callable[[], Arrays], **ab
 
 
 def packed(value: Any) -> UInt8Array:
-    """Encode plain containers as an array."""
+    """Encode plain containers as the bytes (n,) of their json."""
     return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 

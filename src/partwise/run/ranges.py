@@ -49,7 +49,10 @@ def number(low: float, high: float = math.inf, open_low: bool = False, open_high
 
 def choice(*values: Any) -> Range:
     """Allow some values; true is not 1."""
-    return Range(f"one of {', '.join(map(str, values))}", lambda v: any(v == c and type(v) is type(c) for c in values))
+    return Range(
+        f"one of {', '.join(dict.fromkeys(map(str, values)))}",
+        lambda v: any(v == c and type(v) is type(c) for c in values),
+    )
 
 
 def sequence(of: Range, least: int = 0, most: int | None = None) -> Range:
@@ -136,7 +139,7 @@ RANGES: Mapping[str, Range] = {
     "trainer.benchmark": FLAG,
     "trainer.enable_progress_bar": FLAG,
     "data.batch_size": COUNT,
-    "data.num_workers": integer(0),
+    "data.num_workers": integer(0, 1024),
     "data.seed": integer(0, 2**32 - 1),
     "data.flip": FRACTION,
     "data.image_size": SIZE,
@@ -200,7 +203,7 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: a value is out of its range.
     """
-    for key, value in _values(config):
+    for key, value in sorted(_values(config), key=lambda item: item[0].count(".")):  # before what refers to them
         allowed = next((rule for pattern, rule in RANGES.items() if fnmatchcase(key, pattern)), None)
         if allowed is not None and not allowed.holds(value):
             shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value

@@ -33,7 +33,7 @@ def changed(config, key, value):
     [
         ("data.batch_size", 0, "an integer of at least 1"), ("data.batch_size", 2.5, "an integer of at least 1"),
         ("data.batch_size", None, "an integer of at least 1"), ("data.batch_size", True, "an integer of at least 1"),
-        ("data.num_workers", -1, "an integer of at least 0"), ("data.num_workers", "two", "an integer of at least 0"),
+        ("data.num_workers", -1, "an integer from 0 to 1024"), ("data.num_workers", "two", "an integer from 0"),
         ("image_size", 0, "side in pixels from 16 to 16384"), ("image_size", [64], "side in pixels"),
         ("image_size", [64, -64], "side in pixels"), ("image_size", 10**6, "side in pixels"),
         ("trainer.precision", "bf17", "one of 32-true, bf16-mixed"), ("trainer.devices", 0, "a number of devices"),
@@ -78,6 +78,13 @@ def test_every_experiment_lies_in_the_ranges(name, profile):
 )  # fmt: skip
 def test_other_forms_and_other_keys_are_taken(config, key, value):
     check_ranges(changed(config, key, value))
+
+
+def test_the_key_that_others_refer_to_is_named():
+    with initialize_config_dir(str(EXPERIMENTS), version_base="1.3"):
+        wrong = plain(compose("config", overrides=["experiment=aten_vip", "image_size=-1"]))
+    with pytest.raises(InputError, match=r"^image_size=-1 must be a side"):
+        check_ranges(wrong)
 
 
 def test_keys_are_those_of_a_config():
