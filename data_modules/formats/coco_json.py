@@ -15,8 +15,9 @@ from pycocotools import mask as coco_mask
 from data_modules.formats.notes import Arrays, noted, packed, unpacked
 from partwise.arrays import BoolArray, Float32Array
 from partwise.errors import InputError
-from partwise.io.coco_json import Annotation, Annotations, Category, Id, check_records, read_annotations
+from partwise.io.coco_json import check_records, read_annotations
 from partwise.io.coco_masks import Segmentation, Size, encode
+from partwise.io.coco_records import Annotation, Annotations, Category, Id
 
 #: The record of a picture: its size in the json, and its objects.
 _Record = tuple[Size | None, list[Annotation]]

@@ -12,9 +12,10 @@ from pycocotools import mask as coco_mask
 
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
-from partwise.io.coco_json import Annotation, Category, Id, Image, Result, read_annotations
+from partwise.io.coco_json import read_annotations
 from partwise.io.coco_json import read_results as read_records
 from partwise.io.coco_masks import Segmentation, Size, encode
+from partwise.io.coco_records import Annotation, Category, Id, Image, Result
 from partwise.scores.coco import KEYPOINTS, IouType, Row, area_around
 
 

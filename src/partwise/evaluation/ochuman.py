@@ -14,7 +14,7 @@ from pathlib import Path
 from partwise.errors import InputError
 from partwise.evaluation import coco
 from partwise.evaluation.coco_files import Truth, read_results, read_truth
-from partwise.io.coco_json import Id
+from partwise.io.coco_records import Id
 from partwise.scores.coco import Backend, IouType, Row, check_options
 
 #: The file of a split by metric.

@@ -10,88 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
-
-import msgspec
+from typing import Any
 
 from partwise.errors import InputError
 from partwise.io.boxes import FARTHEST, LARGEST, REACH
-from partwise.io.coco_masks import Count, Rle, Segmentation, Side, Size, damaged
+from partwise.io.coco_masks import Rle, Size, damaged
+from partwise.io.coco_records import Annotation, Annotations, Id, Result, named
 from partwise.io.json_file import Misfit, read_json, shown
-
-Id: TypeAlias = int | str
-
-
-class Image(msgspec.Struct, gc=False):
-    """Image of an annotation file, with `height` and `width` in pixels, both or neither."""
-
-    id: Id
-    file_name: str | None = None
-    height: Side | None = None
-    width: Side | None = None
-
-    @property
-    def size(self) -> Size | None:
-        """(height, width) in pixels; None if the file does not say."""
-        return None if self.height is None or self.width is None else (self.height, self.width)
-
-
-class Category(msgspec.Struct):
-    """Category of an annotation file, with the names of its keypoints."""
-
-    id: Id
-    name: str | None = None
-    keypoints: list[str] | None = None
-
-
-class Annotation(msgspec.Struct, omit_defaults=True, gc=False):
-    """Object of an annotation file.
-
-    Attributes:
-        image_id: id of its image.
-        category_id: id of its category.
-        id: its own, if it has one.
-        segmentation: polygons x, y, x, y, ... or an RLE.
-        bbox: left, top, width, height in pixels, or empty.
-        keypoints: x, y in pixels and visibility 0, 1 or 2 of each.
-        num_keypoints: of the visible ones.
-        area: in pixels.
-        iscrowd: 0 or false for one object; 1 or true for a region of many.
-    """
-
-    image_id: Id
-    category_id: Id
-    id: Id | None = None
-    segmentation: Segmentation | None = None
-    bbox: list[float] | None = None
-    keypoints: list[float] | None = None
-    num_keypoints: Count | None = None
-    area: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    iscrowd: Literal[0, 1] | bool | None = None
-
-    def named(self, number: int) -> str:
-        """Name it by its id, or by its number in the file, counted from 1, if it has none."""
-        return _named("annotations", number, self.id)
-
-
-class Result(msgspec.Struct, gc=False):
-    """Detection of a results file; its third number of a keypoint may be a score."""
-
-    image_id: Id
-    category_id: Id
-    score: float
-    segmentation: Segmentation | None = None
-    bbox: list[float] | None = None
-    keypoints: list[float] | None = None
-
-
-class Annotations(msgspec.Struct):
-    """Content of an annotation file."""
-
-    images: list[Image]
-    annotations: list[Annotation]
-    categories: list[Category]
-
 
 _WHOLE = "a whole number or a text"
 _SIZE = f"a whole number of pixels from 1 to {LARGEST}, height and width of an image both or neither"
@@ -116,7 +41,6 @@ _ALLOWED = {
     "counts": _RLE,
     "keypoints": f"x, y, visibility of each keypoint of its category, {_NEAR}; visibility of annotations 0, 1 or 2",
 }
-_SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 
 
 class _FaultError(ValueError):
@@ -282,10 +206,6 @@ def _check_ids(ids: Iterable[Id | None], kind: str, file: Path) -> None:
         raise InputError(f"{file}: the id {shown(twice)} occurs twice in {kind!r}; number them anew")
 
 
-def _named(kind: str, number: int, own: Any) -> str:
-    return f"{_SINGULAR[kind]} {shown(own)}" if own is not None else f"entry {number} of {kind!r}"
-
-
 def _about(misfit: Misfit) -> str:
     """The rest of a message: where a value is, what it is, and what is allowed."""
     path = misfit.path
@@ -297,7 +217,7 @@ def _about(misfit: Misfit) -> str:
     if kind == "results":
         where = f"result {int(position) + 1}"
     else:
-        where = _named(str(kind), int(position) + 1, record.get("id") if fields[:1] != ["id"] else None)
+        where = named(str(kind), int(position) + 1, record.get("id") if fields[:1] != ["id"] else None)
     if not fields:
         return f": {where} {misfit.says}; it should be a json object"
     field, says = str(fields[0]), misfit.says
