@@ -88,7 +88,7 @@ def examine(
             progress(stage, done, total)
         if classes and not classes.keys() - {0, IGNORE}:
             result.add(
-                f"{stage}: no class occurs but background, 0; {IGNORE} is ignored, so that a mask of 0 and {IGNORE} must "
+                f"{stage}: no class occurs but background, 0; {IGNORE} is ignored, so a mask of 0 and {IGNORE} must "
                 "be given the classes' ids instead"
             )
         result.classes.update(classes)
@@ -212,7 +212,7 @@ class _Checked(Dataset[_Sample]):
 
 
 def _read(dataset: Any, workers: int) -> Iterator[_Sample]:
-    yield from DataLoader(_Checked(dataset), batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+    yield from DataLoader(_Checked(dataset), batch_size=None, num_workers=workers, collate_fn=_as_it_is)  # type: ignore[arg-type]
 
 
 def _as_it_is(sample: _Sample) -> _Sample:

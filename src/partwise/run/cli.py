@@ -7,6 +7,8 @@ import io
 import os
 import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -16,7 +18,7 @@ from partwise.errors import InputError
 
 #: Keys whose values are paths and may hold any characters.
 FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
-TASKS = ("train", "test", "predict")
+DEBUG = "PARTWISE_DEBUG"  # 1: a defect ends in its traceback
 PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
 #: Exceptions of libraries that a user's config causes.
 USERS = {"HydraException", "OmegaConfBaseException", "MisconfigurationException"}
@@ -60,7 +62,8 @@ def prepare(argv: list[str], root: Path) -> list[str]:
         Arguments with paths quoted, and with the experiment that scoring or prediction leaves out.
 
     Raises:
-        InputError: the experiment does not exist, or the arguments ask for a multirun on several devices.
+        InputError: the experiment does not exist, a group is null, or the arguments ask for a multirun on several
+            devices.
     """
     if os.environ.get(PREPARED):  # a process that the Trainer started with our own arguments
         return argv
@@ -80,6 +83,8 @@ def prepare(argv: list[str], root: Path) -> list[str]:
             "multirun with several devices starts the whole sweep again on every rank (a defect of Hydra with DDP):"
             " sweep on one device, or start one process for each cell"
         )
+    for arg in argv:
+        _check_group(arg, root)
     # Hydra takes no overrides behind options that stand between overrides.
     argv = sorted((quoted_override(arg) for arg in argv), key=_is_override)
     if name is None and options.get("task") == "predict":
@@ -87,6 +92,15 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     if name is None and options.get("task") == "test" and "ckpt" in options:
         argv.append(f"experiment={_experiment_of(options['ckpt'], known)}")
     return argv
+
+
+def _check_group(arg: str, root: Path) -> None:
+    """Refuse null for a group of files: Hydra leaves a group out only where its value is not given at all."""
+    key, _, value = arg.lstrip("+").partition("=")
+    group = root / key.partition("@")[0]
+    if value == "null" and group.is_dir():
+        names = [file.relative_to(group).with_suffix("").as_posix() for file in sorted(group.rglob("*.yaml"))]
+        raise InputError(f"{arg}: leave {key} out, or give one of {', '.join(names)}")
 
 
 def _is_override(arg: str) -> bool:
@@ -112,17 +126,6 @@ def own_roots(argv: list[str]) -> list[Path]:
     after = [value for flag, value in pairwise(argv) if flag in flags]
     joined = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config-dir=")]
     return [Path(folder) for folder in (*after, *joined)]
-
-
-def task(name: str) -> str:
-    """Return the name itself.
-
-    Raises:
-        InputError: there is no such task.
-    """
-    if name not in TASKS:
-        raise InputError(f"task={name} does not exist; it is one of {', '.join(TASKS)}")
-    return name
 
 
 def quoted_override(arg: str) -> str:
@@ -159,21 +162,52 @@ def listing(root: Path) -> str:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn a user's mistake into one line and status 1; a defect keeps its traceback."""
+def one_line_errors(resumable: bool = False, log: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
+    """Turn an error into one line and status 1; the traceback of a defect goes to a file.
+
+    With PARTWISE_DEBUG=1 in the environment a defect ends in its traceback.
+
+    Args:
+        resumable: whether a command that is stopped by Ctrl-C can go on from a checkpoint.
+        log: returns the file that a traceback is appended to, None for a new file among the temporary ones.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
     try:
         yield
-    except KeyboardInterrupt:
-        print("\nstopped; the same command with resume=auto goes on from the last checkpoint", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not _is_interrupt(error):
+            raise
+        hint = "; the same command with resume=auto goes on from the last checkpoint" if resumable else ""
+        print(f"\nstopped{hint}", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         message = explain(error)
-        if message is None:
+        if message is None and os.environ.get(DEBUG) == "1":
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {message or _of_defect(error, log())}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _of_defect(error: Exception, log: Path | None) -> str:
+    """Describe an error that no user has made in one line, and keep its traceback."""
+    report = "".join(traceback.format_exception(error))
+    text = " ".join(str(error).split())[:200]
+    try:
+        if log is None:
+            with tempfile.NamedTemporaryFile("w", prefix="partwise-", suffix=".txt", delete=False) as file:
+                log = Path(file.name)
+        with log.open("a", encoding="utf-8") as end:
+            end.write(report)
+    except OSError:  # a full disk may be the error
+        return f"{type(error).__name__}: {text}; {DEBUG}=1 shows the traceback"
+    return f"{type(error).__name__}: {text}; its traceback is in {log}, and {DEBUG}=1 shows it"
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind an error that nothing was said about yet: the Trainer exits in its place."""
+    behind = None if error.__suppress_context__ else error.__context__
+    return isinstance(error, KeyboardInterrupt) or isinstance(behind, KeyboardInterrupt)
 
 
 def explain(error: BaseException) -> str | None:
