@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -46,10 +47,24 @@ def test_further_processes_of_a_run_share_its_folder(tmp_path, monkeypatch):
 
 def test_auto_takes_the_newest_unfinished_training(tmp_path, monkeypatch):
     opened(tmp_path, monkeypatch, status="running", task="train")
-    newest = opened(tmp_path, monkeypatch, status="running", task="train")
+    newest = opened(tmp_path, monkeypatch, status="running", task="train").folder
     opened(tmp_path, monkeypatch, status="finished", task="train")
     opened(tmp_path, monkeypatch, status="running", task="test")
-    assert opened(tmp_path, monkeypatch, resume="auto").folder == newest.folder
+    assert opened(tmp_path, monkeypatch, resume="auto").folder == newest
+
+
+def test_auto_passes_over_what_a_process_works_on(tmp_path, monkeypatch, capsys):
+    older = opened(tmp_path, monkeypatch, status="running", task="train").folder
+    newest = opened(tmp_path, monkeypatch, status="running", task="train")  # still referred to: held
+    first = opened(tmp_path, monkeypatch, resume="auto")
+    assert (first.folder, first.resumed) == (older, True)
+    second = opened(tmp_path, monkeypatch, resume="auto")
+    assert second.folder not in (older, newest.folder)
+    assert not second.resumed
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"passing over {newest.folder}, which process {os.getpid()} on" in said
+    with pytest.raises(InputError, match="in use by"):
+        opened(tmp_path, monkeypatch, resume=newest.id)
 
 
 def test_auto_starts_anew_where_nothing_is_unfinished(tmp_path, monkeypatch, capsys):
