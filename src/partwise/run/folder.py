@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
+from yaml import YAMLError
 
 from partwise.errors import InputError
 from partwise.io import lock, run_json
@@ -117,6 +120,26 @@ def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) ->
     return run
 
 
+def saved_config(folder: Path) -> DictConfig:
+    """Read the config that a run began with, as its folder records it.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        InputError: its config.yaml cannot be read.
+    """
+    file = folder / "config.yaml"
+    try:
+        config = OmegaConf.load(file)
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file} cannot be read as the config of a run ({type(error).__name__}: {reason})") from error
+    if not isinstance(config, DictConfig):
+        raise InputError(f"{file} holds no config of a run")
+    return config
+
+
 def _new(base: Path, traits: str) -> Run:
     """A run in a new folder: named by its start and at random, so that no two on any hosts have one id."""
     stamp = f"{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
@@ -141,17 +164,15 @@ def _named(base: Path, name: str) -> Run:
 def _unfinished(base: Path) -> Run | None:
     """The newest run that no process works on; one that another process just finished is none."""
     for folder in sorted(run_json.find(base, "*", status="running", task="train"), reverse=True):
-        try:
-            run = Run(folder, resumed=True, lock=lock.hold(folder))
-        except lock.Held as held:
-            console.print(
-                f"resume=auto: passing over {folder}, which {held.by} works on",
-                soft_wrap=True,
-                markup=False,
-                highlight=False,
-            )
-            continue
-        if run_json.read(folder / "run.json")["status"] == "running":
-            return run
-    console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
+        with run_json.passed_over(folder):
+            saved_config(folder)
+            try:
+                run = Run(folder, resumed=True, lock=lock.hold(folder))
+            except lock.Held as held:
+                say = f"resume=auto: passing over {folder}, which {held.by} works on"
+                console.print(say, markup=False, highlight=False, soft_wrap=True)
+                continue
+            if run_json.read(folder / "run.json")["status"] == "running":
+                return run
+    console.print(f"resume=auto: no unfinished run is free in {base}; starting a new one")
     return None
