@@ -94,15 +94,16 @@ def _parameters(file: Path, parameters: Any, above: str = "") -> Iterator[tuple[
     """Dotted names and what the file says of them: `value` or `values`."""
     for name, about in parameters.items():
         key = f"{above}{name}"
-        listed = [word for word in LISTED if isinstance(about, dict) and word in about]
-        if len(listed) != 1:
-            raise InputError(f"{file}: parameter {key} is {about}; write one of value, values or nested parameters")
-        further = about.keys() - {*LISTED, "distribution"}
-        if further or about.get("distribution") not in LISTS:
+        known = about if isinstance(about, dict) else {}
+        further = known.keys() - {*LISTED, "distribution"}
+        if further or known.get("distribution") not in LISTS:
             raise InputError(
-                f"{file}: parameter {key} has {', '.join(map(str, sorted(further))) or 'a distribution'}, "
+                f"{file}: parameter {key} has {', '.join(sorted(map(str, further))) or 'a distribution'}, "
                 "which a grid does not draw from; list its values: [...]"
             )
+        listed = [word for word in LISTED if word in known]
+        if len(listed) != 1:
+            raise InputError(f"{file}: parameter {key} is {about}; write one of value, values or nested parameters")
         if listed == ["parameters"]:
             yield from _parameters(file, about["parameters"], f"{key}.")
             continue
