@@ -142,7 +142,7 @@ def saved_config(folder: Path) -> DictConfig:
 
 def _new(base: Path, traits: str) -> Run:
     """A run in a new folder: named by its start and at random, so that no two on any hosts have one id."""
-    stamp = f"{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
+    stamp = f"{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"
     with writing(base):
         base.mkdir(parents=True, exist_ok=True)
         while True:
