@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from partwise.run import cli
-from partwise.tables import comparison, published, sweeps, trained
+from partwise.tables import comparison, grid, published, sweeps, trained
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "experiments" / "published"
@@ -32,7 +32,7 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     with cli.one_line_errors():
         named = arguments.sweep
-        sweep = sweeps.read_sweep(named if named.suffix else ROOT / "experiments" / "sweeps" / f"{named}.yaml")
+        sweep = grid.read_sweep(named if named.suffix else ROOT / "experiments" / "sweeps" / f"{named}.yaml")
         outputs = (arguments.outputs or Path("outputs") / "sweeps" / sweep.name).absolute()
         overrides = [override for override in overrides if override != "--"]
         failed = sweeps.run_sweep(sweep, ROOT / "run.py", outputs, overrides, arguments.jobs)
@@ -44,7 +44,7 @@ def main() -> None:
             )
         )
         Console().print(f"metrics  {outputs / 'results.csv'}", markup=False)
-        if len(failed) < len(sweep.cells()) and sweep.fixed.get("task", "train") == "train":
+        if any(sweeps.collect(sweep, outputs)) and sweep.fixed.get("task", "train") == "train":
             beside = comparison.compare(published.read_published(PUBLISHED), trained.find_runs([outputs]))
             if shown := [c for c in beside if c.data]:
                 Console().print(comparison.comparison_table(shown))

@@ -7,8 +7,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+from partwise.io.atomic import writing
 
 #: Raise it whenever a change makes any stand-in look different: old folders are then left alone.
 FORMAT_VERSION = 1
@@ -33,13 +36,18 @@ def stand_in(layout: str, content: Mapping[str, Any], write: Callable[[Path], No
 
     Returns:
         A folder below `cache_folder()`.
+
+    Raises:
+        InputError: it cannot be written.
     """
     key = json.dumps({"layout": layout, "version": FORMAT_VERSION, **_plain(content)}, sort_keys=True)
     folder = cache_folder() / f"{layout}-v{FORMAT_VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+    with ExitStack() as stack:
+        stack.enter_context(writing(f"{folder.parent}, which PARTWISE_CACHE names"))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent))
         part = Path(temporary) / folder.name
         part.mkdir()
         write(part)

@@ -18,7 +18,7 @@ from partwise.nn.vgg import ClassifierPyramid
 from partwise.run import cli
 from partwise.run.build import make_task
 from partwise.run.configs import differences, plain
-from partwise.tables.sweeps import override, read_sweep
+from partwise.tables.grid import override, read_sweep
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted(cli.experiments(ROOT))

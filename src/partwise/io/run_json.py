@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,12 +25,33 @@ def find(folder: Path, pattern: str, **facts: Any) -> dict[Path, Record]:
 
     Returns:
         What each run recorded, by its folder, in the order of the folders' names: of one experiment, the newest last.
-
-    Raises:
-        InputError: a run.json cannot be read.
+        Folders whose run.json cannot be read are named and left out.
     """
-    records = {file.parent: read(file) for file in sorted(folder.glob(f"{pattern}/run.json"))}
-    return {place: record for place, record in records.items() if facts.items() <= record.items()}
+    found = {}
+    for file in sorted(folder.glob(f"{pattern}/run.json")):
+        with passed_over(file.parent):
+            record = read(file)
+            if all(record.get(name) == value for name, value in facts.items()):
+                found[file.parent] = record
+    return found
+
+
+@contextmanager
+def passed_over(folder: Path) -> Iterator[None]:
+    """Name a run's folder whose files cannot be read, once, and go on: one run's damage is no other's.
+
+    Args:
+        folder: that the block reads.
+    """
+    try:
+        yield
+    except InputError as error:
+        _say(f"warning: {folder} is passed over: {error}")
+
+
+@cache
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def read(file: Path) -> Record:
@@ -40,7 +65,7 @@ def read(file: Path) -> Record:
     """
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{file} holds no JSON object")

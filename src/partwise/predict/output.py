@@ -19,6 +19,7 @@ from partwise import viz
 from partwise.arrays import BoolArray, Picture
 from partwise.batches import Parsing, map_of, masks_of
 from partwise.errors import InputError
+from partwise.io import lock
 from partwise.io.atomic import atomic, write_json, writing
 from partwise.io.images import LONGEST_JPEG, write_image, write_labels
 from partwise.io.listing import warn_once
@@ -34,8 +35,9 @@ IN_FLIGHT = 8  # tasks that may wait, two per frame; each holds its frame
 class Results:
     """Writes overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video and its times.
 
-    Use as a context manager. Files get their final names only when they are whole. persons.json holds overlapping
-    persons whole; persons/*.png shows the front one at each pixel, the one with the highest score.
+    Use as a context manager, then call `finish`: up to there no other process may write there. Files get their final
+    names only when they are whole. persons.json holds overlapping persons whole; persons/*.png shows the front one at
+    each pixel, the one with the highest score.
 
     Args:
         folder: folder of the results, made if missing. Results of an earlier run are replaced, files of other origin
@@ -65,28 +67,39 @@ class Results:
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        clear(self.folder, self._overwrite)
-        self.write_summary({"finished": False})
+        replaceable(self.folder, self._overwrite)  # before a file is made there
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock.hold(self.folder)
         with ExitStack() as stack:
+            stack.callback(self._lock.release)
+            clear(self.folder, self._overwrite)
+            self._write_summary({"finished": False})
+            writers = stack.enter_context(ExitStack())
             if self._source is not None:
                 overlay, source = self.folder / "overlay.mp4", self._source
-                self._video = stack.enter_context(VideoWriter(overlay, source.fps, source.size, source.clock))
-                self._times = stack.enter_context(json_array(self.folder / "frames.json"))
+                self._video = writers.enter_context(VideoWriter(overlay, source.fps, source.size, source.clock))
+                self._times = writers.enter_context(json_array(self.folder / "frames.json"))
             # One thread each keeps frames in order and shares nothing; encoders release Python's lock.
-            self._pictures = stack.enter_context(ThreadPoolExecutor(1))
-            self._maps = stack.enter_context(ThreadPoolExecutor(1))
-            self._exit = stack.pop_all()
+            self._pictures = writers.enter_context(ThreadPoolExecutor(1))
+            self._maps = writers.enter_context(ThreadPoolExecutor(1))
+            self._exit = writers.pop_all()
+            stack.pop_all()
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is None:
-            try:
-                self._drain(0)
-                self._write_sheet()
-            except BaseException as late:
-                self._exit.__exit__(type(late), late, late.__traceback__)
-                raise
-        self._exit.__exit__(kind, error, trace)
+        with ExitStack() as failed:
+            failed.callback(self._lock.release)
+            if kind is None:
+                try:
+                    self._drain(0)
+                    self._write_sheet()
+                except BaseException as late:
+                    self._exit.__exit__(type(late), late, late.__traceback__)
+                    raise
+            self._exit.__exit__(kind, error, trace)
+            if kind is None:
+                failed.pop_all()
 
     def add(
         self,
@@ -124,8 +137,8 @@ class Results:
         self.frames += 1
         self._drain(IN_FLIGHT)
 
-    def write_summary(self, facts: dict[str, Any]) -> None:
-        """Write summary.json: the given facts and the meaning of each label.
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Write summary.json, the given facts and the meaning of each label, and let the folder go.
 
         Args:
             facts: plain values by name.
@@ -133,6 +146,12 @@ class Results:
         Raises:
             InputError: the file cannot be written.
         """
+        try:
+            self._write_summary({"finished": True, **facts})
+        finally:
+            self._lock.release()
+
+    def _write_summary(self, facts: dict[str, Any]) -> None:
         labels = [
             {"id": i, "name": name, "color": viz.palette()[i].tolist()} for i, name in enumerate(self.label_set.names)
         ]
@@ -266,8 +285,8 @@ def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[flo
     return row if keypoints is None else row | {"keypoints": list(keypoints)}
 
 
-def clear(folder: Path, overwrite: bool) -> None:
-    """Remove the results of an earlier run, so that none of its frames remain among the new ones.
+def replaceable(folder: Path, overwrite: bool) -> list[Path]:
+    """Return the results of an earlier run in a folder.
 
     Args:
         folder: folder of the results; it need not exist.
@@ -280,17 +299,29 @@ def clear(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output {folder} is a file; name a folder")
     present = [folder / name for name in (*FOLDERS, *FILES) if (folder / name).exists()]
-    if not present:
-        return
     try:
         ours = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["written_by"] == WRITTEN_BY
     except (OSError, ValueError, KeyError, TypeError):
         ours = False
-    if not ours:
+    if present and not ours:
         raise InputError(f"output {folder} holds {present[0].name} that predict did not write; name another folder")
-    if not overwrite:
+    if present and not overwrite:
         raise InputError(f"output {folder} holds the results of an earlier run; name another folder or allow overwrite")
+    return present
+
+
+def clear(folder: Path, overwrite: bool) -> None:
+    """Remove the results of an earlier run, so that none of its frames remain among the new ones.
+
+    Args:
+        folder: folder of the results; it need not exist.
+        overwrite: results may be removed.
+
+    Raises:
+        InputError: the folder is a file, holds files of other origin under the results' names, or may not be
+            overwritten.
+    """
     # summary.json is removed last: after a kill in between, the folder is still recognised as results.
     with writing(folder):
-        for path in present:
+        for path in replaceable(folder, overwrite):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

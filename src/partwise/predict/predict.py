@@ -103,7 +103,7 @@ def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite
     summary.fps = summary.frames / seconds
     counts = {"frames": summary.frames, "persons": summary.persons, "failed": summary.failed}
     speed = {"seconds": round(seconds, 3), "fps": round(summary.fps, 2)}
-    results.write_summary({"finished": True, "source": summary.source, **facts, **counts, **speed})
+    results.finish({"source": summary.source, **facts, **counts, **speed})
     return summary
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import io
 import os
 import re
@@ -22,6 +23,9 @@ DEBUG = "PARTWISE_DEBUG"  # 1: a defect ends in its traceback
 PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
 #: Exceptions of libraries that a user's config causes.
 USERS = {"HydraException", "OmegaConfBaseException", "MisconfigurationException"}
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: What torch says when a loader process was killed, or there is no room in /dev/shm for its batches.
+WORKERS = re.compile(r"DataLoader worker \(pid[^.]*|unable to \w+ (\w+ )?shared memory.*(?<!\.)")
 FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
 
 
@@ -216,8 +220,13 @@ def explain(error: BaseException) -> str | None:
     while seen is not None:  # Hydra and loader processes wrap what was raised
         if isinstance(seen, InputError):
             return str(seen).rsplit("InputError: ", 1)[-1].strip()
+        if isinstance(seen, OSError) and seen.errno in UNWRITABLE:
+            file = seen.filename2 or seen.filename or "a file"
+            return f"cannot write {file} ({seen.strerror}); free some space or name another folder"
         seen = seen.__cause__ or seen.__context__
     text = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and (lost := WORKERS.search(text)):
+        return f"{lost[0]}. Give more (shared) memory, or load in the main process: data.num_workers=0"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
         return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
     # By name too: commands without Hydra do not wait for its import.

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime
 import os
+import secrets
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
+from yaml import YAMLError
 
 from partwise.errors import InputError
-from partwise.io import run_json
-from partwise.io.atomic import write_json
+from partwise.io import lock, run_json
+from partwise.io.atomic import write_json, writing
 
 RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
 
@@ -39,10 +44,12 @@ class Run:
     Attributes:
         folder: the folder.
         resumed: whether the run goes on from an earlier start.
+        lock: by which its first process holds the folder, as long as the run is referred to; None in others.
     """
 
     folder: Path
     resumed: bool
+    lock: BaseFileLock | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -86,43 +93,86 @@ class Run:
 
 
 def open_run(outputs: Path, experiment: str, resume: str | None, traits: str) -> Run:
-    """Make a run's folder, or find the one to continue.
+    """Make a run's folder, or find the one to continue, and hold it.
 
     Args:
         outputs: where run folders lie.
         experiment: name of the experiment.
-        resume: None for a new run, "auto" for the newest unfinished one (a new one if there is none), or an id.
+        resume: None for a new run, "auto" for the newest unfinished one that no process holds (a new one if there is
+            none), or an id.
         traits: goes into a new run's name, for example "demo-synthetic".
 
     Returns:
         The run.
 
     Raises:
-        InputError: there is no run with that id.
+        InputError: there is no run with that id, another process holds it, or the folder cannot be written.
     """
     base = outputs / experiment
     shared = os.environ.get(RUN_ID)
     if shared and os.environ.get("LOCAL_RANK", "0") != "0":  # started by the run's first process, which made it
         return Run(base / shared, resume is not None)
-    folder = _unfinished(base, resume) if resume else None
-    resumed = folder is not None
-    if folder is None:
-        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = base / f"{stamp}-{traits}"
-        while folder.exists():  # two runs within a second
-            folder = folder.with_name(folder.name + "-2")
-        (folder / "checkpoints").mkdir(parents=True)
-    os.environ[RUN_ID] = folder.name
-    return Run(folder, resumed)
+    run = _unfinished(base) if resume == "auto" else _named(base, resume) if resume else None
+    run = run or _new(base, traits)
+    os.environ[RUN_ID] = run.id
+    with writing(run.folder):
+        (run.folder / "checkpoints").mkdir(exist_ok=True)
+    return run
 
 
-def _unfinished(base: Path, resume: str) -> Path | None:
-    if resume != "auto":
-        if not (base / resume).is_dir():
-            found = ", ".join(sorted(p.name for p in base.glob("*/"))[-5:]) or "none"
-            raise InputError(f"resume={resume}: no such run in {base}; the latest are {found}")
-        return base / resume
-    newest = max(run_json.find(base, "*", status="running", task="train"), default=None)
-    if newest is None:
-        console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
-    return newest
+def saved_config(folder: Path) -> DictConfig:
+    """Read the config that a run began with, as its folder records it.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        InputError: its config.yaml cannot be read.
+    """
+    file = folder / "config.yaml"
+    try:
+        config = OmegaConf.load(file)
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file} cannot be read as the config of a run ({type(error).__name__}: {reason})") from error
+    if not isinstance(config, DictConfig):
+        raise InputError(f"{file} holds no config of a run")
+    return config
+
+
+def _new(base: Path, traits: str) -> Run:
+    """A run in a new folder: named by its start and at random, so that no two on any hosts have one id."""
+    stamp = f"{datetime.datetime.now():%Y%m%d-%H%M%S-%f}"
+    with writing(base):
+        base.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = base / f"{stamp}-{traits}-{secrets.token_hex(3)}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return Run(folder, resumed=False, lock=lock.hold(folder))
+
+
+def _named(base: Path, name: str) -> Run:
+    if not (base / name).is_dir():
+        found = ", ".join(sorted(p.name for p in base.glob("*/"))[-5:]) or "none"
+        raise InputError(f"resume={name}: no such run in {base}; the latest are {found}")
+    return Run(base / name, resumed=True, lock=lock.hold(base / name))
+
+
+def _unfinished(base: Path) -> Run | None:
+    """The newest run that no process works on; one that another process just finished is none."""
+    for folder in sorted(run_json.find(base, "*", status="running", task="train"), reverse=True):
+        with run_json.passed_over(folder):
+            saved_config(folder)
+            try:
+                run = Run(folder, resumed=True, lock=lock.hold(folder))
+            except lock.Held as held:
+                say = f"resume=auto: passing over {folder}, which {held.by} works on"
+                console.print(say, markup=False, highlight=False, soft_wrap=True)
+                continue
+            if run_json.read(folder / "run.json")["status"] == "running":
+                return run
+    console.print(f"resume=auto: no unfinished run is free in {base}; starting a new one")
+    return None

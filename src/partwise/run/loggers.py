@@ -11,8 +11,11 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from partwise.checkpoints.loading import load
+from partwise.errors import InputError
 from partwise.run.extensions import make_all
 from partwise.run.folder import Run, is_first
+
+MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # of Weights & Biases
 
 
 def make_loggers(run: Run, entries: Mapping[str, Any], config: dict[str, Any]) -> list[Logger]:
@@ -36,17 +39,32 @@ def make_loggers(run: Run, entries: Mapping[str, Any], config: dict[str, Any]) -
 
 
 def wandb_logger(**options: Any) -> WandbLogger:
-    """Make a logger of Weights & Biases, offline unless there is an account or WANDB_MODE says otherwise.
+    """Make a logger of Weights & Biases, offline unless there is an account and its server answers.
 
     Args:
         options: of `WandbLogger`.
+
+    Raises:
+        InputError: WANDB_MODE is none of its modes.
     """
+    asked = options.get("mode") or os.environ.get("WANDB_MODE")
+    if asked not in (None, *MODES):
+        raise InputError(f"WANDB_MODE={asked} does not exist; it is one of {', '.join(MODES)}")
+    mode = "offline" if asked in (None, "online") and is_first() and not _answers() else asked
+    # An offline run cannot know what the server has.
+    return WandbLogger(**{"resume": None if mode == "offline" else "allow", **options, "mode": mode})
+
+
+def _answers() -> bool:
+    """Whether there is an account and its server accepts it, within ten seconds; says if only the latter fails."""
     import wandb as client
 
-    asked = options.get("mode") or os.environ.get("WANDB_MODE")
-    mode = asked or (None if client.login(prompt=False) else "offline")
-    # An offline run cannot know what the server has.
-    return WandbLogger(**{"mode": mode, "resume": None if mode == "offline" else "allow", **options})
+    try:
+        return bool(client.login(prompt=False))
+    except client.Error as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        print(f"wandb: {reason}; logging offline, `wandb sync` sends it later", flush=True)
+        return False
 
 
 def _metrics_file(run: Run) -> CSVLogger:
@@ -63,5 +81,10 @@ def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
     if checkpoint is None:
         return []
     step = load(checkpoint)["global_step"]
-    with file.open(newline="") as rows:
-        return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(rows) if int(row["step"]) < step]
+    with file.open(newline="", encoding="utf-8", errors="replace") as lines:
+        try:
+            rows = [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
+            return [row for row in rows if int(row["step"]) < step]
+        except (csv.Error, KeyError, ValueError) as error:
+            print(f"warning: {file} cannot be read ({type(error).__name__}: {error}): its rows are left out")
+            return []

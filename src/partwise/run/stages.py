@@ -24,15 +24,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra import compose
 from omegaconf import DictConfig
 
 from partwise.errors import InputError
-from partwise.io import run_json
+from partwise.io import lock, run_json
+from partwise.io.atomic import writing
 from partwise.run.cli import PREPARED, own_roots, quoted
 from partwise.run.configs import plain
-from partwise.run.folder import RUN_ID
+from partwise.run.folder import RUN_ID, saved_config
 from partwise.tables.trained import PLACES, WATCHING
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
@@ -209,20 +209,42 @@ def _check_data(stage: Stage, outputs: Path) -> None:
 def _checkpoint(stage: Stage, outputs: Path) -> Path:
     """The last checkpoint of a stage, which is trained unless a finished run is found."""
     base = outputs / stage.experiment
-    base.mkdir(parents=True, exist_ok=True)
-    with FileLock(base / f".{stage.identity}.lock"):
+    with writing(base):
+        base.mkdir(parents=True, exist_ok=True)
+
+    def waits(by: str) -> None:
+        print(f"stage {stage.name}: waiting for {by}, which trains it in {base}", flush=True)
+
+    held = lock.hold(base, f".{stage.identity}.lock", waits)
+    try:
         folder = find(outputs, stage.experiment, stage.identity)
-        if folder is None:
-            _train(stage, outputs)
+        begun = None if folder else _begun(stage, outputs)
+        if begun is not None:  # another process may train it for its own sake, not as a stage
+            lock.hold(begun, waits=waits).release()
             folder = find(outputs, stage.experiment, stage.identity)
+        if folder is None:
+            _train(stage, outputs, begun)
+            folder = find(outputs, stage.experiment, stage.identity)
+    finally:
+        held.release()
     if folder is None:
         raise InputError(f"stage {stage.name} ended without a finished run in {base}; see the newest log.txt there")
     print(f"stage {stage.name}: {folder}", flush=True)
     return folder / "checkpoints" / "last.ckpt"
 
 
-def _train(stage: Stage, outputs: Path) -> None:
-    """Train a stage in a process of its own, from where it was interrupted."""
+def _begun(stage: Stage, outputs: Path) -> Path | None:
+    """The run of a stage that was interrupted, or goes on elsewhere."""
+    begun = find(outputs, stage.experiment, stage.identity, "running")
+    if begun is not None:
+        with run_json.passed_over(begun):
+            saved_config(begun)
+            return begun
+    return None
+
+
+def _train(stage: Stage, outputs: Path, begun: Path | None) -> None:
+    """Train a stage in a process of its own, from where `begun` was interrupted."""
     command = [
         sys.argv[0],
         *(f"--config-dir={folder}" for folder in own_roots(sys.argv)),
@@ -232,7 +254,6 @@ def _train(stage: Stage, outputs: Path) -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise InputError(f"stage {stage.name} is not trained yet: run `python {shlex.join(command)}` first")
     print(f"stage {stage.name}: python {shlex.join(command)}", flush=True)
-    begun = find(outputs, stage.experiment, stage.identity, "running")
     places = [f"outputs={outputs}", f"resume={begun.name if begun else 'null'}"]
     environment = {key: value for key, value in os.environ.items() if key not in OF_THIS_RUN}
     if subprocess.run([sys.executable, *command, *places], env=environment).returncode:

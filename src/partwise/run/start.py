@@ -12,7 +12,7 @@ from partwise.io.atomic import write_text
 from partwise.run.banner import banner
 from partwise.run.configs import differences, overrides, plain
 from partwise.run.environment import snapshot
-from partwise.run.folder import Run, is_first, open_run, origin
+from partwise.run.folder import Run, is_first, open_run, origin, saved_config
 from partwise.run.process import keep_freed_memory, log_to, quiet
 from partwise.tables.trained import PLACES
 
@@ -53,7 +53,7 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
 def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
     """A run goes on with the model and data that it began with; epochs, devices and loggers may change."""
     # It was written resolved; resolving what it holds now would read the environment of whoever goes on.
-    saved = plain(OmegaConf.load(run.folder / "config.yaml"), resolve=False)  # type: ignore[arg-type]
+    saved = plain(saved_config(run.folder), resolve=False)
     fixed = ("model", "image_size", "seed", "profile", "data.")
     free = (*(f"data.{key}" for key in PLACES), "model.schedule.epochs")  # moved folders, another machine, more epochs
     changed = [d for d in differences(saved, plain(cfg)) if d.startswith(fixed) and not d.startswith(free)]

@@ -1,105 +1,75 @@
-"""Grids of runs: read from the file that `wandb sweep` takes, run here cell by cell, collected in one table.
+"""Grids of runs: run here cell by cell, collected in one table.
 
 One process a cell, each in a folder of its own: a cell that is killed goes on where it stopped, a finished one is
-never run again.
+never run again, and one that another process works on is passed over.
 """
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import json
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.markup import escape
 from rich.table import Table
-from yaml import YAMLError
 
 from partwise.errors import InputError
-from partwise.io import atomic, run_json
+from partwise.io import atomic, lock, run_json
 from partwise.io.progress import counter
+from partwise.tables.grid import Cell, Sweep, override
 from partwise.tables.units import digits, shown
 
 #: Parameters whose values repeat a setting: a table gives the mean over them.
 REPEATS = ("seed", "data.around.offset")
 
-Cell = dict[str, Any]  # value of each parameter
+LONGEST = 100  # characters of a folder's name, without its digest
 Row = dict[str, Any]  # metrics of a run
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """A grid.
-
-    Attributes:
-        name: of the file, without suffix.
-        metric: key of metrics.json that the table shows first.
-        fixed: parameters that all cells share.
-        grid: parameters and their values.
-    """
-
-    name: str
-    metric: str
-    fixed: Mapping[str, Any]
-    grid: Mapping[str, Sequence[Any]]
-
-    def cells(self) -> list[Cell]:
-        """Return every combination, the last parameter varying fastest."""
-        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+def cell_name(cell: Cell) -> str:
+    """Name a cell's folder: key=value of every parameter that varies, and a digest where that does not say it all."""
+    name = _readable(cell)
+    exact = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
+    separated = exact.count("=") == len(cell) and exact.count(",") == max(0, len(cell) - 1)
+    if name == (exact or "only") and len(name) <= LONGEST and separated:
+        return name
+    written = json.dumps({key: override(value) for key, value in cell.items()})
+    return f"{name[:LONGEST]}-{hashlib.sha256(written.encode()).hexdigest()[:8]}"
 
 
-def read_sweep(file: str | Path) -> Sweep:
-    """Read a grid in Weights & Biases' format.
+def _readable(cell: Cell) -> str:
+    text = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "=,.-_" else "_" for c in text) or "only"
+
+
+def place(outputs: Path, cell: Cell) -> Path:
+    """Return a cell's folder.
+
+    One without a digest, as earlier releases named it, counts if its runs were given this cell's values.
 
     Args:
-        file: YAML with method, metric.name and parameters.
-
-    Raises:
-        InputError: the file is missing, is no YAML, or holds no grid.
+        outputs: folder of the cells.
+        cell: its values.
     """
-    file = Path(file)
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(file))
-        if content["method"] != "grid":
-            raise InputError(f"{file}: method is {content['method']!r}; only grid can be run here")
-        parameters = content["parameters"]
-        return Sweep(
-            name=file.stem,
-            metric=content["metric"]["name"],
-            fixed={key: p["value"] for key, p in parameters.items() if "value" in p},
-            grid={
-                key: [override(v) if isinstance(v, list) else v for v in p["values"]]  # cells are compared
-                for key, p in parameters.items()
-                if "values" in p
-            },
-        )
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}); name a file of experiments/sweeps") from error
-    except (YAMLError, OmegaConfBaseException, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} is no grid of Weights & Biases ({error}); it needs method, metric.name and parameters"
-        ) from error
-
-
-def cell_name(cell: Cell) -> str:
-    """Name a cell's folder: key=value of every parameter that varies."""
-    text = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
-    return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in text) or "only"
+    folder, earlier = outputs / cell_name(cell), outputs / _readable(cell)
+    if folder.is_dir() or not os.path.isdir(earlier):  # False also where the name is too long
+        return folder
+    values = {f"{key}={override(value)}" for key, value in cell.items()}
+    given = [record.get("overrides") for record in run_json.find(earlier, "*/*").values()]
+    return earlier if given and all(values <= set(overrides or ()) for overrides in given) else folder
 
 
 def run_sweep(
     sweep: Sweep, program: Path, outputs: Path, overrides: Sequence[str] = (), jobs: int = 1, attempts: int = 2
 ) -> list[str]:
-    """Run the cells that are not finished yet.
+    """Run the cells that are not finished yet, and name those that another process works on.
 
     Args:
         sweep: the grid.
@@ -112,7 +82,7 @@ def run_sweep(
     Returns:
         Names of the cells that failed.
     """
-    waiting = [cell for cell in sweep.cells() if finished(outputs / cell_name(cell)) is None]
+    waiting = [cell for cell in sweep.cells() if finished(place(outputs, cell)) is None]
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     failed: list[str] = []
     with counter() as progress, ThreadPoolExecutor(jobs) as pool:
@@ -120,42 +90,55 @@ def run_sweep(
         bar = progress.add_task(sweep.name, total=total, completed=total - len(waiting))
 
         def run(cell: Cell) -> None:
-            folder = outputs / cell_name(cell)
-            if not any(_start(program, {**sweep.fixed, **cell}, folder, overrides, threads) for _ in range(attempts)):
-                failed.append(cell_name(cell))
-                progress.console.print(f"failed: {folder.name}; see {folder / 'log.txt'}", markup=False)
+            folder = place(outputs, cell)
+            try:
+                if not _finish(program, {**sweep.fixed, **cell}, folder, overrides, threads, attempts):
+                    failed.append(folder.name)
+                    progress.console.print(f"failed: {folder.name}; see {folder / 'log.txt'}", markup=False)
+            except lock.Held as held:
+                say = f"passed over: {folder.name}, which {held.by} works on"
+                progress.console.print(say, markup=False, highlight=False, soft_wrap=True)
             progress.advance(bar)
 
         list(pool.map(run, waiting))
     return failed
 
 
+def _finish(program: Path, values: Cell, folder: Path, overrides: Sequence[str], threads: str, attempts: int) -> bool:
+    """Run a cell and tell whether it is finished, unless another sweep or a run that outlived one works on it."""
+    with atomic.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    held = lock.hold(folder)
+    try:
+        for run in run_json.find(folder, "*/*", status="running"):
+            if by := lock.holder(run):
+                raise lock.Held(run, by)
+        return any(
+            finished(folder) is not None or _start(program, values, folder, overrides, threads) for _ in range(attempts)
+        )
+    finally:
+        held.release()
+
+
 def _start(program: Path, values: Cell, folder: Path, overrides: Sequence[str], threads: str) -> bool:
-    folder.mkdir(parents=True, exist_ok=True)
     arguments = [f"{key}={override(value)}" for key, value in values.items()]
     shared = f"stages_in={folder.parent / 'stages'}"  # what cells have in common is made once; overrides may say where
     command = [sys.executable, str(program), *arguments, shared, *overrides, f"outputs={folder}", "resume=auto"]
-    with (folder / "log.txt").open("a") as log:
+    with atomic.writing(folder), (folder / "log.txt").open("a") as log:
         done = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
     return done.returncode == 0 and finished(folder) is not None
-
-
-def override(value: Any) -> str:
-    """Write a value as Hydra's command line takes it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return f"[{','.join(map(override, value))}]"
-    return json.dumps(value).replace(" ", "")
 
 
 def finished(folder: Path) -> Row | None:
     """Return metrics and data ("real" or "synthetic") of the finished run in a cell's folder, None without one."""
     runs = run_json.find(folder, "*/*", status="finished")
-    if not runs:
-        return None
-    newest = max(runs)
-    return {"data": runs[newest]["data"], **run_json.read(newest / "metrics.json")}
+    for newest in sorted(runs, reverse=True):
+        with run_json.passed_over(newest):
+            metrics = run_json.read(newest / "metrics.json")
+            if not all(value is None or isinstance(value, int | float) for value in metrics.values()):
+                raise InputError(f"{newest / 'metrics.json'} holds something else than numbers")
+            return {"data": str(runs[newest].get("data")), **metrics}
+    return None
 
 
 def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
@@ -166,7 +149,7 @@ def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
         outputs: folder of the cells.
     """
     for cell in sweep.cells():
-        values = finished(outputs / cell_name(cell))
+        values = finished(place(outputs, cell))
         if values is not None:
             yield cell, values
 

@@ -92,20 +92,24 @@ class TrainedRun:
 def find_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
     """Find finished training runs in folders, at any depth, each once.
 
-    Runs of task=test are left out: their recipe is their checkpoint's, which they do not record.
+    Runs of task=test are left out: their recipe is their checkpoint's, which they do not record. A run whose files
+    cannot be read is named and left out.
 
     Args:
         folders: of runs, or of folders of runs.
 
     Raises:
-        InputError: a folder has none, or files of a run cannot be read.
+        InputError: a folder has none whose files can be read.
     """
     found: dict[Path, TrainedRun] = {}
     for folder in map(Path, folders):
-        finished = run_json.find(folder.resolve(), "**", status="finished", task="train")
-        if not finished:
+        here: dict[Path, TrainedRun] = {}
+        for place, record in run_json.find(folder.resolve(), "**", status="finished", task="train").items():
+            with run_json.passed_over(place):
+                here[place] = found.get(place) or _run(place, record)
+        if not here:
             raise InputError(f"{folder} holds no finished training run (run.json, at any depth)")
-        found |= {place: _run(place, record) for place, record in finished.items() if place not in found}
+        found |= here
     return list(found.values())
 
 
@@ -124,7 +128,16 @@ def _run(folder: Path, record: Mapping[str, Any]) -> TrainedRun:
             started=record["started"],
             metrics={key: None if v is None else float(v) for key, v in run_json.read(folder / "metrics.json").items()},
         )
-    except (OSError, YAMLError, OmegaConfBaseException, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        OSError,
+        YAMLError,
+        OmegaConfBaseException,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise InputError(f"{folder} is no folder of a run ({type(error).__name__}: {error})") from error
 
 

@@ -6,6 +6,7 @@ from threading import Barrier
 import pytest
 
 from data_modules.loading.cache import stand_in
+from partwise.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +55,9 @@ def test_two_at_once(folder):
     assert first == second
     assert (first / "data.txt").read_text() == "whole"
     assert len(list(folder.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(monkeypatch):
+    monkeypatch.setenv("PARTWISE_CACHE", "/proc/x")
+    with pytest.raises(InputError, match="cannot write /proc/x, which PARTWISE_CACHE names"):
+        stand_in("demo", {}, write)

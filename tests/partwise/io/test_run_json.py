@@ -15,10 +15,15 @@ def test_runs_are_found_by_what_they_recorded_the_newest_last(tmp_path):
     assert not run_json.find(tmp_path / "missing", "*")
 
 
-@pytest.mark.parametrize("text", ["{", "[]"])
-def test_a_damaged_record_is_named(text, tmp_path):
-    file = tmp_path / "run" / "run.json"
-    file.parent.mkdir()
-    file.write_text(text)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b"\0" * 40])
+def test_a_damaged_record_is_named_once_and_passed_over(content, tmp_path, capsys):
+    write_json(tmp_path / "b" / "run.json", {"status": "running"})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "run.json").write_bytes(content)
+    (tmp_path / "c" / "run.json").mkdir(parents=True)
+    for _ in range(2):
+        assert list(run_json.find(tmp_path, "*", status="running")) == [tmp_path / "b"]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" is passed over: ")[0] for line in said] == [f"warning: {tmp_path / name}" for name in "ac"]
     with pytest.raises(InputError, match=r"run\.json"):
-        run_json.find(tmp_path, "*")
+        run_json.read(tmp_path / "a" / "run.json")

@@ -15,6 +15,7 @@ from pycocotools import mask as rle
 from videos import encode
 
 from partwise.errors import InputError
+from partwise.io import lock
 from partwise.io.atomic import write_text
 from partwise.io.images import read_ids, read_image, read_labels, write_image
 from partwise.io.video import VideoWriter, open_video
@@ -85,7 +86,7 @@ def summary(folder):
 
 
 def files(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != lock.FILE)
 
 
 class TestImages:

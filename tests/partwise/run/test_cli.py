@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -183,3 +184,30 @@ def test_mistakes_get_one_line_and_status_1(arguments, words, tmp_path):
     (line,) = [row for row in shown.stderr.splitlines() if row.startswith("error: ")]
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/out/best.ckpt"), "cannot write /out/best.ckpt (No space"),
+        (OSError(errno.EROFS, "Read-only file system"), "cannot write a file (Read-only"),
+        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), "DataLoader worker (pid 12) is"),
+        (RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"), "DataLoader worker (pid(s) 12) exited"),
+        (
+            RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nTraceback:\n  File x\n"
+                         "RuntimeError: unable to allocate shared memory(shm) for file: No space left (28)\n"),
+            "unable to allocate shared memory(shm)",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_machine_lacks_is_one_line(error, line):
+    said = cli.explain(error)
+    assert said.startswith(line)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Caught RuntimeError in DataLoader worker process 0."), OSError(errno.EIO, "fault")]
+)
+def test_a_defect_in_a_worker_keeps_its_traceback(error):
+    assert cli.explain(error) is None

@@ -114,7 +114,7 @@ def test_a_stage_of_the_users_own_folder_is_trained_from_there(tmp_path, monkeyp
     )
     monkeypatch.setattr("sys.argv", [str(program), "--config-dir", str(tmp_path / "configs"), "experiment=aten_vip"])
     stage = stages_of("experiment=aten_vip", "profile=paper")["flow"]
-    stages._train(stage, tmp_path)
+    stages._train(stage, tmp_path, None)
     folder, *given = (tmp_path / "given").read_text().split("|")
     assert folder == f"--config-dir={tmp_path / 'configs'}"
     assert given[:2] == ["experiment=flownet_s_chairs", "profile=paper"]

@@ -170,11 +170,15 @@ def test_unfinished_runs_and_runs_that_only_score_are_left_out(tmp_path):
         ("config.yaml", None),
     ],
 )
-def test_damaged_runs_are_named(tmp_path, file, text):
-    leave_run(tmp_path / "broken", {"test/J_mean": 0.7})
-    (tmp_path / "broken" / file).unlink() if text is None else (tmp_path / "broken" / file).write_text(text)
-    with pytest.raises(InputError, match="broken"):
-        trained.find_runs([tmp_path])
+def test_damaged_runs_are_named_and_passed_over(tmp_path, capsys, file, text):
+    leave_run(tmp_path / "all" / "broken", {"test/J_mean": 0.7})
+    leave_run(tmp_path / "all" / "whole", {"test/J_mean": 0.6})
+    broken = tmp_path / "all" / "broken"
+    (broken / file).unlink() if text is None else (broken / file).write_text(text)
+    assert [run.metrics for run in trained.find_runs([tmp_path / "all"])] == [{"test/J_mean": 0.6}]
+    assert capsys.readouterr().err.startswith(f"warning: {broken} is passed over: ")
+    with pytest.raises(InputError, match="no finished training run"):
+        trained.find_runs([broken])
 
 
 def test_a_tolerance_that_is_no_number_is_refused():

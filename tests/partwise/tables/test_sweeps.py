@@ -1,15 +1,17 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from partwise.errors import InputError
-from partwise.tables import sweeps
+from partwise.tables import grid, sweeps
 
 ROOT = Path(__file__).resolve().parents[3]
 GRID = """
@@ -27,7 +29,7 @@ parameters:
 def sweep(tmp_path):
     file = tmp_path / "widths.yaml"
     file.write_text(GRID)
-    return sweeps.read_sweep(file)
+    return grid.read_sweep(file)
 
 
 def leave_run(folder, status, **metrics):
@@ -45,7 +47,40 @@ def test_cells_are_all_combinations(sweep):
 
 
 def test_cell_names_are_file_names():
-    assert sweeps.cell_name({"ablation": "aten/no gru", "data.size": [3, 4]}) == "ablation=aten_no_gru,size=_3,_4_"
+    name = sweeps.cell_name({"ablation": "aten/no gru", "data.size": [3, 4]})
+    assert re.fullmatch(r"ablation=aten_no_gru,size=_3,_4_-[0-9a-f]{8}", name)
+    assert len(sweeps.cell_name({"init": ["/scratch/outputs/best.ckpt"] * 40})) == sweeps.LONGEST + 9
+    assert sweeps.cell_name({}) == "only"
+
+
+def test_cells_with_other_values_have_other_names():
+    cells = [
+        *({"data.root": root} for root in ("/in/folder/ok", "/in/folder_ok", "/in/folder ok", "/in/földer/ok", "a")),
+        *({"data.root": "/in/" + 200 * "a" + end} for end in "ab"),
+        *({"a.x": x, "b.x": y} for x, y in (("1,x=2", "3"), ("1", "2,x=3"), ("1", "2"))),
+    ]
+    names = {sweeps.cell_name(cell) for cell in cells}
+    assert len(names) == len(cells)
+    assert all(len(name.encode()) < 128 for name in names)
+
+
+def test_a_folder_named_by_an_earlier_release_counts_for_its_own_cell_alone(tmp_path):
+    folder = tmp_path / "ablation=tcnet_l"
+    leave_run(folder, "finished", **{"test/miou": 20.0})
+    record = next(folder.rglob("run.json"))
+    record.write_text(json.dumps({"status": "finished", "data": "real", "overrides": ["ablation=tcnet/l", "seed=0"]}))
+    assert sweeps.place(tmp_path, {"ablation": "tcnet/l"}) == folder
+    assert sweeps.place(tmp_path, {"ablation": "tcnet l"}) != folder
+    assert sweeps.place(tmp_path, {"ablation": "tcnet/s"}).name.startswith("ablation=tcnet_s-")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"test/miou": "much"}', None])
+def test_a_cell_whose_metrics_cannot_be_read_is_named_and_not_finished(content, tmp_path, capsys):
+    leave_run(tmp_path, "finished", **{"test/miou": 20.0})
+    (metrics,) = tmp_path.rglob("metrics.json")
+    metrics.unlink() if content is None else metrics.write_text(content)
+    assert sweeps.finished(tmp_path) is None
+    assert capsys.readouterr().err.startswith(f"warning: {metrics.parent} is passed over: ")
 
 
 def test_only_finished_runs_count(sweep, tmp_path):
@@ -68,12 +103,60 @@ def test_only_finished_runs_count(sweep, tmp_path):
 def test_lists_of_ablations_are_shown_as_they_are(written, tmp_path):
     file = tmp_path / "components.yaml"
     file.write_text(GRID.split("parameters:")[0] + f"parameters: {{ablation: {{values: [{written}, aten/l4]}}}}")
-    sweep = sweeps.read_sweep(file)
+    sweep = grid.read_sweep(file)
     for cell in sweep.cells():
         leave_run(tmp_path / sweeps.cell_name(cell), "finished", **{"test/miou": 20.0})
     shown = io.StringIO()
     Console(width=120, file=shown).print(sweeps.summary_table(sweep, tmp_path, ["test/miou"], "components"))
     assert "[aten/l4,aten/no_gru]" in shown.getvalue()
+
+
+PARAMETERS = "method: grid\nmetric: {name: test/miou}\nparameters: "
+
+
+def read(tmp_path, parameters):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(PARAMETERS + parameters)
+    return grid.read_sweep(file)
+
+
+def test_values_of_every_kind_are_written_as_hydra_reads_them(tmp_path):
+    sweep = read(
+        tmp_path,
+        "{views: {values: [{scales: [1.0, 0.5], flip: false, name: 'a, b''s'}, null]}, init: {values: [[a/b, null]]},"
+        " model: {parameters: {width: {values: [8]}, net: {parameters: {deep: {value: true}}}}},"
+        " ablation: {distribution: categorical, values: [a/b, '[a,b]']}, seed: {distribution: constant, value: 3}}",
+    )
+    assert sweep.fixed == {"model.net.deep": True, "seed": 3}
+    assert list(sweep.grid) == ["views", "init", "model.width", "ablation"]
+    parser = OverridesParser.create()
+    values = [[parser.parse_override(f"a={grid.override(v)}").value() for v in of] for of in sweep.grid.values()]
+    assert values == [
+        [{"scales": [1.0, 0.5], "flip": False, "name": "a, b's"}, None],
+        [["a/b", None]], [8], ["a/b", ["a", "b"]],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("{seed: {distribution: int_uniform, min: 0, max: 3}}", "parameter seed has max, min, which a grid does not"),
+        ("{seed: {min: 0, max: 3, values: [0]}}", "parameter seed has max, min, which a grid does not"),
+        ("{seed: {values: [0], distribution: normal}}", "parameter seed has a distribution"),
+        ("{seed: {values: [0, 1], probabilities: [0.5, 0.5]}}", "parameter seed has probabilities"),
+        ("{model: {parameters: {lr: {min: 0}}}}", r"parameter model\.lr has min"),
+        ("{seed: {values: 3}}", "values of parameter seed are 3"),
+        ("{seed: {values: []}}", "values of parameter seed are"),
+        ("{seed: {values: [1, 1]}}", "seed has the value 1 twice"),
+        ("{seed: {values: [1], value: 1}}", "parameter seed is"),
+        ("{seed: 3}", "parameter seed is 3"),
+        ("[seed]", "no grid"),
+        ("[" * 3000, "no grid"),
+    ],
+)
+def test_what_a_grid_cannot_run_is_refused_by_its_parameter(parameters, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, parameters)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +173,7 @@ def test_other_files_are_refused(tmp_path, text, message):
     if text is not None:
         file.write_text(text)
     with pytest.raises(InputError, match=message):
-        sweeps.read_sweep(file)
+        grid.read_sweep(file)
 
 
 SMALL = ["data.synthetic.photos=10", "data.batch_size=4", "data.num_workers=0", "trainer.limit_train_batches=1"]
@@ -116,7 +199,7 @@ def test_a_sweep_runs_in_the_folder_that_it_is_started_from(tmp_path):
 @pytest.mark.process
 def test_a_sweep_is_found_by_its_name(tmp_path):
     name = "aten_vip_offsets"
-    for number, cell in enumerate(sweeps.read_sweep(ROOT / "experiments" / "sweeps" / f"{name}.yaml").cells()):
+    for number, cell in enumerate(grid.read_sweep(ROOT / "experiments" / "sweeps" / f"{name}.yaml").cells()):
         leave_run(tmp_path / "cells" / sweeps.cell_name(cell), "finished", **{"test/miou": 30.0 + number})
     done = run_sweep(name, "--outputs", "cells", cwd=tmp_path)
     assert "31.0 ± 1.0" in done.stdout, done.stderr
