@@ -200,7 +200,7 @@ class Results:
                 if self._video is not None:
                     raise
                 self.failed.setdefault(name, error)
-                self.write_summary({"finished": False})  # raises if the disk is full: the others cannot be written too
+                self._write_summary({"finished": False})  # raises if the disk is full: the others cannot be written too
 
     def _write_sheet(self) -> None:
         sheet = viz.grid(self._sheet.pictures, columns=4)
