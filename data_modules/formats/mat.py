@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import scipy.io
-from scipy.io.matlab import MatReadError
 
 from partwise.errors import InputError
 
@@ -29,10 +28,10 @@ def read_mat(file: Path, name: str) -> Any:
         content = scipy.io.loadmat(str(file), squeeze_me=True, struct_as_record=False)
     except FileNotFoundError as error:
         raise InputError(f"{file} is missing; every picture needs its labels") from error
-    # scipy raises NotImplementedError for MATLAB 7.3 files, which are HDF5.
-    except (MatReadError, ValueError, TypeError, OSError, NotImplementedError, zlib.error) as error:
-        raise InputError(f"{file} is damaged or no MATLAB file ({error}); copy or download it again") from error
+    except Exception as error:  # scipy may raise anything on a damaged file, and takes no HDF5 of MATLAB 7.3
+        problem = textwrap.shorten(str(error), 200, placeholder=" ...") or type(error).__name__
+        raise InputError(f"{file} is damaged or no MATLAB file ({problem}); copy or download it again") from error
     if name not in content:
         found = ", ".join(sorted(key for key in content if not key.startswith("__"))) or "nothing"
-        raise InputError(f"{file} has no variable {name!r}; it holds {found}")
+        raise InputError(f"{file} has no variable {name!r}; it holds {textwrap.shorten(found, 200, placeholder=' ...')}")
     return content[name]
