@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from coco_scenes import SIZE, nasty
 from mutations import altered_json, fuzz
@@ -48,7 +49,7 @@ def test_data_of_coco(scene):
 def test_boxes_of_persons(tmp_path):
     file = tmp_path / "boxes.json"
     file.write_text("[[1, 2, 30, 40], [5.5, 6, 7, 8]]")
-    fuzz(lambda file: boxes_of_file(file)(None), file, altered_json)
+    fuzz(lambda file: boxes_of_file(file)(np.zeros((48, 64, 3), np.uint8)), file, altered_json)
 
 
 def test_persons_of_mpii(tmp_path):
