@@ -14,6 +14,9 @@ from partwise.io.images import check_size, read_ids, read_labels
 from partwise.io.object_rows import covering, read_instance_classes
 from partwise.labels import LabelSet
 
+#: Folders of the maps of VIP and CIHP: classes, persons, and part instances with their rows.
+CATEGORY_IDS, HUMAN_IDS, INSTANCE_IDS = "Category_ids", "Human_ids", "Instance_ids"
+
 
 def read_parts(file: Path, label_set: LabelSet, size: Sequence[int]) -> UInt8Array:
     """Read a label map of parts.
