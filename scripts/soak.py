@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ from partwise.run.cli import one_line_errors
 ROOT = Path(__file__).resolve().parents[1]
 TINY = (
     "experiment=fcn8s_facts", "image_size=[57,33]", "model.network.width=8", "model.network.backbone_multiplier=0.0625",
-    "data.batch_size=2", "data.num_workers=1", "data.synthetic.tracklets={train:3,val:1,test:1}",
+    "data.batch_size=2", "data.num_workers=1", "data.synthetic.tracklets={train:13,val:1,test:1}",
     "data.synthetic.size=[57,33]", "data.synthetic.frames_per_tracklet=12", "trainer.accelerator=cpu",
-    "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1", "checkpoint_every=3",
+    "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1", "checkpoint_every=3",
     "+trainer.enable_model_summary=false", "trainer.enable_progress_bar=false",
 )  # fmt: skip
 VARIANTS = {
@@ -152,10 +153,8 @@ def start(variant: str, outputs: Path) -> subprocess.Popen[bytes]:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Kill what is left of a run and its processes."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

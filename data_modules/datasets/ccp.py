@@ -157,7 +157,8 @@ def read_merged(file: Path, size: tuple[int, int], merged: UInt8Array) -> UInt8A
             f"label {fine.max()} in {file} is not one of the {len(merged)} of label_list.mat; "
             "take both from the same copy of the dataset"
         )
-    return merged[fine]
+    parts: UInt8Array = merged[fine]
+    return parts
 
 
 def merging_table(label_list: Path) -> UInt8Array:

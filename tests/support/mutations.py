@@ -24,7 +24,21 @@ EXAMPLES = int(os.environ.get("PARTWISE_FUZZ", 100))
 SECONDS, BYTES = 10.0, 2 << 30  # that reading may take
 REFUSED = object()
 
-_WORDS = (b"\0", b"\xff", b"\n", b"\r", b"-", b" ", b",", b'"', b"nan", b"1e999", b"9" * 30, b"\xef\xbb\xbf", b"${oc.env:HOME}")
+_WORDS = (
+    b"\0",
+    b"\xff",
+    b"\n",
+    b"\r",
+    b"-",
+    b" ",
+    b",",
+    b'"',
+    b"nan",
+    b"1e999",
+    b"9" * 30,
+    b"\xef\xbb\xbf",
+    b"${oc.env:HOME}",
+)
 _DEEP = "@deep@"  # stands for lists within lists, deeper than a recursion gets
 _ODD = (
     None, True, False, -1, 0, 1, 2**31, 2**63, 2**64, -(2**31), 10**400, 0.5, -0.0, 1e300, float("nan"), float("inf"),
