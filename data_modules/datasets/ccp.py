@@ -90,15 +90,7 @@ class CCP(LabelledImages):
         Returns:
             Parts.
         """
-        file = label_file(self.root, name)
-        fine = np.atleast_2d(read_mat(file, "groundtruth"))
-        check_size(fine, size, file)
-        if fine.max() >= len(self._merged):
-            raise InputError(
-                f"label {fine.max()} in {file} is not one of the {len(self._merged)} of label_list.mat; "
-                "take both from the same copy of the dataset"
-            )
-        return Labels(parts=self._merged[fine])
+        return Labels(parts=read_merged(label_file(self.root, name), size, self._merged))
 
 
 def label_file(root: Path, name: str) -> Path:
@@ -143,11 +135,38 @@ def split_ids(root: Path, split: str) -> list[str]:
     return chosen
 
 
+def read_merged(file: Path, size: tuple[int, int], merged: UInt8Array) -> UInt8Array:
+    """Read the merged classes of a photo.
+
+    Args:
+        file: the .mat of the photo's labels.
+        size: (H, W) of the photo.
+        merged: output of `merging_table`.
+
+    Returns:
+        Ids of the merged classes (H, W).
+
+    Raises:
+        InputError: the file is missing, damaged, of another size, or holds an id that is no class.
+    """
+    fine = np.atleast_2d(read_mat(file, "groundtruth"))
+    check_size(fine, size, file)
+    if fine.dtype.kind not in "iu" or fine.min() < 0:
+        raise InputError(f"{file} holds other than ids of classes; copy it again")
+    if fine.max() >= len(merged):
+        raise InputError(
+            f"label {fine.max()} in {file} is not one of the {len(merged)} of label_list.mat; "
+            "take both from the same copy of the dataset"
+        )
+    parts: UInt8Array = merged[fine]
+    return parts
+
+
 def merging_table(label_list: Path) -> UInt8Array:
     """Return the (59,) table from the ids, which the file `label_list` names, to the 14 merged classes and 255."""
     merged = {source: LABELS.id_of(target) for target, sources in SOURCES.items() for source in sources}
     merged |= dict.fromkeys(IGNORED, IGNORE)
     names = [str(name) for name in np.atleast_1d(read_mat(label_list, "label_list"))]
     if unknown := [name for name in names if name not in merged]:
-        raise InputError(f"{label_list} names the class {unknown[0]!r}, which Clothing Co-Parsing does not have")
+        raise InputError(f"{label_list} names the class {unknown[0][:80]!r}, which Clothing Co-Parsing does not have")
     return remap_table({i: merged[name] for i, name in enumerate(names)})[: len(names)]

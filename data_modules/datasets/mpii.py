@@ -163,7 +163,7 @@ def _stacked(people: dict[str, Float32Array]) -> Arrays:
 def _from_list(file: Path) -> dict[str, Float32Array]:
     try:
         rows = json.loads(file.read_bytes())
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{file} is damaged or no json ({error}); copy or download it again") from error
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{file} lists nobody; it should be a list of people with image, joints and joints_vis")
@@ -173,7 +173,7 @@ def _from_list(file: Path) -> dict[str, Float32Array]:
             places, seen = np.array(row["joints"], np.float32), np.array(row["joints_vis"], np.float32)
             joints = np.concatenate([places.reshape(16, 2) - 1, 2 * (seen.reshape(16, 1) > 0)], 1, dtype=np.float32)
             people.setdefault(str(row["image"]), []).append(_zeroed(joints))
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{file}, entry {number}: a person has image, 16 joints and joints_vis ({error!r}); mend or remove it"
             ) from error
@@ -190,7 +190,7 @@ def _from_release(file: Path) -> dict[str, Float32Array]:
             for picture, used in zip(pictures, training, strict=True)
             if used
         }
-    except (AttributeError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(f"{file} is not laid out as MPII's release ({error}); download it again") from error
     return {name: found for name, found in people.items() if len(found)}
 

@@ -109,7 +109,7 @@ def read_poses(file: Path) -> Float32Array:
     Raises:
         InputError: the file is missing, damaged, or a pose has other joints.
     """
-    joints = read_mat(file, "joints")
+    joints = np.asarray(read_mat(file, "joints"))
     cells = list(joints.ravel()) if joints.dtype == object else [joints] if joints.size else []  # scipy unwraps one
     poses = np.zeros((len(cells), MPII_JOINTS, 3), np.float32)
     for pose, cell in zip(poses, cells, strict=True):
@@ -159,7 +159,9 @@ def _person(thing: Any, size: Sequence[int], file: Path) -> Person:
     for part in _structs(_field(thing, "parts", file)):
         name = str(_field(part, "part_name", file))
         if name not in _IDS:
-            raise InputError(f"{file} names the part {name!r}, which persons of PASCAL-Part do not have; mend the file")
+            raise InputError(
+                f"{file} names the part {name[:80]!r}, which persons of PASCAL-Part do not have; mend the file"
+            )
         parts[_mask(part, size, file)] = _IDS[name]
     return Person(_mask(thing, size, file), parts)
 
@@ -167,12 +169,14 @@ def _person(thing: Any, size: Sequence[int], file: Path) -> Person:
 def _mask(thing: Any, size: Sequence[int], file: Path) -> BoolArray:
     mask = np.atleast_2d(_field(thing, "mask", file))
     check_size(mask, size, file)
+    if mask.dtype.kind not in "biuf":
+        raise InputError(f"{file} holds a mask that is no numbers; download it again")
     return np.asarray(mask > 0)
 
 
 def _person_objects(file: Path) -> list[Any]:
     things = _structs(_field(read_mat(file, "anno"), "objects", file))
-    return [thing for thing in things if _field(thing, "class", file) == "person"]
+    return [thing for thing in things if str(_field(thing, "class", file)) == "person"]
 
 
 def _structs(value: Any) -> list[Any]:

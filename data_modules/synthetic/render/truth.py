@@ -34,9 +34,12 @@ def load_truth(root: Path, video: str) -> Renderer:
         The renderer of the video's scene.
 
     Raises:
-        InputError: the folder is no stand-in or has no such video.
+        InputError: the folder is no stand-in or has no such video, or its scene is damaged.
     """
     file = root / "truth" / f"{video}.json"
     if not file.is_file():
         raise InputError(f"{file} is missing: flow and silhouettes are known for the stand-in's videos only")
-    return Renderer(Scene.from_dict(json.loads(file.read_text(encoding="utf-8"))))
+    try:
+        return Renderer(Scene.from_dict(json.loads(file.read_text(encoding="utf-8"))))
+    except Exception as error:  # whatever its hundreds of values make of numbers and their shapes
+        raise InputError(f"{file} is no scene of a stand-in ({error}); write the stand-in anew") from error

@@ -155,7 +155,8 @@ def open_video(path: str | Path) -> Iterator[Video]:
     if not path.is_file() or not path.stat().st_size:
         raise InputError(f"video {path} {'is empty' if path.is_file() else 'does not exist'}; check the path")
     try:
-        container = av.open(str(path.absolute()))  # absolute, so that `a:b.mp4` is not taken for a protocol
+        # Absolute, so that `a:b.mp4` is not taken for a protocol; titles that are no UTF-8 do not matter.
+        container = av.open(str(path.absolute()), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{path} is no readable video ({reason(error)}); check that it plays") from error
     with container:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from partwise.checkpoints.loading import KEY, load
+from partwise.errors import InputError
 from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.task import TrunkFlow
 
@@ -45,9 +47,19 @@ def started_from(checkpoint: Path) -> list[str]:
 
     Returns:
         the paths as the run's `config.yaml` gives them; none if there is no such file.
+
+    Raises:
+        InputError: it is damaged, or no config of a run.
     """
     config = checkpoint.parent.parent / "config.yaml"
-    return list(OmegaConf.select(OmegaConf.load(config), "init") or []) if config.is_file() else []
+    if not config.is_file():
+        return []
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(config))
+        return [str(path) for path in content.get("init") or []]
+    except Exception as error:  # YAML and OmegaConf raise many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{config} is no run's config ({reason}); name the checkpoint of a whole run") from error
 
 
 def _name(network: type) -> str:
