@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pkgutil
 import resource
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def foreign(marker, folder):
         "outer write_text": {"_target_": "pathlib.Path.write_text", "_args_": [
             {"_target_": "pathlib.Path", "_args_": [str(marker)]}, "x"]},
         "outer sympify": {"_target_": "sympy.sympify", "a": f"__import__('os').system({touch!r})"},
-        "through a module": {"_target_": "partwise.run.start.torch.utils.collect_env.run", "command": touch},
+        "through a module": {"_target_": "partwise.run.build.torch.utils.collect_env.run", "command": touch},
         "through a network's module": {"_target_": "partwise.nn.deeplab.torch.utils.collect_env.run", "command": touch},
         "function that writes": {"_target_": "partwise.io.atomic.write_text", "path": str(marker), "text": "x"},
         "function that writes, json": {"_target_": "partwise.io.atomic.write_json", "path": str(marker), "content": {}},
@@ -134,7 +135,7 @@ def foreign(marker, folder):
         "numpy through media": {"_target_": "partwise.io.video.np.load", "file": str(marker), "allow_pickle": True},
         "torch's class through a module": {"_target_": "partwise.nn.vgg.nn.Linear", "in_features": 1,
                                            "out_features": 1},
-        "class imported elsewhere": {**NETWORK, "_target_": "partwise.models.tcnet.model.VGG"},
+        "class imported elsewhere": {**NETWORK, "_target_": "partwise.models.tcnet.task.VGG"},
         "function of a network's module": {"_target_": "partwise.nn.deeplab_v2.rates", "image_size": 41},
         "method": {"_target_": f"{GOOD}.parse", "images": None},
         "task": {"_target_": "partwise.models.task.ParsingTask", "network": NETWORK, "label_set": None},
@@ -190,6 +191,25 @@ CASES = list(foreign(Path("marker"), Path("/tmp")))
 def save(content, file, **about):
     torch.save({**content, KEY: {**content[KEY], **about}}, file)
     return file
+
+
+NOWHERE = {"missing", "no target", *(case for case in CASES if case.startswith("target "))}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in NOWHERE])
+def test_what_foreign_code_names_exists(case):
+    """Else it would be refused because it is missing."""
+    for target in targets(foreign(Path("marker"), Path("/tmp"))[case]):
+        pkgutil.resolve_name(target)
+
+
+def targets(value):
+    """Targets in nested dictionaries and lists."""
+    if isinstance(value, dict) and "_target_" in value:
+        yield value["_target_"]
+    if isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from targets(part)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -301,18 +321,25 @@ def test_a_network_larger_than_its_weights_is_never_built(change, content, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("description", "change"),
+    ("name", "change", "message"),
     [
-        (small_networks.tcnet(), {"fusion_layers": networks.LARGEST}),
-        (small_networks.tcnet(), {"fusion_layers": 10**9}),
-        (small_networks.fgfa(), {"embedding": [512] * 200}),
-        (small_networks.tcnet(), {"offsets": [1] * 200}),
+        ("tcnet_indoor", {"fusion_layers": networks.LARGEST}, "has more parameters"),
+        ("tcnet_indoor", {"fusion_layers": 10**9}, "an argument 1000000000, which is .* out of any range"),
+        ("tcnet_indoor", {"offsets": [1] * 200}, "do not fit TCNet"),
+        ("fgfa_vip", {"reach": networks.LARGEST}, "do not fit FGFA"),
+        ("fgfa_vip", {"embedding": [512] * 200}, "too many values to unpack"),
+        ("fgfa_vip", {"embedding": [networks.LARGEST] * 3}, "do not fit FGFA"),
     ],
+    ids=str,
 )
-def test_a_description_cannot_keep_the_machine_busy(description, change):
+def test_a_description_cannot_keep_the_machine_busy(name, change, message):
+    description = plain(composed(f"experiment={name}", "profile=paper"))["model"]["network"]
+    with torch.device("meta"):
+        names = networks._construct(description).state_dict()
+    weights = {name: torch.zeros(1) for name in names}  # as many as the network has: their number says nothing
     begin = time.monotonic()
-    with pytest.raises(InputError):
-        networks.build({**description, **change}, {}, "some.ckpt")
+    with pytest.raises(InputError, match=message):
+        networks.build({**description, **change}, weights, "some.ckpt")
     assert time.monotonic() - begin < 5
 
 
