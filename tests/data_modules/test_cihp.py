@@ -154,7 +154,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         module(tmp_path).check()
 
 
-@pytest.mark.real
 def test_real_pictures_are_read_unchanged(real):
     data = dataset(real / "cihp", "train")
     assert data.ids == ["0002190", "0005008", "0012008"]

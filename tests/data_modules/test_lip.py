@@ -133,7 +133,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         module(tmp_path).check()
 
 
-@pytest.mark.real
 def test_real_pictures_are_read_unchanged(real):
     for split, name, size in (("train", "684_2150041", (220, 154)), ("val", "86_185913", (377, 130))):
         (sample,) = dataset(real / "lip", split)

@@ -248,7 +248,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         module(None, form="ten")
 
 
-@pytest.mark.real
 def test_real_pictures_are_read_unchanged(real):
     root = real / "pascal_part"
     with pytest.warns(UserWarning, match="10 of 15 pictures"):

@@ -225,7 +225,6 @@ def test_it_starts_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.real
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("name", "iou_type"),
@@ -246,7 +245,6 @@ def test_real_annotations(tmp_path: Path, real: Path, name: str, iou_type: str, 
     assert same(metrics, directly(gt, pred, iou_type))
 
 
-@pytest.mark.real
 def test_other_keypoints_are_refused(tmp_path: Path, real: Path) -> None:
     gt, pred = real / "crowdpose" / "json" / "crowdpose_test.json", tmp_path / "pred.json"
     pred.write_text("[]")

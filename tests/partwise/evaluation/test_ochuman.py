@@ -212,7 +212,6 @@ def test_the_rendered_stand_in(tmp_path: Path) -> None:
     assert metrics["AP"] == pytest.approx(1)
 
 
-@pytest.mark.real
 @pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
 def test_real_annotations(tmp_path: Path, real: Path, iou_type: str) -> None:
     """The sample has the json of all persons only; of the subsets the test makes its own."""
