@@ -9,7 +9,7 @@ import torch.distributed as dist
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from two_processes import SCENARIOS, in_both, measure
+from two_processes import SCENARIOS
 
 from partwise.metrics.coco import COCOMetrics
 
@@ -56,11 +56,6 @@ def scores(own, other):
     results = [score(metrics, own), score(metrics, [[20 + dist.get_rank()]])]
     metrics.reset()
     return [*results, score(metrics, other)]
-
-
-def run(rank, folder):
-    """Score every scenario in one of two processes."""
-    measure(rank, folder, SCENARIOS, scores)
 
 
 def directly(images):
@@ -174,12 +169,6 @@ def test_persons_are_needed():
     parts = torch.zeros((1, 2), dtype=torch.int64)
     with pytest.raises(ValueError, match="image 3: parsing and annotation need 'persons'"):
         metrics.update([3], [{"parts": parts}], [{"parts": parts}])
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    """What both processes measured."""
-    return in_both(__file__, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.ddp

@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy import ndimage
-from two_processes import SCENARIOS, in_both, measure
+from two_processes import SCENARIOS
 
 from partwise.batches import map_of, masks_of
 from partwise.labels import FOREGROUND
@@ -84,11 +84,6 @@ def scores(own, other):
     """The metrics of a rank's batches, and those after one more image."""
     metrics = COCOMetrics()
     return [score(metrics, own), score(metrics, [[20 + dist.get_rank()]])]
-
-
-def run(rank, folder):
-    """Score every scenario in one of two processes."""
-    measure(rank, folder, SCENARIOS, scores)
 
 
 def directly(pairs, keypoints):
@@ -200,12 +195,6 @@ def test_bad_masks_and_keypoints_are_named(field, value, message):
     pred = {"parts": parts, "persons": {**two, "scores": torch.ones(2), field: value}}
     with pytest.raises(ValueError, match=message):
         scored([(pred, {"parts": parts, "persons": two})])
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    """What both processes measured."""
-    return in_both(__file__, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.ddp
