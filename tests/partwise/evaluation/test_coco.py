@@ -16,17 +16,16 @@ from coco_scenes import (
     BACKENDS,
     PERSON,
     Scene,
-    compressed,
     directly,
     nasty,
     rectangle,
     reference,
     same,
-    uncompressed,
     with_categories,
 )
 from pycocotools.coco import COCO
 
+from data_modules.synthetic.layouts.coco_json import compressed, uncompressed
 from partwise.errors import InputError
 from partwise.evaluation.coco import evaluate
 from partwise.scores.coco import METRICS

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from coco_scenes import (
-    compressed,
     nasty,
 )
 from pycocotools import mask as rle
 
+from data_modules.synthetic.layouts.coco_json import compressed
 from partwise.errors import InputError
 from partwise.evaluation.coco import evaluate
 from partwise.scores import coco_rle
