@@ -1,7 +1,5 @@
 import json
 import pickle
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,11 +25,6 @@ def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("coco")
     COCOPersonsWriter(photos={"train": 4, "val": 5}, size=(96, 128), crowds=0.5, workers=1).write(root)
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "coco"))
 
 
 def dataset(root, split="val", size=(96, 128), **options):

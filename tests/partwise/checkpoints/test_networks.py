@@ -1,19 +1,16 @@
 """What a checkpoint may name: networks of partwise and plain values, nothing else, whoever reads it."""
 
-import importlib.util
 import os
 import pkgutil
 import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import small_networks
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from commands import run_py, script
+from composing import EXPERIMENTS, composed
 from hydra.utils import instantiate
 
 from partwise import labels
@@ -27,8 +24,6 @@ from partwise.run.checkpointing import Provenance
 from partwise.run.configs import plain
 from partwise.run.folder import Run
 
-ROOT = Path(__file__).parents[3]
-EXPERIMENTS = ROOT / "experiments"
 NAME = "deeplab_v2_facts"
 GOOD = "partwise.nn.deeplab_v2.DeepLabV2"
 NETWORK = {
@@ -41,19 +36,6 @@ SMALL = [
     "trainer.accelerator=cpu",
     *[f"model.network.{key}={NETWORK[key]}" for key in ("width", "backbone_multiplier", "norm")],
 ]
-
-
-def composed(*overrides):
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(EXPERIMENTS), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
-
-
-def load_run_py():
-    spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +56,7 @@ class Doors:
     """The four commands that read a checkpoint, each up to where it reads it."""
 
     def __init__(self, folder):
-        self.folder, self.run_py = folder, load_run_py()
+        self.folder, self.run_py = folder, script("run.py")
         write_image(folder / "picture.png", torch.zeros(41, 41, 3, dtype=torch.uint8).numpy())
         self.cfg = composed(f"experiment={NAME}", *DATA, *SMALL, f"outputs={folder}/outputs")
         self.parsing = composed("experiment=from_checkpoint", "task=predict", "trainer.accelerator=cpu")
@@ -243,20 +225,12 @@ def test_the_command_refuses_foreign_code(task, content, tmp_path):
     file = save(content, tmp_path / "evil.ckpt", network=foreign(marker, tmp_path)["nested, collect_env"])
     write_image(tmp_path / "a.png", torch.zeros(41, 41, 3, dtype=torch.uint8).numpy())
     more = [f"input={tmp_path / 'a.png'}", f"output={tmp_path / 'out'}"] if task == "predict" else DATA
-    done = run_py(f"task={task}", f"ckpt={file}", *more, f"outputs={tmp_path / 'outputs'}")
+    done = run_py(f"task={task}", f"ckpt={file}", *more, f"outputs={tmp_path / 'outputs'}", status=1)
     assert_one_line(done, "torch.utils.collect_env.run")
     assert not marker.exists()
 
 
-def run_py(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, check=False,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-
-
 def assert_one_line(done, *words):
-    assert done.returncode == 1, done.stderr
     (line,) = [row for row in done.stderr.splitlines() if row]
     assert line.startswith("error: ")
     assert all(word in line for word in words), line
@@ -385,6 +359,7 @@ def test_pretrained_files_of_libraries_run_no_code(tmp_path):
     folder.mkdir(parents=True)
     torch.save(Bomb(tmp_path / "marker"), folder / "vgg16-397923af.pth")
     large = ["model.network.pretrained=true", "model.network.norm=false", "model.network.backbone_multiplier=1.0"]
-    done = run_py(f"experiment={NAME}", *DATA, *large, f"outputs={tmp_path / 'outputs'}", TORCH_HOME=str(tmp_path))
+    where = f"outputs={tmp_path / 'outputs'}"
+    done = run_py(f"experiment={NAME}", *DATA, *large, where, status=1, TORCH_HOME=str(tmp_path))
     assert_one_line(done, "VGG-16", "UnpicklingError")
     assert not (tmp_path / "marker").exists()

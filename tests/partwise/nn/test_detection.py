@@ -5,7 +5,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from hydra import compose, initialize_config_dir
+from commands import CLIPS, FRAMES, TINY
+from composing import composed
 from hydra.utils import instantiate
 from torch import nn
 from torchvision.models.detection.image_list import ImageList
@@ -16,17 +17,10 @@ from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.ops.resize import Letterbox
 from partwise.run.build import make_task
 
-FRAME = ["experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32"]
-CLIPS = ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1",
-         "model.network.frame.feature.width=16", "model.network.frame.heads.box_width=32"]  # fmt: skip
-TINY = ["image_size=64", "data.num_workers=0",
-        "data.batch_size=2", "trainer.accelerator=cpu"]  # fmt: skip
 
-
-def ready(request, root, *overrides):
+def ready(root, *overrides):
     """Task, data and Trainer of one step of an experiment on CPU."""
-    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=[*TINY, *overrides, f"data.root={root}"])
+    cfg = composed(*TINY, *overrides, f"data.root={root}")
     data = instantiate(cfg.data)
     run = instantiate(cfg.trainer, max_steps=1, limit_val_batches=0, logger=False, enable_checkpointing=False,
                       enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
@@ -55,11 +49,11 @@ def record(monkeypatch, owner, name, seen):
 
 @pytest.mark.parametrize(
     "experiment",
-    [FRAME, CLIPS],
+    [FRAMES, CLIPS],
     ids=["frames", "clips"],
 )  # fmt: skip
-def test_a_step_in_bfloat16_has_boxes_and_losses_in_float32(experiment, vip_stand_in, monkeypatch, request):
-    task, data, run = ready(request, vip_stand_in, *experiment, "trainer.precision=bf16-mixed")
+def test_a_step_in_bfloat16_has_boxes_and_losses_in_float32(experiment, vip_stand_in, monkeypatch):
+    task, data, run = ready(vip_stand_in, *experiment, "trainer.precision=bf16-mixed")
     heads = task.network.heads
     seen, convolved = [], []
     for module in (heads.rpn, heads.rpn.anchor_generator, heads.roi_heads, heads.roi_heads.mask_head):
@@ -125,8 +119,8 @@ def hand_set(heads):
     return heads.eval()
 
 
-def test_a_mask_is_not_squeezed_where_its_box_reaches_into_the_padding(vip_stand_in, request):
-    task, _, _ = ready(request, vip_stand_in, *FRAME, "image_size=512")
+def test_a_mask_is_not_squeezed_where_its_box_reaches_into_the_padding(vip_stand_in):
+    task, _, _ = ready(vip_stand_in, *FRAMES, "image_size=512")
     heads = hand_set(task.network.heads)
     letterbox = Letterbox.fit((480, 854), 512)  # rows 112 to 400 of the canvas
     edge = 330  # of the native rows: nothing of the person below
@@ -218,10 +212,10 @@ def test_a_process_without_persons_meets_the_others_in_every_batch_norm(tmp_path
 
 
 @pytest.mark.process
-def test_compiling_reaches_the_layers_of_the_heads(vip_stand_in, monkeypatch, request):
+def test_compiling_reaches_the_layers_of_the_heads(vip_stand_in, monkeypatch):
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, backend="eager"))
-    task, data, run = ready(request, vip_stand_in, "experiment=parsing_rcnn_vip", "compile=true")
+    task, data, run = ready(vip_stand_in, "experiment=parsing_rcnn_vip", "compile=true")
     heads, entered = task.network.heads, set()
     modules = dict(task.network.named_modules())
     inside = [name for name, module in modules.items() if module._compiled_call_impl is not None]

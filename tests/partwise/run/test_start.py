@@ -2,8 +2,7 @@ import json
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import composed
 from omegaconf import OmegaConf
 
 from partwise.errors import InputError
@@ -83,11 +82,8 @@ def test_differences_are_dotted_and_ordered():
     [("model.network.feature.width=24", True), ("seed=1", True), ("data.batch_size=3", True),
      ("trainer.max_epochs=99", False), ("data.num_workers=0", False), ("data.root=/moved", False)],
 )  # fmt: skip
-def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, monkeypatch, request):
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        own = compose("config", overrides=["experiment=parsing_rcnn_vip"])
-        changed = compose("config", overrides=["experiment=parsing_rcnn_vip", override])
+def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, monkeypatch):
+    own, changed = composed("experiment=parsing_rcnn_vip"), composed("experiment=parsing_rcnn_vip", override)
     run = opened(tmp_path, monkeypatch)
     (run.folder / "config.yaml").write_text(OmegaConf.to_yaml(own, resolve=True))
     _refuse_other_config(run, own)
@@ -102,10 +98,8 @@ def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, mon
     ("overrides", "slow"),
     [([], False), (["trainer.precision=bf16-mixed", "trainer.accelerator=cpu"], True), (["profile=paper"], False)],
 )
-def test_a_run_says_that_bfloat16_is_emulated(overrides, slow, tmp_path, monkeypatch, capsys, request):
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=["experiment=parsing_rcnn_vip", *overrides])
+def test_a_run_says_that_bfloat16_is_emulated(overrides, slow, tmp_path, monkeypatch, capsys):
+    cfg = composed("experiment=parsing_rcnn_vip", *overrides)
     emulated = emulates_bfloat16(cfg)
     assert emulated == (slow and not torch.ops.mkldnn._is_mkldnn_bf16_supported())
     run = opened(tmp_path, monkeypatch)
