@@ -17,7 +17,7 @@ from partwise.labels import LabelSet
 from partwise.run.averaging import ExponentialAverage
 from partwise.run.checkpointing import AtomicCheckpointIO, Provenance, RandomState
 from partwise.run.configs import plain
-from partwise.run.devices import bfloat16, trainer_options
+from partwise.run.devices import bfloat16, device, trainer_options
 from partwise.run.extensions import make_all
 from partwise.run.folder import Run
 from partwise.run.loggers import make_loggers
@@ -82,16 +82,8 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
             run.last.parent, "last", every_n_train_steps=cfg.checkpoint_every, enable_version_counter=False
         ),
     ]  # fmt: skip
-    trainer: pl.Trainer = instantiate(
-        cfg.trainer,
-        **trainer_options(cfg.trainer),
-        default_root_dir=str(run.folder),
-        callbacks=callbacks,
-        logger=make_loggers(run, cfg.logger, config),
-        plugins=[AtomicCheckpointIO()],
-        enable_model_summary=False,
-    )
-    return trainer
+    loggers = make_loggers(run, cfg.logger, config)
+    return _trainer(cfg, run, callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()])
 
 
 def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
@@ -101,20 +93,21 @@ def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
         cfg: composed config of the run.
         run: whose folder is the Trainer's.
     """
-    bar = {name: entry for name, entry in cfg.callbacks.items() if name == "progress_bar"}
-    scorer: pl.Trainer = instantiate(
-        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder),
-        callbacks=make_all(bar, "callbacks", pl.Callback),
-        logger=False, enable_checkpointing=False, enable_model_summary=False,
-    )  # fmt: skip
-    return scorer
+    return _trainer(cfg, run, logger=False, enable_checkpointing=False)
+
+
+def _trainer(cfg: DictConfig, run: Run, **options: Any) -> pl.Trainer:
+    options |= trainer_options(cfg.trainer)
+    trainer: pl.Trainer = instantiate(
+        cfg.trainer, default_root_dir=str(run.folder), enable_model_summary=False, **options
+    )
+    return trainer
 
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:
     """Return where and how task=predict parses, as arguments of `load_parser`."""
-    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return {
-        "device": torch.device("cuda" if on_gpu else "cpu"),
+        "device": device(cfg.trainer.accelerator),
         "bfloat16": bfloat16(cfg),
         "channels_last": cfg.channels_last,
         "size": cfg.testing.size,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,18 +43,17 @@ def wandb_logger(**options: Any) -> WandbLogger:
     """
     import wandb as client
 
-    offline = os.environ.get("WANDB_MODE", "offline") == "offline" and not client.login(prompt=False)
-    mode = "offline" if offline else os.environ.get("WANDB_MODE")
+    asked = options.get("mode") or os.environ.get("WANDB_MODE")
+    mode = asked or (None if client.login(prompt=False) else "offline")
     # An offline run cannot know what the server has.
-    return WandbLogger(**{"mode": mode, "resume": None if offline else "allow", **options})
+    return WandbLogger(**{"mode": mode, "resume": None if mode == "offline" else "allow", **options})
 
 
 def _metrics_file(run: Run) -> CSVLogger:
     file = run.folder / "metrics.csv"
-    kept = _rows_before(file, run.checkpoint) if file.is_file() else []
+    kept = _rows_before(file, run.checkpoint) if is_first() and file.is_file() else []
     logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
     if is_first():
-        logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
         logger.experiment.metrics.extend(kept)  # the logger begins with an empty file
     return logger
 

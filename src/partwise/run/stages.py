@@ -29,9 +29,11 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from partwise.errors import InputError
+from partwise.io import run_json
 from partwise.run.cli import PREPARED, own_roots, quoted
 from partwise.run.configs import plain
 from partwise.run.folder import RUN_ID
+from partwise.tables.trained import PLACES, WATCHING
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
 SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
@@ -40,8 +42,6 @@ SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "tr
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
                     "accumulate_grad_batches")  # fmt: skip
-WATCHING = ("progress_bar", "best")  # callbacks that leave the weights as they are
-PLACES = ("root", "test_root", "num_workers")  # of data
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
 DEEPEST = 8  # stages of stages; the papers have two
 
@@ -189,11 +189,7 @@ def find(outputs: Path, experiment: str, identity: str, status: str = "finished"
     Returns:
         The folder of the run, or None.
     """
-    wanted = {"task": "train", "identity": identity, "status": status}
-    for file in sorted((outputs / experiment).glob("*/run.json"), reverse=True):
-        if wanted.items() <= json.loads(file.read_text()).items():
-            return file.parent
-    return None
+    return max(run_json.find(outputs / experiment, "*", task="train", identity=identity, status=status), default=None)
 
 
 def _check_data(stage: Stage, outputs: Path) -> None:

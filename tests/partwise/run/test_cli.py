@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 from commands import run_py
@@ -36,6 +37,48 @@ def test_unknown_experiment_suggests_a_known_one(monkeypatch):
     monkeypatch.setenv("PARTWISE_PREPARED", "")  # and is unset again after the test
     with pytest.raises(InputError, match="parsing_rcnn_vip"):
         cli.prepare(["experiment=parsing_rcn_vip"], EXPERIMENTS)
+
+
+@pytest.mark.parametrize("arg", ["ablation=null", "logger=null", "+callbacks=null", "model/encoder@x.encoder=null"])
+def test_null_for_a_group_is_refused(arg, monkeypatch):
+    monkeypatch.setenv(cli.PREPARED, "")  # and is unset again after the test
+    with pytest.raises(InputError, match=r"leave .* out"):
+        cli.prepare(["experiment=aten_vip", arg], EXPERIMENTS)
+
+
+def test_null_for_a_value_is_not_refused(monkeypatch):
+    monkeypatch.setenv(cli.PREPARED, "")  # and is unset again after the test
+    given = ["experiment=aten_vip", "resume=null", "callbacks.best=null", "data.root=null"]
+    assert cli.prepare(given, EXPERIMENTS) == given
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def interrupted_in_a_trainer():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+@pytest.mark.parametrize("stopped", [interrupted, interrupted_in_a_trainer])
+@pytest.mark.parametrize("resumable", [True, False])
+def test_ctrl_c_is_told_once_and_how_to_go_on_only_where_one_can(stopped, resumable, capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors(), cli.one_line_errors(resumable):
+        stopped()
+    assert left.value.code == 130
+    told = capsys.readouterr().err
+    assert told.count("stopped") == 1
+    assert ("resume=auto" in told) == resumable
+
+
+def test_other_exits_stay_as_they_are(capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors(resumable=True):
+        sys.exit(3)
+    assert left.value.code == 3
+    assert not capsys.readouterr().err
 
 
 def test_options_may_stand_between_overrides(monkeypatch):

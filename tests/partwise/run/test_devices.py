@@ -1,4 +1,4 @@
-"""What is left to the device: deterministic algorithms, and what a CPU cannot do."""
+"""What is left to the device: where a network runs, deterministic algorithms, and what a CPU cannot do."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from composing import composed
 
 from partwise.errors import InputError
 from partwise.run.build import make_scorer
-from partwise.run.devices import runs_on_cpu, trainer_options
+from partwise.run.devices import device, emulates_bfloat16, runs_on_cpu, trainer_options
 from partwise.run.folder import Run
 
 PARSER = "experiment=parsing_rcnn_vip"
@@ -16,8 +16,23 @@ PARSER = "experiment=parsing_rcnn_vip"
     ("accelerator", "available", "expected"),
     [("auto", True, False), ("auto", False, True), ("gpu", True, False), ("cpu", True, True)],
 )
-def test_a_cpu_is_asked_for_or_all_there_is(accelerator, available, expected):
-    assert runs_on_cpu(accelerator, available) == expected
+def test_a_cpu_is_asked_for_or_all_there_is(accelerator, available, expected, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)
+    assert runs_on_cpu(accelerator) == expected
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "available", "expected"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cuda", True, "cuda"), ("gpu", True, "cuda"),
+     ("cpu", True, "cpu"), ("mps", True, "cpu"), ("cuda", False, None), ("gpu", False, None)],
+)  # fmt: skip
+def test_a_network_runs_on_a_gpu_where_one_is(accelerator, available, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    if expected is None:
+        with pytest.raises(InputError, match="no such GPU"):
+            device(accelerator)
+    else:
+        assert device(accelerator) == torch.device(expected)
 
 
 @pytest.mark.parametrize(
@@ -29,9 +44,10 @@ def test_a_cpu_is_asked_for_or_all_there_is(accelerator, available, expected):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("group", ["auto", "ddp"])
-def test_deterministic_algorithms_are_off_on_a_gpu_unless_asked_for(override, available, expected, group):
+def test_deterministic_algorithms_are_off_on_a_gpu_unless_asked_for(override, available, expected, group, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)
     cfg = composed(PARSER, f"trainer={group}", *([override] if override else []))
-    assert trainer_options(cfg.trainer, available) == {"deterministic": expected}
+    assert trainer_options(cfg.trainer) == {"deterministic": expected}
 
 
 @pytest.mark.parametrize("available", [True, False])
@@ -46,8 +62,19 @@ def test_a_trainer_is_made_so(available, tmp_path, monkeypatch):
         torch.use_deterministic_algorithms(False)
 
 
-def test_batch_norm_is_not_synchronised_on_a_cpu():
+def test_batch_norm_is_not_synchronised_on_a_cpu(monkeypatch):
     cfg = composed(PARSER, "trainer=ddp", "trainer.sync_batchnorm=true")
-    assert trainer_options(cfg.trainer, available=True)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert trainer_options(cfg.trainer)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     with pytest.raises(InputError, match="sync_batchnorm=true needs GPUs"):
-        trainer_options(cfg.trainer, available=False)
+        trainer_options(cfg.trainer)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "slow"),
+    [([], False), (["trainer.precision=bf16-mixed", "trainer.accelerator=cpu"], True), (["profile=paper"], False)],
+)
+def test_bfloat16_is_emulated_where_a_cpu_is_asked_for_it_and_has_none(overrides, slow):
+    cfg = composed(PARSER, *overrides)
+    assert emulates_bfloat16(cfg) == (slow and not torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -30,8 +30,7 @@ def test_what_is_no_callback_is_named(entry):
 @pytest.mark.parametrize("override", ["+callbacks=early_stopping", "+callbacks=[early_stopping]"])
 def test_a_group_is_added_to_the_default_callbacks(override):
     cfg = composed("experiment=flownet_s_chairs", override, "callbacks.best=null")
-    bar, stopping = make_all(cfg.callbacks, "callbacks", pl.Callback)
-    assert isinstance(bar, pl.callbacks.ProgressBar)
+    (stopping,) = make_all(cfg.callbacks, "callbacks", pl.Callback)
     assert (stopping.monitor, stopping.mode) == ("val/epe", "min")
 
 
@@ -42,5 +41,5 @@ def test_an_experiment_adds_callbacks_by_its_defaults_list(tmp_path):
         "callbacks: {early_stopping: {patience: 7}}\n"
     )
     cfg = composed("experiment=own", f"hydra.searchpath=[file://{tmp_path}]")
-    assert list(cfg.callbacks) == ["progress_bar", "best", "early_stopping"]
+    assert list(cfg.callbacks) == ["best", "early_stopping"]
     assert cfg.callbacks.early_stopping.patience == 7

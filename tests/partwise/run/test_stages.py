@@ -1,15 +1,11 @@
 """What an experiment starts from: which trainings, found where they were finished, run where they are missing."""
 
-from pathlib import Path
-
 import pytest
 from composing import composed
 
 from partwise.errors import InputError
 from partwise.run import stages
 from partwise.run.cli import quoted
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +104,7 @@ def test_where_a_run_trains_does_not_make_it_another():
     usual = identity("experiment=aten_vip", "profile=paper", synthetic=False)
     for moved in ("data.root=/elsewhere", "data.num_workers=7", "logger=wandb", "outputs=/else", "trainer.devices=4",
                   "roots.flying_chairs=/chairs", "resume=auto", "trainer=ddp", "data.synthetic.seed=5",
-                  "callbacks.progress_bar=null"):  # fmt: skip
+                  "trainer.enable_progress_bar=false"):  # fmt: skip
         assert identity("experiment=aten_vip", "profile=paper", moved, synthetic=False) == usual, moved
 
 
