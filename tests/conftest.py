@@ -21,8 +21,10 @@ MARKS = ("process", "ddp", "slow")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Count as `process` what starts processes under another mark."""
+    """Count as `process` what starts processes under another mark, and as `real` what reads real samples."""
     for item in items:
+        if "real" in item.fixturenames:
+            item.add_marker("real")
         if any(map(item.get_closest_marker, MARKS)):
             item.add_marker("process")
 

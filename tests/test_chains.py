@@ -7,16 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from composing import ROOT, composed
 
 from data_modules.synthetic.layouts.facts import FACTSWriter
 from data_modules.synthetic.layouts.flying_chairs import FlyingChairsWriter
+from partwise.run import stages
 
 pytestmark = pytest.mark.process
-
-ROOT = Path(__file__).parents[1]
 
 # Experiments of a user's own folder: the papers' chains at tiny sizes.
 SHARED = """
@@ -148,7 +147,7 @@ def kill_in(stage, process, outputs):
 
 @pytest.mark.parametrize("origin", ["real", "stand-in"])
 @pytest.mark.parametrize("chain", CHAINS)
-def test_a_killed_chain_goes_on_and_its_stages_are_found_again(chain, origin, configs, roots, tmp_path):
+def test_a_killed_chain_goes_on_and_its_stages_are_found_again(chain, origin, configs, roots, tmp_path, monkeypatch):
     outputs, (first, second) = tmp_path / "outputs", CHAINS[chain]
     places = [f"data.root={roots[chain]}", f"roots.flying_chairs={roots['chairs']}"] if origin == "real" else []
     kill_in(second, start(configs, chain, outputs, places), outputs)
@@ -158,6 +157,9 @@ def test_a_killed_chain_goes_on_and_its_stages_are_found_again(chain, origin, co
     done = runs(outputs)
     assert {name: run["status"] for name, run in done.items()} == dict.fromkeys((first, second, chain), "finished")
     assert len(list(outputs.glob("*/*/run.json"))) == 3  # each trained once, the killed one went on
+    given, here = [f"experiment={chain}", *places], f"hydra.searchpath=[file://{configs}]"
+    monkeypatch.setattr(stages, "compose", lambda _, overrides: composed(*overrides, here))
+    assert done[chain]["identity"] == stages.identity(composed(*given, here), origin == "stand-in", given)
 
     # A cell of a sweep, from elsewhere, with workers, another logger and moved data.
     moved = []

@@ -2,16 +2,15 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import CLIPS, FRAMES, ROOT, TINY, only_run, run_py
 
 from data_modules.datasets.vip import read_list
 from data_modules.synthetic.layouts.ccp import CCPWriter
@@ -19,33 +18,12 @@ from partwise.io.video import VideoWriter
 
 pytestmark = pytest.mark.process
 
-ROOT = Path(__file__).parents[1]
-TINY = [
-    "experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32",
-    "image_size=64", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
-    "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
-]  # fmt: skip
 
 TINY_DENSE = [
     "experiment=deeplab_ccp", "image_size=[64,48]", "model.network.feature.width=16", "trainer.max_epochs=3",
     "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=3", "trainer.check_val_every_n_epoch=1",
     "trainer.precision=32-true",
 ]  # fmt: skip
-
-
-def run_py(*arguments):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=ROOT, check=False,
-        env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done
-
-
-def only_run(outputs):
-    (folder,) = outputs.glob("*/*")
-    return folder
 
 
 def killed_and_resumed(arguments, outputs):
@@ -75,7 +53,7 @@ def equal_weights(folder, other):
 @pytest.fixture(scope="module")
 def trained(vip_stand_in, tmp_path_factory):
     outputs = tmp_path_factory.mktemp("a=b [c]")  # awkward on purpose
-    shown = run_py(*TINY, f"data.root={vip_stand_in}", f"outputs={outputs}", "logger=wandb")
+    shown = run_py(*FRAMES, *TINY, f"data.root={vip_stand_in}", f"outputs={outputs}", "logger=wandb")
     return only_run(outputs), shown.stdout
 
 
@@ -103,7 +81,7 @@ def test_a_run_leaves_what_it_promises(trained):
 
 @pytest.mark.ddp
 def test_two_processes_score_as_one_with_an_odd_number_of_samples(trained, vip_stand_in, odd_split, tmp_path):
-    common = [f"ckpt={trained[0] / 'checkpoints/last.ckpt'}", f"data.root={vip_stand_in}", odd_split, *TINY[3:]]
+    common = [f"ckpt={trained[0] / 'checkpoints/last.ckpt'}", f"data.root={vip_stand_in}", odd_split, *TINY]
     run_py("task=test", *common, f"outputs={tmp_path / 'one'}")
     run_py("task=test", *common, f"outputs={tmp_path / 'two'}", "trainer=ddp", "trainer.devices=2")
     one, two = (json.loads((only_run(tmp_path / n) / "metrics.json").read_text()) for n in ("one", "two"))
@@ -114,29 +92,18 @@ def test_two_processes_score_as_one_with_an_odd_number_of_samples(trained, vip_s
 @pytest.mark.ddp
 @pytest.mark.parametrize(
     "experiment",
-    [
-        TINY[:3],
-        [
-            "experiment=aten_vip",
-            "model.network.key_interval=2",
-            "model.network.encoding_range=1",
-            "model.network.frame.feature.width=16",
-            "model.network.frame.heads.box_width=32",
-        ],
-    ],
+    [FRAMES, CLIPS],
     ids=["frames", "clips"],
 )
 def test_two_processes_train_without_unused_parameters(experiment, vip_stand_in, tmp_path):
-    run_py(
-        *experiment, *TINY[3:], f"data.root={vip_stand_in}", f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2"
-    )
+    run_py(*experiment, *TINY, f"data.root={vip_stand_in}", f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2")
     folder = only_run(tmp_path)
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
     assert (folder / "pictures/overlay.jpg").exists()
 
 
 def test_killed_and_resumed_it_ends_with_the_same_weights(vip_stand_in, tmp_path):
-    arguments = [*TINY, "trainer.max_epochs=3", "checkpoint_every=1", f"data.root={vip_stand_in}"]
+    arguments = [*FRAMES, *TINY, "trainer.max_epochs=3", "checkpoint_every=1", f"data.root={vip_stand_in}"]
     folder = killed_and_resumed(arguments, tmp_path / "killed")
     run_py(*arguments, f"outputs={tmp_path / 'whole'}")
     whole = only_run(tmp_path / "whole")

@@ -2,20 +2,11 @@
 
 import csv
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import FRAMES, TINY, only_run, run_py
 
 pytestmark = pytest.mark.process
-
-ROOT = Path(__file__).parents[1]
-TINY = [
-    "experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32",
-    "image_size=64", "trainer.max_epochs=9", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
-    "monitor=val/miou", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +28,10 @@ def run(vip_stand_in, tmp_path_factory):
     )
     added = ["+callbacks=[early_stopping,mine]", "callbacks.early_stopping.patience=1",
              "callbacks.early_stopping.min_delta=101", "callbacks.mine.step=10", "logger=[csv,wandb]"]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
-    environment["PYTHONPATH"] = os.pathsep.join([str(mine), environment.get("PYTHONPATH", "")])
-    command = [sys.executable, str(ROOT / "run.py"), f"--config-dir={mine}", *TINY, *added]
-    done = subprocess.run(
-        [*command, f"data.root={vip_stand_in}", f"outputs={outputs}"],
-        capture_output=True, text=True, cwd=ROOT, check=False, env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    (folder,) = outputs.glob("*/*")
-    return folder
+    path = os.pathsep.join([str(mine), os.environ.get("PYTHONPATH", "")])
+    run_py(f"--config-dir={mine}", *FRAMES, *TINY, "trainer.max_epochs=9", "monitor=val/miou", *added,
+           f"data.root={vip_stand_in}", f"outputs={outputs}", PYTHONPATH=path)  # fmt: skip
+    return only_run(outputs)
 
 
 def rows(run):

@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from commands import ROOT, TINY, run_py
 from nbclient import NotebookClient
 
 from data_modules.synthetic.render.renderer import Renderer
@@ -18,38 +16,30 @@ from partwise.io.video import VideoWriter
 
 pytestmark = pytest.mark.process
 
-ROOT = Path(__file__).parents[1]
 FLOW = ["model.network.flow.width=0.0625", "model.network.flow.displacement=2",
         "model.network.flow.channels=64", "model.network.flow.skip_channels=32"]  # fmt: skip
 TRUNK = "model.network.trunk.multiplier=0.125"
 FRAME = ["model.network.frame.width=16", "model.network.frame.backbone_multiplier=0.125"]
-TINY = ["image_size=[57,33]", "trainer.max_epochs=1",
-        "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2", "trainer.check_val_every_n_epoch=1",
-        "trainer.log_every_n_steps=1", "data.synthetic.tracklets={train:4,val:1,test:2}",
-        "data.synthetic.size=[57,33]"]  # fmt: skip
+SMALL = ["image_size=[57,33]", "data.synthetic.tracklets={train:4,val:1,test:2}", "data.synthetic.size=[57,33]"]
 
 
-def run_py(experiment, outputs, *arguments):
+def trained(experiment, outputs, *arguments):
     """The last checkpoint of a run."""
-    command = [sys.executable, str(ROOT / "run.py"), f"experiment={experiment}", *TINY, *arguments]
-    done = subprocess.run([*command, f"outputs={outputs}"], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_py(f"experiment={experiment}", *TINY, *SMALL, *arguments, f"outputs={outputs}")
     (checkpoint,) = (outputs / experiment).glob("*/checkpoints/last.ckpt")
     return checkpoint
 
 
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory):
-    return run_py(
-        "tcnet_flow_refined", tmp_path_factory.mktemp("flow"), *FLOW, "model.network.trunk.multiplier=0.125", "init=[]"
-    )
+    return trained("tcnet_flow_refined", tmp_path_factory.mktemp("flow"), *FLOW, TRUNK, "init=[]")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(flow, tmp_path_factory):
     outputs = tmp_path_factory.mktemp("tcnet")
-    frame = run_py("deeplab_v2_facts", outputs, *(option.replace(".frame", "") for option in FRAME))
-    return run_py("tcnet_indoor", outputs, f"init=[{frame},{flow}]", *FLOW, *FRAME)
+    frame = trained("deeplab_v2_facts", outputs, *(option.replace(".frame", "") for option in FRAME))
+    return trained("tcnet_indoor", outputs, f"init=[{frame},{flow}]", *FLOW, *FRAME)
 
 
 def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
@@ -60,8 +50,8 @@ def test_a_run_of_tcnet_leaves_its_pictures(checkpoint):
 @pytest.mark.ddp
 @pytest.mark.parametrize("ablation", ["tcnet/full", "tcnet/l_s"])
 def test_two_processes_train_without_unused_parameters(flow, ablation, tmp_path):
-    run_py("tcnet_indoor", tmp_path, f"init=[{flow}]", *FLOW, *FRAME, f"ablation={ablation}",
-           "trainer=ddp", "trainer.devices=2", "model.network.frame_loss=0")  # fmt: skip
+    trained("tcnet_indoor", tmp_path, f"init=[{flow}]", *FLOW, *FRAME, f"ablation={ablation}",
+            "trainer=ddp", "trainer.devices=2", "model.network.frame_loss=0")  # fmt: skip
     (record,) = tmp_path.glob("tcnet_indoor/*/run.json")
     assert json.loads(record.read_text())["status"] == "finished"
 
@@ -106,26 +96,15 @@ def with_class_3_everywhere(checkpoint):
 
 def test_a_missing_file_of_boxes_gets_one_line(checkpoint, tmp_path):
     (tmp_path / "walk.mp4").touch()
-    done = predict(checkpoint, tmp_path, f"detector={tmp_path / 'none.json'}", check=False)
-    assert done.returncode == 1
+    done = predict(checkpoint, tmp_path, f"detector={tmp_path / 'none.json'}", status=1)
     assert "Traceback" not in done.stderr
     assert "none.json cannot be read" in done.stderr
 
 
-def predict(checkpoint, folder, *arguments, check=True):
+def predict(checkpoint, folder, *arguments, status=0):
     """Run task=predict on FOLDER/walk.mp4 into FOLDER/parsed."""
-    command = [
-        sys.executable,
-        str(ROOT / "run.py"),
-        "task=predict",
-        f"ckpt={checkpoint}",
-        f"output={folder / 'parsed'}",
-    ]
-    done = subprocess.run(
-        [*command, f"input={folder / 'walk.mp4'}", *arguments], capture_output=True, text=True, cwd=ROOT
-    )
-    assert not check or done.returncode == 0, done.stderr[-4000:]
-    return done
+    return run_py("task=predict", f"ckpt={checkpoint}", f"output={folder / 'parsed'}", f"input={folder / 'walk.mp4'}",
+                  *arguments, status=status)  # fmt: skip
 
 
 def test_the_fusion_weights_notebook_runs_to_its_end(checkpoint, monkeypatch):

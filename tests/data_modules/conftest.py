@@ -1,6 +1,15 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
 from partwise.errors import InputError
+
+
+@pytest.fixture
+def copy(stand_in, tmp_path):
+    """The stand-in of a test's module, to be damaged."""
+    return Path(shutil.copytree(stand_in, tmp_path / "copy"))
 
 
 @pytest.fixture

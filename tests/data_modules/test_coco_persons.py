@@ -1,22 +1,17 @@
 import json
 import pickle
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from data_modules.coco_persons import COCOPersonsDataModule
 from data_modules.datasets.coco_persons import COCOPersons
-from data_modules.formats.coco_json import decode, read_coco
+from data_modules.formats.coco_json import read_coco
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.coco_json import compressed, polygons, uncompressed
 from data_modules.synthetic.layouts.coco_persons import COCOPersonsWriter
 from partwise.errors import InputError
-from partwise.io.coco_masks import Rle
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip
 
@@ -28,11 +23,6 @@ def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("coco")
     COCOPersonsWriter(photos={"train": 4, "val": 5}, size=(96, 128), crowds=0.5, workers=1).write(root)
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "coco"))
 
 
 def dataset(root, split="val", size=(96, 128), **options):
@@ -162,19 +152,6 @@ def test_flipping_twice_is_the_identity_and_once_swaps(stand_in):
     assert all(torch.allclose(twice[k], sample[k]) for k in sample)
     flipped = COCOPersons(stand_in, "val", ClipTransform((96, 128), FOREGROUND, flip=1.0), seed=3)[0]
     assert all(torch.equal(flipped[k], once[k]) for k in once)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_every_form_of_mask_reads_back(seed):
-    rng = np.random.default_rng(seed)
-    mask = np.kron(rng.random((12, 9)) < 0.4, np.ones((3, 3))) > 0
-    assert (decode(Rle(**compressed(mask)), mask.shape) == mask).all()
-    assert (decode(Rle(**uncompressed(mask)), mask.shape) == mask).all()
-    assert (decode(polygons(mask), mask.shape)[mask]).all()
-    assert (coco_mask.decode(compressed(mask)) == mask).all()
-    solid = np.zeros((20, 20), bool)
-    solid[3:9, 4:13] = solid[9:14, 12:15] = True
-    assert (decode(polygons(solid), solid.shape) == solid).all()
 
 
 def test_the_index_is_read_once_and_again_when_the_file_changes(copy):

@@ -1,25 +1,21 @@
 """Every data config builds its DataModule, which yields what the config says."""
 
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
+from composing import EXPERIMENTS, composed
 from hydra.utils import instantiate
 
 from partwise import labels
 from partwise.ops.resize import canvas_size
 from partwise.run.cli import FROM_CHECKPOINT
 
-ROOT = Path(__file__).parents[2] / "experiments"
-NAMES = sorted(file.stem for file in (ROOT / "data").glob("*.yaml"))
+NAMES = sorted(file.stem for file in (EXPERIMENTS / "data").glob("*.yaml"))
 
 #: Of a stand-in that is rendered in a second, whatever it consists of.
 FEW = {"size": [64, 80], "frames_per_video": 4, "frames_per_sequence": 4, "frames_per_tracklet": 3}
 
 
-def composed(name, *overrides):
-    with initialize_config_dir(str(ROOT), version_base="1.3"):
-        return compose("config", overrides=[f"experiment={FROM_CHECKPOINT}", f"data={name}", *overrides])
+def of_data(name, *overrides):
+    return composed(f"experiment={FROM_CHECKPOINT}", f"data={name}", *overrides)
 
 
 def shrink(synthetic):
@@ -33,7 +29,7 @@ def shrink(synthetic):
 def test_the_config_fits_its_data_module(name, monkeypatch, tmp_path):
     monkeypatch.setenv("PARTWISE_CACHE", str(tmp_path))
     chairs = name == "flying_chairs"  # whose crops would be larger than these frames
-    cfg = composed(name, "seed=5", *(["data.crop=null"] * chairs))
+    cfg = of_data(name, "seed=5", *(["data.crop=null"] * chairs))
     shrink(cfg.data.synthetic)
     data = instantiate(cfg.data)
     assert data.synthetic
@@ -49,22 +45,20 @@ def test_the_config_fits_its_data_module(name, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_split_can_be_named_alone(name):
-    usual = instantiate(composed(name).data).splits
-    data = instantiate(composed(name, "data.splits.train=other", "data.splits.val=[a/1,b/2]").data)
+    usual = instantiate(of_data(name).data).splits
+    data = instantiate(of_data(name, "data.splits.train=other", "data.splits.val=[a/1,b/2]").data)
     assert data.splits == {"train": "other", "val": ["a/1", "b/2"], "test": usual["test"]}
     assert None not in usual.values()
 
 
 @pytest.mark.parametrize("name", ["ccp", "folder"])
 def test_all_of_another_folder_is_the_test_set(name, tmp_path):
-    assert instantiate(composed(name, f"data.test_root={tmp_path}").data).splits["test"] == "all"
-    assert (
-        instantiate(composed(name, f"data.test_root={tmp_path}", "data.splits.test=val").data).splits["test"] == "val"
-    )
+    assert instantiate(of_data(name, f"data.test_root={tmp_path}").data).splits["test"] == "all"
+    assert instantiate(of_data(name, f"data.test_root={tmp_path}", "data.splits.test=val").data).splits["test"] == "val"
 
 
 def test_the_four_tracklet_configs_are_of_their_datasets():
     for name in ("indoor", "outdoor", "ilids", "daily"):
-        data = instantiate(composed(name).data)
+        data = instantiate(of_data(name).data)
         assert type(data).__name__.lower() == f"{name}datamodule"
         assert data.offsets == ((2, 1) if name == "outdoor" else (3, 1))

@@ -36,12 +36,6 @@ def stand_in(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    shutil.copytree(stand_in, tmp_path / "davis")
-    return tmp_path / "davis"
-
-
 def dataset(root, split="val", **options):
     return DAVIS(root, split, ClipTransform(SIZE, FOREGROUND, 0.0), annotations=True, **options)
 

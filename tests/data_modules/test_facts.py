@@ -27,12 +27,6 @@ def stand_in(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    shutil.copytree(stand_in, tmp_path / "facts")
-    return tmp_path / "facts"
-
-
 def dataset(root, split="test", size=SIZE, **options):
     return FACTS(root, split, ClipTransform(size, LABELS, stretch=True), annotations=True, **options)
 

@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import albumentations as A
@@ -26,11 +25,6 @@ def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("chairs")
     FlyingChairsWriter(pairs={"train": 4, "val": 2}, size=(96, 128), workers=1).write(root)
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "chairs"))
 
 
 def module(root, **options):

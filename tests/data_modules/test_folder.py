@@ -1,10 +1,9 @@
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
+from composing import ROOT, composed
 from hydra.utils import instantiate
 from PIL import Image
 
@@ -16,19 +15,12 @@ from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.labels import PASCAL_PERSON_PART
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
     FolderWriter(videos=6, frames_per_video=6, size=(48, 64), workers=1).write(root)
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "own"))
 
 
 def dataset(root, split="all"):
@@ -180,9 +172,7 @@ def test_the_tutorials_yaml_trains_what_it_says(tmp_path):
     file = tmp_path / "configs" / "experiment" / "my_videos.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(block[1])
-    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-        search = f"hydra.searchpath=[file://{tmp_path / 'configs'}]"
-        cfg = compose("config", overrides=["experiment=my_videos", search])
+    cfg = composed("experiment=my_videos", f"hydra.searchpath=[file://{tmp_path / 'configs'}]")
     data = instantiate(cfg.data)
     assert cfg.name == "my_videos"
     assert cfg.num_classes == data.label_set.num_classes == 5

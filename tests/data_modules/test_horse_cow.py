@@ -1,6 +1,5 @@
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,6 @@ def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("horse_cow")
     HorseCowWriter(photos={"train": 4, "val": 6, "poses": 2}, size=SIZE, workers=1).write(root)
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "horse_cow"))
 
 
 def dataset(root, split="val", size=SIZE, **options):

@@ -34,11 +34,6 @@ def lists(tmp_path_factory):
 
 
 @pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "mpii"))
-
-
-@pytest.fixture
 def list_copy(lists, tmp_path):
     return Path(shutil.copytree(lists, tmp_path / "mpii_json"))
 

@@ -1,6 +1,4 @@
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +19,6 @@ def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("ochuman")
     OCHumanWriter(photos={"val": 3, "test": 4}, size=(96, 128), workers=1).write(root)
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "ochuman"))
 
 
 def dataset(root, split="val", size=(96, 128), **options):

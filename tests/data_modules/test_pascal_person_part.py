@@ -1,5 +1,4 @@
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,11 +25,6 @@ def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("voc")
     PascalPersonPartWriter(images={"train": 6, "val": 4}, size=SIZE, workers=1).write(root)
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "voc"))
 
 
 def dataset(root, split="val", reader=PascalPersonPart, **options):
@@ -248,7 +242,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         module(None, form="ten")
 
 
-@pytest.mark.real
 def test_real_pictures_are_read_unchanged(real):
     root = real / "pascal_part"
     with pytest.warns(UserWarning, match="10 of 15 pictures"):

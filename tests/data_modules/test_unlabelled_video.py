@@ -1,5 +1,4 @@
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,11 +28,6 @@ def stand_in(tmp_path_factory):
         root
     )
     return root
-
-
-@pytest.fixture
-def copy(stand_in, tmp_path):
-    return Path(shutil.copytree(stand_in, tmp_path / "video"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,12 @@
 """Every experiment composes and instantiates, in both profiles, and its parts fit together."""
 
-from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import small_networks
 import torch
-from hydra import compose, initialize_config_dir
+from composing import EXPERIMENTS, composed
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -20,18 +18,8 @@ from partwise.run.build import make_task
 from partwise.run.configs import differences, plain
 from partwise.tables.grid import override, read_sweep
 
-ROOT = Path(__file__).parents[2] / "experiments"
-NAMES = sorted(cli.experiments(ROOT))
-
-
-@cache
-def _composed(name, *overrides):
-    with initialize_config_dir(str(ROOT), version_base="1.3"):
-        return compose("config", overrides=[f"experiment={name}", *overrides])
-
-
-def composed(name, *overrides):
-    return _composed(name, *overrides).copy()
+NAMES = sorted(cli.experiments(EXPERIMENTS))
+FIRST = f"experiment={NAMES[0]}"
 
 
 #: Models that a test of this process has built.
@@ -61,7 +49,7 @@ def build_once(cfg):
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 @pytest.mark.parametrize("name", NAMES)
 def test_it_instantiates_and_fits_its_data(name, profile):
-    cfg = composed(name, *(["profile=paper"] if profile == "paper" else []))
+    cfg = composed(f"experiment={name}", *(["profile=paper"] if profile == "paper" else []))
     assert set(cfg.init) <= set(cfg.stages)
     cfg.init = []  # they are not trained here
     small_networks.set_everywhere(cfg.model.network, pretrained=False)
@@ -72,15 +60,16 @@ def test_it_instantiates_and_fits_its_data(name, profile):
     assert data.label_set == getattr(labels, cfg.label_set.upper())
     task = ready_to_train(cfg, data.label_set, "meta" if profile == "paper" else "cpu")
     instantiate(cfg.trainer, accelerator="cpu", logger=False, enable_checkpointing=False)
-    assert cfg.monitor == composed(name).monitor
+    assert cfg.monitor == composed(f"experiment={name}").monitor
     if profile == "demo":
         assert cfg.monitor.removeprefix("val/") in task.val_metrics.compute()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_demo_shrinks_and_says_so(name):
-    paper, demo = plain(composed(name, "profile=paper")), plain(composed(name))
-    assert not any(part.get("pretrained") for part in small_networks.parts(composed(name).model.network))
+    cfg = composed(f"experiment={name}")
+    assert not any(part.get("pretrained") for part in small_networks.parts(cfg.model.network))
+    paper, demo = plain(composed(f"experiment={name}", "profile=paper")), plain(cfg)
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
     assert {"image_size", "trainer.max_epochs"} <= changed
     assert {key for key in changed if key.startswith("model.network.") and key.endswith("width")}
@@ -99,18 +88,18 @@ ABLATED = {
 
 @pytest.mark.parametrize(("folder", "name"), [(folder, name) for folder in ABLATED for name in ABLATED[folder]])
 def test_every_ablation_is_of_every_experiment_of_its_method(folder, name):
-    for file in sorted((ROOT / "ablation" / folder).glob("*.yaml")):
-        cfg = composed(name, "profile=paper", f"ablation={folder}/{file.stem}", "init=[]")
+    for file in sorted((EXPERIMENTS / "ablation" / folder).glob("*.yaml")):
+        cfg = composed(f"experiment={name}", "profile=paper", f"ablation={folder}/{file.stem}", "init=[]")
         instantiate(cfg.data)
         build_once(cfg)
 
 
 def test_every_folder_of_ablations_has_experiments():
-    assert {file.name for file in (ROOT / "ablation").iterdir()} == set(ABLATED)
+    assert {file.name for file in (EXPERIMENTS / "ablation").iterdir()} == set(ABLATED)
 
 
 def test_the_papers_recipe_is_the_papers():
-    cfg = plain(composed("parsing_rcnn_vip", "profile=paper"))
+    cfg = plain(composed("experiment=parsing_rcnn_vip", "profile=paper"))
     assert cfg["image_size"] == 512
     assert cfg["trainer"]["gradient_clip_val"] == 5.0
     assert cfg["trainer"]["max_epochs"] == 150
@@ -123,8 +112,8 @@ def test_the_papers_recipe_is_the_papers():
 
 @pytest.mark.parametrize(("name", "batch"), [("aten", 1), ("dff", 1), ("fgfa", 1), ("parsing_rcnn", 3)])
 def test_vip_is_learnt_from_354_videos_in_the_releases_batches(name, batch, vip_stand_in, capsys):
-    cfg = composed(f"{name}_vip", "profile=paper", f"data.root={vip_stand_in}")
-    assert cfg.data.batch_size == composed(f"{name}_davis", "profile=paper").data.batch_size == batch
+    cfg = composed(f"experiment={name}_vip", "profile=paper", f"data.root={vip_stand_in}")
+    assert cfg.data.batch_size == composed(f"experiment={name}_davis", "profile=paper").data.batch_size == batch
     data = instantiate(cfg.data)
     data.check()
     said = capsys.readouterr().out
@@ -133,7 +122,7 @@ def test_vip_is_learnt_from_354_videos_in_the_releases_batches(name, batch, vip_
     train, val = ({i.split("/")[0] for i in data.dataset(stage).ids} for stage in ("train", "val"))
     assert (len(train), len(train & val)) == (4, 1)
     data.check("test")
-    demo = instantiate(composed(f"{name}_vip", f"data.root={vip_stand_in}").data)
+    demo = instantiate(composed(f"experiment={name}_vip", f"data.root={vip_stand_in}").data)
     demo.check()
     assert not capsys.readouterr().out
     assert {i.split("/")[0] for i in demo.dataset("train").ids} == train - val
@@ -141,19 +130,21 @@ def test_vip_is_learnt_from_354_videos_in_the_releases_batches(name, batch, vip_
 
 @pytest.mark.parametrize("data", ["vip", "davis"])
 def test_other_key_frames_are_former_ones_where_these_exist(data):
-    around = instantiate(composed(f"aten_{data}", "profile=paper").data).around
+    paper = f"experiment=aten_{data}", "profile=paper"
+    around = instantiate(composed(*paper).data).around
     drawn = [around.draw(np.random.default_rng(n), 20, range(41)) for n in range(50)]
     assert {(k - j, j - i) for i, j, k in drawn} == {(3, 3)}
     assert {k - 20 for *_, k in drawn} == {-1, 0, 1}
-    either = instantiate(composed(f"aten_{data}", "profile=paper", "data.around.former_only=false").data).around
+    either = instantiate(composed(*paper, "data.around.former_only=false").data).around
     clips = [either.draw(np.random.default_rng(n), 20, range(41)) for n in range(50)]
     assert {np.sign(clip[-1] - clip[0]) for clip in clips} == {-1, 1}
 
 
 @pytest.mark.parametrize("overrides", [["dff_vip"], ["dff_davis"], ["aten_vip", "ablation=aten/dff"]], ids=" ".join)
 def test_dff_estimates_flow_from_half_size_images(overrides):
-    cfg = composed(*overrides, "init=[]", "profile=paper", "model.network.frame.feature.backbone=resnet18")
-    small_networks.set_everywhere(cfg.model.network, pretrained=False)
+    name, *ablation = overrides
+    cfg = composed(f"experiment={name}", *ablation, "init=[]", "profile=paper")
+    small_networks.set_everywhere(cfg.model.network, backbone="resnet18", pretrained=False)
     sizes = []
     with torch.device("meta"):
         flow = make_task(cfg, getattr(labels, cfg.label_set.upper())).network.flow
@@ -165,7 +156,7 @@ def test_dff_estimates_flow_from_half_size_images(overrides):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_davis")])
 def test_dilations_on_davis_are_the_papers(name):
-    cfg = composed(name, "init=[]", "profile=paper")
+    cfg = composed(f"experiment={name}", "init=[]", "profile=paper")
     small_networks.set_everywhere(cfg.model.network, backbone="resnet18", pretrained=False)
     with torch.device("meta"):
         network = make_task(cfg, labels.FOREGROUND).network
@@ -175,7 +166,7 @@ def test_dilations_on_davis_are_the_papers(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_facts") or name.startswith("tcnet")])
 def test_dilations_of_tcnet_and_its_baselines_are_never_above_the_papers(name):
-    cfg = composed(name, "init=[]", "profile=paper", "image_size=[481,241]")
+    cfg = composed(f"experiment={name}", "init=[]", "profile=paper", "image_size=[481,241]")
     small_networks.set_everywhere(cfg.model.network, pretrained=False)
     with torch.device("meta"):
         network = make_task(cfg, getattr(labels, cfg.label_set.upper())).network
@@ -187,37 +178,38 @@ def test_dilations_of_tcnet_and_its_baselines_are_never_above_the_papers(name):
 
 def test_an_unknown_sigmoid_of_atens_is_named():
     with pytest.raises(InstantiationException) as caught:
-        make_task(composed("aten_vip", "model.network.encoder.sigmoid=soft"), labels.VIP)
+        make_task(composed("experiment=aten_vip", "model.network.encoder.sigmoid=soft"), labels.VIP)
     assert cli.explain(caught.value) == "sigmoid=soft does not exist; it is one of logistic, hard"
 
 
 def test_an_unknown_encoder_of_atens_is_named():
     with pytest.raises(HydraException) as caught:
-        composed("aten_vip", "model/encoder@model.network.encoder=soft")
+        composed("experiment=aten_vip", "model/encoder@model.network.encoder=soft")
     message = str(cli.explain(caught.value))
     assert "Could not find 'model/encoder/soft'" in message
     assert "coarse_gru gru lstm mean" in message
 
 
 def test_every_trainer_logger_and_callback_composes():
-    for file in (ROOT / "trainer").glob("*.yaml"):
-        assert composed(NAMES[0], f"trainer={file.stem}").trainer._target_ == "pytorch_lightning.Trainer"
-    assert composed(NAMES[0], "logger=csv").logger == {}
-    assert list(composed(NAMES[0], "logger=wandb").logger) == list(composed(NAMES[0], "logger=[csv,wandb]").logger)
-    for file in (ROOT / "callbacks").glob("*.yaml"):
-        names = composed(NAMES[0], *([] if file.stem == "default" else [f"+callbacks={file.stem}"])).callbacks
+    for file in (EXPERIMENTS / "trainer").glob("*.yaml"):
+        assert composed(FIRST, f"trainer={file.stem}").trainer._target_ == "pytorch_lightning.Trainer"
+    assert composed(FIRST, "logger=csv").logger == {}
+    for group in ("wandb", "[csv,wandb]"):
+        assert list(composed(FIRST, f"logger={group}").logger) == ["wandb"]
+    for file in (EXPERIMENTS / "callbacks").glob("*.yaml"):
+        names = composed(FIRST, *([] if file.stem == "default" else [f"+callbacks={file.stem}"])).callbacks
         assert "best" in names
         assert file.stem in {"default", *names}
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
+@pytest.mark.parametrize("file", sorted((EXPERIMENTS / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
 def test_every_cell_of_every_sweep_could_train(file):
     sweep = read_sweep(file)
     first = sweep.grid.get("seed", [None])[0]  # the others build the same
     for cell in (cell for cell in sweep.cells() if cell.get("seed") == first):
         values = {key: override(value) for key, value in {**sweep.fixed, **cell}.items()}
         name = values.pop("experiment")
-        cfg = composed(name, *(f"{key}={value}" for key, value in values.items()))
+        cfg = composed(f"experiment={name}", *(f"{key}={value}" for key, value in values.items()))
         assert cfg.name == name
         assert set(cfg.init) <= set(cfg.stages)
         cfg.init = []

@@ -1,13 +1,12 @@
 """TCNet's baselines as their experiments compose them: what they start from, what trains, and how fast."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 import torchvision
-from hydra import compose, initialize_config_dir
+from composing import composed
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torchvision.models._api import WeightsEnum
@@ -17,14 +16,12 @@ from partwise.labels import FACTS
 from partwise.run.averaging import ExponentialAverage
 from partwise.run.build import make_task
 
-ROOT = Path(__file__).parents[2] / "experiments"
 SMALL = ["image_size=[57,33]", "data.num_workers=0", "data.batch_size=2", "data.synthetic.size=[57,33]",
          "data.synthetic.tracklets={train:4,val:1,test:1}"]  # fmt: skip
 
 
-def composed(experiment, *overrides):
-    with initialize_config_dir(str(ROOT), version_base="1.3"):
-        cfg = compose("config", overrides=[f"experiment={experiment}", "init=[]", *overrides])  # without stages
+def recipe(experiment, *overrides):
+    cfg = composed(f"experiment={experiment}", "init=[]", *overrides)  # without stages
     if "profile=paper" not in overrides or SMALL[0] in overrides:
         frame = cfg.model.network.get("frame", cfg.model.network)
         frame.width, frame.backbone_multiplier, frame.pretrained = 16, 0.125, False
@@ -47,7 +44,7 @@ def fitted(cfg, folder):
 
 @pytest.mark.parametrize("ema", ["null", "0.9"])
 def test_netwarps_flow_is_not_trained_with_the_parser(ema, tmp_path):
-    cfg = composed("netwarp_flownet_facts", *SMALL, "model.network.flow.width=0.0625", f"ema={ema}",
+    cfg = recipe("netwarp_flownet_facts", *SMALL, "model.network.flow.width=0.0625", f"ema={ema}",
                    "model.optimizer.weight_decay=0.1")  # fmt: skip
     task, before = fitted(cfg, tmp_path)
     changed = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
@@ -57,7 +54,7 @@ def test_netwarps_flow_is_not_trained_with_the_parser(ema, tmp_path):
 
 @pytest.mark.parametrize("experiment", ["netwarp_dis_facts", "em_adapt_facts", "fcn8s_facts", "tcnet_indoor"])
 def test_weights_are_averaged_whatever_the_network_holds(experiment, tmp_path):
-    cfg = composed(experiment, *SMALL, "ema=0.9")
+    cfg = recipe(experiment, *SMALL, "ema=0.9")
     if "tcnet" in experiment:
         cfg.model.network.flow.update(channels=64, skip_channels=32, width=0.0625, displacement=2)
     _, before = fitted(cfg, tmp_path)
@@ -78,7 +75,7 @@ def vgg(monkeypatch):
 
 
 def test_fcn8s_starts_from_vggs_fully_connected_layers(vgg):
-    network = make_task(composed("fcn8s_facts", "profile=paper"), FACTS).network
+    network = make_task(recipe("fcn8s_facts", "profile=paper"), FACTS).network
     fc6, fc7 = network.classifier[0], network.classifier[3]
     assert torch.equal(network.to_pool3[0].weight, vgg["features.0.weight"])
     assert torch.equal(fc6.weight.flatten(1), vgg["classifier.0.weight"])
@@ -95,7 +92,7 @@ def test_fcn8s_starts_from_vggs_fully_connected_layers(vgg):
 
 @pytest.mark.parametrize("change", ["width=1024", "backbone_multiplier=0.5", "norm=true"])
 def test_other_sizes_of_fcn8s_have_no_pretrained_weights(change):
-    cfg = composed("fcn8s_facts", "profile=paper", f"model.network.{change}")
+    cfg = recipe("fcn8s_facts", "profile=paper", f"model.network.{change}")
     with pytest.raises(InstantiationException, match="pretrained=false") as raised:
         make_task(cfg, FACTS)
     assert isinstance(raised.value.__cause__, InputError)
@@ -107,7 +104,7 @@ def test_other_sizes_of_fcn8s_have_no_pretrained_weights(change):
      ("netwarp_dis_facts", "parsing"), ("tcnet_indoor", "parsing")],
 )  # fmt: skip
 def test_biases_learn_twice_as_fast_and_are_not_decayed(experiment, head):
-    cfg = composed(experiment, "profile=paper", *SMALL)
+    cfg = recipe(experiment, "profile=paper", *SMALL)
     task = make_task(cfg, FACTS)
     task.trainer = SimpleNamespace(estimated_stepping_batches=100)
     (optimizer,), _ = task.configure_optimizers()

@@ -1,30 +1,21 @@
 """TCNet's experiments hold the paper's recipe, and the demo says where it leaves it."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from commands import run_py
+from composing import composed
 from hydra.utils import instantiate
 
 from partwise.labels import FACTS, FOREGROUND
 from partwise.run.build import make_task
 from partwise.run.configs import differences, plain
 
-ROOT = Path(__file__).parents[2]
 DATASETS = ["indoor", "outdoor", "ilids", "daily"]
-
-
-def composed(experiment, *overrides):
-    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-        return compose("config", overrides=[f"experiment={experiment}", *overrides])
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_paper_has_no_loss_on_the_frame_parser_and_the_demo_does(dataset):
-    paper, demo = composed(f"tcnet_{dataset}", "profile=paper"), composed(f"tcnet_{dataset}")
+    paper, demo = composed(f"experiment=tcnet_{dataset}", "profile=paper"), composed(f"experiment=tcnet_{dataset}")
     assert (paper.model.network.frame_loss, demo.model.network.frame_loss) == (0.0, 1.0)
     assert "model.network.frame_loss 0.0 → 1.0" in differences(plain(paper), plain(demo))
     assert paper.model.network.confidence == demo.model.network.confidence == "bytes"
@@ -36,7 +27,7 @@ def test_the_paper_has_no_loss_on_the_frame_parser_and_the_demo_does(dataset):
 )
 def test_variants_keep_the_ranges_of_their_dataset(dataset, ablation, places):
     published = {"outdoor": [2, 1]}.get(dataset, [3, 1])
-    cfg = composed(f"tcnet_{dataset}", "profile=paper", f"ablation=tcnet/{ablation}")
+    cfg = composed(f"experiment=tcnet_{dataset}", "profile=paper", f"ablation=tcnet/{ablation}")
     expected = [published[i] for i in places]
     assert plain(cfg)["data"]["offsets"] == plain(cfg)["model"]["network"]["offsets"] == expected
     assert instantiate(cfg.data).offsets == tuple(expected)
@@ -44,7 +35,7 @@ def test_variants_keep_the_ranges_of_their_dataset(dataset, ablation, places):
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_flow_is_refined_over_the_ranges_of_its_dataset(dataset):
-    cfg = composed("tcnet_flow_refined", f"data={dataset}")
+    cfg = composed("experiment=tcnet_flow_refined", f"data={dataset}")
     assert plain(cfg)["data"]["offsets"] == {"outdoor": [2, 1]}.get(dataset, [3, 1])
 
 
@@ -53,7 +44,7 @@ def test_without_it_everything_that_trains_still_has_a_gradient():
              "model.network.frame.pretrained=false", "model.network.flow.width=0.0625",
              "model.network.flow.displacement=2", "model.network.flow.channels=64",
              "model.network.flow.skip_channels=32", "image_size=[57,33]"]  # fmt: skip
-    task = make_task(composed("tcnet_indoor", "init=[]", "profile=paper", *small), FACTS)
+    task = make_task(composed("experiment=tcnet_indoor", "init=[]", "profile=paper", *small), FACTS)
     batch = {"frames": torch.rand(2, 3, 3, 57, 33), "offsets": torch.zeros(2, 3, dtype=torch.long),
              "parts": torch.randint(0, 13, (2, 57, 33))}  # fmt: skip
     losses = task.losses(batch)
@@ -64,8 +55,7 @@ def test_without_it_everything_that_trains_still_has_a_gradient():
 
 @pytest.mark.process
 def test_the_banner_of_the_demo_lists_the_loss(tmp_path):
-    command = [sys.executable, "run.py", "experiment=tcnet_indoor", "init=[none.ckpt]", f"outputs={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = run_py("experiment=tcnet_indoor", "init=[none.ckpt]", f"outputs={tmp_path}", status=1)
     said = " ".join(done.stdout.replace("│", " ").split())
     assert "network.frame_loss 0.0 → 1.0" in said, said
 
@@ -74,7 +64,7 @@ def test_a_linear_motion_of_a_flow_training_is_scored_as_perfect(monkeypatch):
     """Rendered pairs have even sides: the flow's last pixel lies before the image's."""
     small = ["model.network.trunk.multiplier=0.125", "model.network.flow.width=0.0625", "image_size=[64,96]",
              "model.network.flow.channels=64", "model.network.flow.skip_channels=32"]  # fmt: skip
-    task = make_task(composed("tcnet_flow_chairs", *small), FOREGROUND)
+    task = make_task(composed("experiment=tcnet_flow_chairs", *small), FOREGROUND)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
     truth = torch.stack([1 + 0.1 * x - 0.05 * y, 2 - 0.02 * x + 0.03 * y])[None]
     flows = [truth[..., ::s, ::s] / 20 for s in (4, 8, 16, 32, 64)]

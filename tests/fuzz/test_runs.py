@@ -7,8 +7,8 @@ from mutations import altered_json, fuzz
 
 from partwise.models.tcnet.history import started_from
 from partwise.run.folder import open_run
+from partwise.tables.grid import read_sweep
 from partwise.tables.published import read_published
-from partwise.tables.sweeps import read_sweep
 from partwise.tables.trained import find_runs
 
 RECORD = {

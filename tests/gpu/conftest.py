@@ -14,11 +14,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import composing
 import pytest
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RegionProposalNetwork
@@ -26,7 +26,6 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from partwise.run.build import make_scorer, make_task, make_trainer
 from partwise.run.folder import Run
 
-ROOT = Path(__file__).parents[2]
 #: Stand-ins of a few pictures, by parameter.
 FEW = {
     "videos": {"train": 2, "val": 1, "test": 1}, "sequences": {"train": 2, "val": 1}, "frames_per_sequence": 12,
@@ -98,8 +97,7 @@ def _setup(name: str, *overrides: str) -> Setup:
 
 def composed(name: str, *overrides: str):
     """The experiment's config with a stand-in of a few pictures."""
-    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=[f"experiment={name}", "init=[]", *overrides])
+    cfg = composing.composed(f"experiment={name}", "init=[]", *overrides)
     for key, value in FEW.items():
         if key in cfg.data.synthetic:
             cfg.data.synthetic[key] = 4 if isinstance(cfg.data.synthetic[key], int) and key == "videos" else value
@@ -157,7 +155,7 @@ class Steps(pl.Callback):
 
 @pytest.fixture
 def counter(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.syspath_prepend(str(composing.ROOT / "scripts"))
     from benchmarks.synchronisations import synchronisations
 
     return synchronisations

@@ -1,17 +1,14 @@
 """`run.py` on the device from the first step to the pictures, and its checkpoint on the CPU."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import only_run, run_py
 
 from partwise.predict.load import load_parser
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "parsing_rcnn_vip": ["image_size=64", "model.network.feature.width=16", "model.network.heads.box_width=32",
                          "data.synthetic.videos={train:2,val:1,test:1}"],
@@ -20,12 +17,6 @@ SMALL = {
                      "model.network.frame.backbone_multiplier=0.125", "model.network.frame.width=16", "init=[]",
                      "data.synthetic.tracklets={train:4,val:1,test:2}", "data.synthetic.size=[57,33]"],
 }  # fmt: skip
-
-
-def run_py(*arguments):
-    command = [sys.executable, str(ROOT / "run.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.mark.process
@@ -37,7 +28,7 @@ def test_train_and_predict(name, device, tmp_path):
         "trainer.precision=bf16-mixed", f"trainer.accelerator={accelerator}", "trainer.check_val_every_n_epoch=1",
         "ema=0.9", f"outputs={tmp_path}",
     )  # fmt: skip
-    (folder,) = tmp_path.glob(f"{name}/*")
+    folder = only_run(tmp_path)
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
     assert (folder / "pictures" / "overlay.jpg").is_file()
     (folder / "two").mkdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from data_modules.synthetic.layouts.coco_json import compressed, uncompressed
 from partwise.scores.coco import METRICS
 
 needs_faster = pytest.mark.skipif(find_spec("faster_coco_eval") is None, reason="faster-coco-eval is not installed")
@@ -22,17 +23,6 @@ BACKENDS = ["pycocotools", pytest.param("faster-coco-eval", marks=needs_faster)]
 SIGMAS = [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]  # thousandths
 PERSON = {"id": 1, "name": "person"}
 SIZE = (120, 150)
-
-
-def compressed(mask: np.ndarray) -> dict[str, Any]:
-    encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode()}
-
-
-def uncompressed(mask: np.ndarray) -> dict[str, Any]:
-    flat = mask.T.ravel().astype(bool)
-    edges = np.flatnonzero(np.diff(flat, prepend=False))
-    return {"size": list(mask.shape), "counts": np.diff([0, *edges, flat.size]).tolist()}
 
 
 def rectangle(x: float, y: float, width: float, height: float) -> np.ndarray:
@@ -116,20 +106,34 @@ def nasty(seed: int, keypoints: bool = False) -> Scene:
     return scene
 
 
-def directly(
-    gt: Path, pred: Path, iou_type: str = "segm", categories: list[int] | None = None
-) -> dict[str, float | None]:
-    """What pycocotools says of the files, of all categories by default."""
-    truth = COCO(str(gt))
-    evaluator = COCOeval(truth, truth.loadRes(str(pred)), iou_type)
+def summary(truth: COCO, results: Any, iou_type: str, categories: list[int] | None = None) -> dict[str, float]:
+    """What pycocotools says of results, those of `METRICS` by name; -1 where undefined."""
+    evaluator = COCOeval(truth, truth.loadRes(results), iou_type)
     if categories is not None:
         evaluator.params.catIds = categories
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summarize()
     at = (0, 1, 2, 4, 5, 8) if iou_type == "segm" else (0, 1, 2, 3, 4, 5)
-    stats = [float(evaluator.stats[n]) for n in at]
-    return {name: None if value == -1 else value for name, value in zip(METRICS, stats, strict=True)}
+    return dict(zip(METRICS, evaluator.stats[list(at)].tolist(), strict=True))
+
+
+def directly(
+    gt: Path, pred: Path, iou_type: str = "segm", categories: list[int] | None = None
+) -> dict[str, float | None]:
+    """What pycocotools says of the files, of all categories by default."""
+    found = summary(COCO(str(gt)), str(pred), iou_type, categories)
+    return {name: None if value == -1 else value for name, value in found.items()}
+
+
+def of_rows(images: Iterable[int], objects: list[Any], results: list[Any], iou_type: str = "segm") -> dict[str, float]:
+    """What pycocotools says of rows of persons; NaN where undefined."""
+    truth = COCO()
+    rows = [{"id": i, "height": 0, "width": 0} for i in images]
+    truth.dataset = {"images": rows, "annotations": objects, "categories": [PERSON]}
+    truth.createIndex()
+    found = summary(truth, results, iou_type)
+    return {name: math.nan if value == -1 else value for name, value in found.items()}
 
 
 def with_categories(scene: Scene) -> dict[str, Any]:
@@ -140,7 +144,11 @@ def with_categories(scene: Scene) -> dict[str, Any]:
     scene.truths[:] = [row | {"category_id": int(scene.rng.choice([40, 2, 5]))} for row in scene.truths]
     for row in scene.truths[::7]:
         row |= (
-            {"category_id": 18, "iscrowd": 1, "segmentation": uncompressed(rle.decode(row["segmentation"]))}
+            {
+                "category_id": 18,
+                "iscrowd": 1,
+                "segmentation": uncompressed(rle.decode(row["segmentation"]).astype(bool)),
+            }
             if (isinstance(row["segmentation"]["counts"], str))
             else {"category_id": 18}
         )

@@ -1,8 +1,10 @@
-"""Metrics over two gloo processes: what each of them sees, and how they are started."""
+"""Functions of tests run in each of two gloo processes."""
 
 from __future__ import annotations
 
+import datetime
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,32 +26,33 @@ SCENARIOS: dict[str, tuple[list[list[int]], list[list[int]]]] = {
     "no_detections_at_all": ([[1, 7]], [[5]]),
     "no_updates_at_all": ([], []),
 }
+PATIENCE = datetime.timedelta(seconds=120)  # of a process that waits for the other one
 
 
-def measure(
-    rank: int,
-    folder: str,
-    scenarios: Mapping[str, Sequence[Any]],
-    scores: Callable[[Any, Any], list[str]],
-) -> None:
-    """Write what one of the processes scores, a list of texts a scenario.
+def in_both(work: Callable[[Any, Any], Any], scenarios: Mapping[str, Sequence[Any]], folder: Path) -> list[Any]:
+    """Run a function of a test module in two processes, which import the module by name.
 
     Args:
-        rank: of the process, 0 or 1.
-        folder: that both share.
-        scenarios: the batches of both ranks, by name.
-        scores: of a rank's own batches and of the other's.
+        work: of a rank's own part of a scenario and of the other's; what it returns is written as json.
+        scenarios: the parts of both ranks, by name.
+        folder: empty, which both processes share.
+
+    Returns:
+        what each rank's calls returned, by scenario.
     """
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    results = {name: scores(batches[rank], batches[1 - rank]) for name, batches in scenarios.items()}
-    dist.destroy_process_group()
-    Path(folder, f"{rank}.json").write_text(json.dumps(results))
-
-
-def in_both(file: str, folder: Path) -> list[Any]:
-    """Run `run(rank, folder)` of a module in two processes, which import it by name; what each of them wrote."""
+    file = Path(inspect.getfile(work))
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(file).parent)  # spawned processes inherit the path
-        torch.multiprocessing.spawn(importlib.import_module(Path(file).stem).run, args=(str(folder),), nprocs=2)
+        patch.syspath_prepend(file.parent)  # spawned processes inherit the path
+        torch.multiprocessing.spawn(_run, args=(file.stem, work.__name__, scenarios, folder), nprocs=2)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def _run(rank: int, module: str, name: str, scenarios: Mapping[str, Sequence[Any]], folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, timeout=PATIENCE
+    )
+    work = getattr(importlib.import_module(module), name)
+    results = {scenario: work(parts[rank], parts[1 - rank]) for scenario, parts in scenarios.items()}
+    dist.destroy_process_group()
+    (folder / f"{rank}.json").write_text(json.dumps(results))

@@ -53,7 +53,6 @@ def test_too_few_label_maps_prove_nothing(tmp_path):
         dataset(tmp_path, class_order="lip")
 
 
-@pytest.mark.real
 def test_the_class_order_of_real_people_is_found_out(real, tmp_path):
     (tmp_path / "JPEGImages").symlink_to(real / "pascal_part" / "JPEGImages")
     with pytest.warns(UserWarning, match="10 of 15"):

@@ -1,14 +1,13 @@
 """What is read of a checkpoint beside its network: the file, the names and sizes in it, where a run goes on."""
 
 import os
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from commands import run_py
+from composing import EXPERIMENTS
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -19,8 +18,6 @@ from partwise.predict.load import load_parser
 from partwise.run import cli
 from partwise.run.checkpointing import AtomicCheckpointIO, Provenance
 
-ROOT = Path(__file__).parents[3]
-EXPERIMENTS = ROOT / "experiments"
 NETWORK = {"_target_": "partwise.nn.deeplab_v2.DeepLabV2", "num_classes": 13, "image_size": 41, "pretrained": False,
            "width": 4, "backbone_multiplier": 0.0625, "norm": True}  # fmt: skip
 ABOUT = {"experiment": "deeplab_v2_facts", "network": NETWORK, "label_set": FACTS.state(), "image_size": [41, 41],
@@ -185,11 +182,7 @@ def test_the_command_composes_no_foreign_yaml(tmp_path):
     )
     place = os.path.relpath(tmp_path / "evil", EXPERIMENTS / "experiment")
     file = save(tmp_path / "some.ckpt", experiment=place)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "task=test", f"ckpt={file}", f"outputs={tmp_path / 'outputs'}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
+    done = run_py("task=test", f"ckpt={file}", f"outputs={tmp_path / 'outputs'}", status=1)
     (line,) = [row for row in done.stderr.splitlines() if row]
     assert "evil, which does not exist here" in line
     assert not marker.exists()

@@ -1,10 +1,8 @@
 """What a checkpoint may name: networks of partwise and plain values, nothing else, whoever reads it."""
 
-import importlib.util
 import os
+import pkgutil
 import resource
-import subprocess
-import sys
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -12,8 +10,8 @@ from pathlib import Path
 import pytest
 import small_networks
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from commands import run_py, script
+from composing import EXPERIMENTS, composed
 from hydra.utils import instantiate
 
 from partwise import labels
@@ -27,8 +25,6 @@ from partwise.run.checkpointing import Provenance
 from partwise.run.configs import plain
 from partwise.run.folder import Run
 
-ROOT = Path(__file__).parents[3]
-EXPERIMENTS = ROOT / "experiments"
 NAME = "deeplab_v2_facts"
 GOOD = "partwise.nn.deeplab_v2.DeepLabV2"
 NETWORK = {
@@ -41,19 +37,6 @@ SMALL = [
     "trainer.accelerator=cpu",
     *[f"model.network.{key}={NETWORK[key]}" for key in ("width", "backbone_multiplier", "norm")],
 ]
-
-
-def composed(*overrides):
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(EXPERIMENTS), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
-
-
-def load_run_py():
-    spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +57,7 @@ class Doors:
     """The four commands that read a checkpoint, each up to where it reads it."""
 
     def __init__(self, folder):
-        self.folder, self.run_py = folder, load_run_py()
+        self.folder, self.run_py = folder, script("run.py")
         write_image(folder / "picture.png", torch.zeros(41, 41, 3, dtype=torch.uint8).numpy())
         self.cfg = composed(f"experiment={NAME}", *DATA, *SMALL, f"outputs={folder}/outputs")
         self.parsing = composed("experiment=from_checkpoint", "task=predict", "trainer.accelerator=cpu")
@@ -126,7 +109,7 @@ def foreign(marker, folder):
         "outer write_text": {"_target_": "pathlib.Path.write_text", "_args_": [
             {"_target_": "pathlib.Path", "_args_": [str(marker)]}, "x"]},
         "outer sympify": {"_target_": "sympy.sympify", "a": f"__import__('os').system({touch!r})"},
-        "through a module": {"_target_": "partwise.run.start.torch.utils.collect_env.run", "command": touch},
+        "through a module": {"_target_": "partwise.run.build.torch.utils.collect_env.run", "command": touch},
         "through a network's module": {"_target_": "partwise.nn.deeplab.torch.utils.collect_env.run", "command": touch},
         "function that writes": {"_target_": "partwise.io.atomic.write_text", "path": str(marker), "text": "x"},
         "function that writes, json": {"_target_": "partwise.io.atomic.write_json", "path": str(marker), "content": {}},
@@ -135,7 +118,7 @@ def foreign(marker, folder):
         "numpy through media": {"_target_": "partwise.io.video.np.load", "file": str(marker), "allow_pickle": True},
         "torch's class through a module": {"_target_": "partwise.nn.vgg.nn.Linear", "in_features": 1,
                                            "out_features": 1},
-        "class imported elsewhere": {**NETWORK, "_target_": "partwise.models.tcnet.model.VGG"},
+        "class imported elsewhere": {**NETWORK, "_target_": "partwise.models.tcnet.task.VGG"},
         "function of a network's module": {"_target_": "partwise.nn.deeplab_v2.rates", "image_size": 41},
         "method": {"_target_": f"{GOOD}.parse", "images": None},
         "task": {"_target_": "partwise.models.task.ParsingTask", "network": NETWORK, "label_set": None},
@@ -215,6 +198,25 @@ def save(content, file, **about):
     return file
 
 
+NOWHERE = {"missing", "no target", *(case for case in CASES if case.startswith("target "))}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in NOWHERE])
+def test_what_foreign_code_names_exists(case):
+    """Else it would be refused because it is missing."""
+    for target in targets(foreign(Path("marker"), Path("/tmp"))[case]):
+        pkgutil.resolve_name(target)
+
+
+def targets(value):
+    """Targets in nested dictionaries and lists."""
+    if isinstance(value, dict) and "_target_" in value:
+        yield value["_target_"]
+    if isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from targets(part)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_foreign_code_is_refused_in_one_line_and_leaves_no_trace(case, doors, content, tmp_path, capsys):
     marker = tmp_path / "marker"
@@ -246,20 +248,12 @@ def test_the_command_refuses_foreign_code(task, content, tmp_path):
     file = save(content, tmp_path / "evil.ckpt", network=foreign(marker, tmp_path)["nested, collect_env"])
     write_image(tmp_path / "a.png", torch.zeros(41, 41, 3, dtype=torch.uint8).numpy())
     more = [f"input={tmp_path / 'a.png'}", f"output={tmp_path / 'out'}"] if task == "predict" else DATA
-    done = run_py(f"task={task}", f"ckpt={file}", *more, f"outputs={tmp_path / 'outputs'}")
+    done = run_py(f"task={task}", f"ckpt={file}", *more, f"outputs={tmp_path / 'outputs'}", status=1)
     assert_one_line(done, "torch.utils.collect_env.run")
     assert not marker.exists()
 
 
-def run_py(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, check=False,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-
-
 def assert_one_line(done, *words):
-    assert done.returncode == 1, done.stderr
     (line,) = [row for row in done.stderr.splitlines() if row]
     assert line.startswith("error: ")
     assert all(word in line for word in words), line
@@ -324,18 +318,25 @@ def test_a_network_larger_than_its_weights_is_never_built(change, content, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("description", "change"),
+    ("name", "change", "message"),
     [
-        (small_networks.tcnet(), {"fusion_layers": networks.LARGEST}),
-        (small_networks.tcnet(), {"fusion_layers": 10**9}),
-        (small_networks.fgfa(), {"embedding": [512] * 200}),
-        (small_networks.tcnet(), {"offsets": [1] * 200}),
+        ("tcnet_indoor", {"fusion_layers": networks.LARGEST}, "has more parameters"),
+        ("tcnet_indoor", {"fusion_layers": 10**9}, "an argument 1000000000, which is .* out of any range"),
+        ("tcnet_indoor", {"offsets": [1] * 200}, "do not fit TCNet"),
+        ("fgfa_vip", {"reach": networks.LARGEST}, "do not fit FGFA"),
+        ("fgfa_vip", {"embedding": [512] * 200}, "too many values to unpack"),
+        ("fgfa_vip", {"embedding": [networks.LARGEST] * 3}, "do not fit FGFA"),
     ],
+    ids=str,
 )
-def test_a_description_cannot_keep_the_machine_busy(description, change):
+def test_a_description_cannot_keep_the_machine_busy(name, change, message):
+    description = plain(composed(f"experiment={name}", "profile=paper"))["model"]["network"]
+    with torch.device("meta"):
+        names = networks._construct(description).state_dict()
+    weights = {name: torch.zeros(1) for name in names}  # as many as the network has: their number says nothing
     begin = time.monotonic()
-    with pytest.raises(InputError):
-        networks.build({**description, **change}, {}, "some.ckpt")
+    with pytest.raises(InputError, match=message):
+        networks.build({**description, **change}, weights, "some.ckpt")
     assert time.monotonic() - begin < 5
 
 
@@ -412,6 +413,7 @@ def test_pretrained_files_of_libraries_run_no_code(tmp_path):
     folder.mkdir(parents=True)
     torch.save(Bomb(tmp_path / "marker"), folder / "vgg16-397923af.pth")
     large = ["model.network.pretrained=true", "model.network.norm=false", "model.network.backbone_multiplier=1.0"]
-    done = run_py(f"experiment={NAME}", *DATA, *large, f"outputs={tmp_path / 'outputs'}", TORCH_HOME=str(tmp_path))
+    where = f"outputs={tmp_path / 'outputs'}"
+    done = run_py(f"experiment={NAME}", *DATA, *large, where, status=1, TORCH_HOME=str(tmp_path))
     assert_one_line(done, "VGG-16", "UnpicklingError")
     assert not (tmp_path / "marker").exists()

@@ -16,17 +16,16 @@ from coco_scenes import (
     BACKENDS,
     PERSON,
     Scene,
-    compressed,
     directly,
     nasty,
     rectangle,
     reference,
     same,
-    uncompressed,
     with_categories,
 )
 from pycocotools.coco import COCO
 
+from data_modules.synthetic.layouts.coco_json import compressed, uncompressed
 from partwise.errors import InputError
 from partwise.evaluation.coco import evaluate
 from partwise.scores.coco import METRICS
@@ -246,7 +245,6 @@ def test_it_starts_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.real
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("name", "iou_type"),
@@ -267,7 +265,6 @@ def test_real_annotations(tmp_path: Path, real: Path, name: str, iou_type: str, 
     assert same(metrics, directly(gt, pred, iou_type))
 
 
-@pytest.mark.real
 def test_other_keypoints_are_refused(tmp_path: Path, real: Path) -> None:
     gt, pred = real / "crowdpose" / "json" / "crowdpose_test.json", tmp_path / "pred.json"
     pred.write_text("[]")

@@ -312,7 +312,6 @@ def distorted(mask: np.ndarray, t: int) -> np.ndarray:
     return kinds[t % len(kinds)]()
 
 
-@pytest.mark.real
 def test_real_masks(real: Path, tmp_path: Path) -> None:
     """Twelve sequences of DAVIS, every tenth frame, with spoilt copies as predictions."""
     gt = tmp_path / "gt"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coco_scenes import compressed, uncompressed
 from pycocotools import mask as rle
 
+from data_modules.synthetic.layouts.coco_json import compressed, uncompressed
 from partwise.io import coco_masks
 
 

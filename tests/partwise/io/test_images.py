@@ -1,8 +1,6 @@
 import io
-import os
 import struct
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -170,10 +168,8 @@ def test_an_unknown_suffix_is_named(tmp_path):
         write_image(tmp_path / "a.xyz", smooth())
 
 
-@pytest.mark.real
-@pytest.mark.skipif("PARTWISE_REAL" not in os.environ, reason="PARTWISE_REAL does not name the real samples")
-def test_photographs_equal_opencvs():
-    photos = sorted((Path(os.environ["PARTWISE_REAL"]) / "ccp" / "photos").glob("*.jpg"))[:20]
+def test_photographs_equal_opencvs(real):
+    photos = sorted((real / "ccp" / "photos").glob("*.jpg"))[:20]
     assert photos
     for photo in photos:
         expected = cv2.imread(str(photo), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]

@@ -1,6 +1,4 @@
-import os
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
@@ -112,9 +110,7 @@ class TestVideo:
         assert 5 < len(frames) < 35 if damage == "cut" else 35 < len(frames) < 40
 
 
-@pytest.mark.real
-@pytest.mark.skipif("PARTWISE_REAL" not in os.environ, reason="PARTWISE_REAL does not name the real samples")
-def test_a_video_has_all_its_frames():
-    with open_video(Path(os.environ["PARTWISE_REAL"]) / "video" / "sam2_bedroom.mp4") as video:
+def test_a_video_has_all_its_frames(real):
+    with open_video(real / "video" / "sam2_bedroom.mp4") as video:
         assert (video.fps, video.num_frames, video.size) == (30, 200, (540, 960))
         assert sum(1 for _ in video) == 200

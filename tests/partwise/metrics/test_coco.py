@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from pycocotools import mask as rle
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-from two_processes import SCENARIOS, in_both, measure
+from coco_scenes import of_rows
+from two_processes import SCENARIOS
 
+from data_modules.synthetic.layouts.coco_json import compressed
 from partwise.metrics.coco import COCOMetrics
+from partwise.scores.coco import METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
-METRICS = ["AP", "AP50", "AP75", "APM", "APL", "AR"]
 
 
 def image(index):
@@ -58,38 +57,20 @@ def scores(own, other):
     return [*results, score(metrics, other)]
 
 
-def run(rank, folder):
-    """Score every scenario in one of two processes."""
-    measure(rank, folder, SCENARIOS, scores)
-
-
 def directly(images):
     """pycocotools on the masks of the images, in the order given."""
-
-    def encoded(mask):
-        return rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-
-    truth, results = COCO(), []
-    objects = []
+    objects, results = [], []
     for i in images:
         parsing, annotation = image(i)
         regions = [annotation["persons"]["map"] == n + 1 for n in range(len(annotation["persons"]["classes"]))]
         for region, crowd in [*((r, 0) for r in regions), (annotation["parts"] == 255, 1)]:
             if region.any():
                 about = {"id": len(objects) + 1, "image_id": i, "category_id": 1, "iscrowd": crowd}
-                objects.append(about | {"area": int(region.sum()), "segmentation": encoded(region.numpy())})
+                objects.append(about | {"area": int(region.sum()), "segmentation": compressed(region.numpy())})
         for n, value in enumerate(parsing["persons"]["scores"].tolist(), 1):
-            mask = encoded((parsing["persons"]["map"] == n).numpy())
+            mask = compressed((parsing["persons"]["map"] == n).numpy())
             results.append({"image_id": i, "category_id": 1, "score": value, "segmentation": mask})
-    images = [{"id": i, "height": 0, "width": 0} for i in images]
-    truth.dataset = {"images": images, "annotations": objects, "categories": [{"id": 1}]}
-    truth.createIndex()
-    evaluator = COCOeval(truth, truth.loadRes(results), "segm")
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
-    stats = np.where(evaluator.stats == -1, math.nan, evaluator.stats)
-    return dict(zip(METRICS, stats[[0, 1, 2, 4, 5, 8]].tolist(), strict=True))
+    return of_rows(images, objects, results)
 
 
 @pytest.mark.parametrize("images", [[0, 1, 2, 3, 4, 5, 6, 7, 8], [2], [4, 10, 8], [20, 26, 14, 2]])
@@ -97,7 +78,7 @@ def test_equals_pycocotools(images):
     metrics = COCOMetrics()
     score(metrics, [images])
     values = metrics.compute()
-    assert list(values) == METRICS
+    assert tuple(values) == METRICS
     assert 0 < values["AP"] < 1
     assert values == pytest.approx(directly(sorted(images)), abs=1e-12, nan_ok=True)
     assert len(images) != 3 or all(0 < value < 1 for value in values.values())  # large persons too
@@ -174,12 +155,6 @@ def test_persons_are_needed():
     parts = torch.zeros((1, 2), dtype=torch.int64)
     with pytest.raises(ValueError, match="image 3: parsing and annotation need 'persons'"):
         metrics.update([3], [{"parts": parts}], [{"parts": parts}])
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    """What both processes measured."""
-    return in_both(__file__, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.ddp

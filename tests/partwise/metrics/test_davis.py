@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from two_processes import in_both, measure
 
 from partwise.evaluation.davis2016 import evaluate
 from partwise.metrics.davis import DAVISMetrics
@@ -56,17 +55,6 @@ def scores(own, other):
     results = [score(metrics, own)]
     metrics.reset()
     return [*results, score(metrics, other)]
-
-
-def run(rank, folder):
-    """Score every scenario in one of two processes."""
-    measure(rank, folder, SCENARIOS, scores)
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    """What both processes measured."""
-    return in_both(__file__, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.ddp

@@ -1,15 +1,13 @@
 """The backbone, and its frozen statistics through all of a run; "pre-trained" weights are random ones on disk."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 import timm
 import torch
-from hydra import compose, initialize_config_dir
+from commands import only_run, run_py
+from composing import composed
 from hydra.utils import instantiate
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from safetensors.torch import load_file, save_file
@@ -85,8 +83,7 @@ def small(name, roots):
 
 def fit(overrides, folder, checkpoint=None):
     """A run's task, trained and validated, and the folder of its checkpoints."""
-    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=overrides)
+    cfg = composed(*overrides)
     data = instantiate(cfg.data)
     task = make_task(cfg, data.label_set)
     before = {name: value.clone() for name, value in task.network.feature.backbone.state_dict().items()}
@@ -132,14 +129,9 @@ def test_pretrained_statistics_stay_through_training_validation_and_resuming(
 
 @pytest.mark.ddp
 def test_two_processes_leave_pretrained_statistics_alone(roots, weights, tmp_path):
-    command = [sys.executable, str(ROOT / "run.py"), *small("parsing_rcnn_davis", roots), f"outputs={tmp_path}"]
-    done = subprocess.run(
-        [*command, "trainer=ddp", "trainer.devices=2"], capture_output=True, text=True, cwd=ROOT, check=False,
-        env={**os.environ, "HF_HOME": str(weights), "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (file,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
-    trained = torch.load(file, weights_only=True)["state_dict"]
+    run_py(*small("parsing_rcnn_davis", roots), f"outputs={tmp_path}", "trainer=ddp", "trainer.devices=2",
+           HF_HOME=str(weights), HF_HUB_OFFLINE="1")  # fmt: skip
+    trained = torch.load(only_run(tmp_path) / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     (stored,) = weights.rglob("model.safetensors")
     for name, value in load_file(stored).items():
         if is_statistic(name):
@@ -158,8 +150,7 @@ def test_a_checkpoint_starts_frozen_and_free_networks_alike(roots, pretrained, t
     with torch.no_grad():
         expected = task.network.eval().feature(images)
         assert torch.equal(free.feature(images), expected)
-    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=[*overrides, f"init=['{file}']"])
+    cfg = composed(*overrides, f"init=['{file}']")
     network = make_task(cfg, task.label_set).network
     assert network.training
     with torch.no_grad():

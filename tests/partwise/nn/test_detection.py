@@ -1,31 +1,26 @@
 """Boxes in float32 whatever the convolutions run in, masks of clipped boxes, and a mask head without persons."""
 
-import mask_head_worker
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
+import torch.distributed as dist
+from commands import CLIPS, FRAMES, TINY
+from composing import composed
 from hydra.utils import instantiate
 from torch import nn
 from torchvision.models.detection.image_list import ImageList
+from two_processes import in_both
 
 from partwise.nn.detection import MaskHead
 from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.ops.resize import Letterbox
 from partwise.run.build import make_task
 
-FRAME = ["experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32"]
-CLIPS = ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1",
-         "model.network.frame.feature.width=16", "model.network.frame.heads.box_width=32"]  # fmt: skip
-TINY = ["image_size=64", "data.num_workers=0",
-        "data.batch_size=2", "trainer.accelerator=cpu"]  # fmt: skip
 
-
-def ready(request, root, *overrides):
+def ready(root, *overrides):
     """Task, data and Trainer of one step of an experiment on CPU."""
-    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=[*TINY, *overrides, f"data.root={root}"])
+    cfg = composed(*TINY, *overrides, f"data.root={root}")
     data = instantiate(cfg.data)
     run = instantiate(cfg.trainer, max_steps=1, limit_val_batches=0, logger=False, enable_checkpointing=False,
                       enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
@@ -54,11 +49,11 @@ def record(monkeypatch, owner, name, seen):
 
 @pytest.mark.parametrize(
     "experiment",
-    [FRAME, CLIPS],
+    [FRAMES, CLIPS],
     ids=["frames", "clips"],
 )  # fmt: skip
-def test_a_step_in_bfloat16_has_boxes_and_losses_in_float32(experiment, vip_stand_in, monkeypatch, request):
-    task, data, run = ready(request, vip_stand_in, *experiment, "trainer.precision=bf16-mixed")
+def test_a_step_in_bfloat16_has_boxes_and_losses_in_float32(experiment, vip_stand_in, monkeypatch):
+    task, data, run = ready(vip_stand_in, *experiment, "trainer.precision=bf16-mixed")
     heads = task.network.heads
     seen, convolved = [], []
     for module in (heads.rpn, heads.rpn.anchor_generator, heads.roi_heads, heads.roi_heads.mask_head):
@@ -124,8 +119,8 @@ def hand_set(heads):
     return heads.eval()
 
 
-def test_a_mask_is_not_squeezed_where_its_box_reaches_into_the_padding(vip_stand_in, request):
-    task, _, _ = ready(request, vip_stand_in, *FRAME, "image_size=512")
+def test_a_mask_is_not_squeezed_where_its_box_reaches_into_the_padding(vip_stand_in):
+    task, _, _ = ready(vip_stand_in, *FRAMES, "image_size=512")
     heads = hand_set(task.network.heads)
     letterbox = Letterbox.fit((480, 854), 512)  # rows 112 to 400 of the canvas
     edge = 330  # of the native rows: nothing of the person below
@@ -171,19 +166,56 @@ def test_no_roi_leaves_the_statistics_of_the_mask_head_as_they_were():
     assert not [name for name, parameter in head.named_parameters() if parameter.grad is None]
 
 
+class Meet(torch.autograd.Function):
+    """The exchanges of torch's SyncBatchNorm, which refuses a CPU's tensors: one forward and one backward."""
+
+    @staticmethod
+    def forward(ctx, x):
+        dist.all_reduce(torch.ones(1))
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        dist.all_reduce(torch.ones(1))
+        return gradient
+
+
+class MeetingBatchNorm(nn.BatchNorm2d):
+    """A batch norm that waits for the other process, each way."""
+
+    def forward(self, x):
+        assert x.dtype == torch.float32 or len(x), "of an empty batch SyncBatchNorm exchanges the input's type"
+        return super().forward(Meet.apply(x))
+
+
+def mask_loss(persons, _):
+    """The loss after one step in bfloat16, of images with or without persons."""
+    torch.manual_seed(0)
+    heads = ParsingHeads(4, 8, 64, 16, rois=8)
+    for layer in heads.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.__class__ = MeetingBatchNorm
+    instances = torch.zeros(2, 64, 64, dtype=torch.int64)
+    instances[:, 10:50, 20:40] = persons
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = heads.losses(torch.rand(2, 8, 16, 16), torch.zeros(2, 64, 64, dtype=torch.int64), instances)
+    sum(losses.values()).backward()
+    assert not [name for name, parameter in heads.named_parameters() if parameter.grad is None]
+    return losses["mask"].item()
+
+
 @pytest.mark.ddp
 def test_a_process_without_persons_meets_the_others_in_every_batch_norm(tmp_path):
-    torch.multiprocessing.spawn(mask_head_worker.run, args=(str(tmp_path),), nprocs=2)
-    losses = [float((tmp_path / str(rank)).read_text()) for rank in range(2)]
-    assert losses[0] > 0
-    assert losses[1] == 0
+    first, second = in_both(mask_loss, {"step": (1, 0)}, tmp_path)
+    assert first["step"] > 0
+    assert second["step"] == 0
 
 
 @pytest.mark.process
-def test_compiling_reaches_the_layers_of_the_heads(vip_stand_in, monkeypatch, request):
+def test_compiling_reaches_the_layers_of_the_heads(vip_stand_in, monkeypatch):
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda function, **options: compiled(function, backend="eager"))
-    task, data, run = ready(request, vip_stand_in, "experiment=parsing_rcnn_vip", "compile=true")
+    task, data, run = ready(vip_stand_in, "experiment=parsing_rcnn_vip", "compile=true")
     heads, entered = task.network.heads, set()
     modules = dict(task.network.named_modules())
     inside = [name for name, module in modules.items() if module._compiled_call_impl is not None]

@@ -1,6 +1,4 @@
 import math
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -87,10 +85,9 @@ def test_an_empty_box_is_refused():
         KCF(np.zeros((40, 40, 3), np.uint8), (10, 10, 10, 20))
 
 
-@pytest.mark.skipif("PARTWISE_REAL" not in os.environ, reason="real samples: PARTWISE_REAL is not set")
 @pytest.mark.parametrize(("sequence", "least"), [("blackswan", 0.9), ("car-shadow", 0.75)])
-def test_kcf_with_scale_search_on_real_sequences(sequence, least):
-    root = Path(os.environ["PARTWISE_REAL"]) / "davis"
+def test_kcf_with_scale_search_on_real_sequences(sequence, least, real):
+    root = real / "davis"
     masks = sorted((root / "Annotations/480p" / sequence).glob("*.png"))
     boxes = []
     for file in masks:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from coco_scenes import compressed, directly
+from coco_scenes import directly
 from pycocotools import mask as rle
 
+from data_modules.synthetic.layouts.coco_json import compressed
 from partwise.batches import map_of
 from partwise.io.images import read_ids, write_image
 from partwise.io.video import VideoWriter

@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -415,8 +414,6 @@ def test_json_arrays_come_back(tmp_path_factory, values):
     assert json.loads(path.read_text(encoding="utf-8")) == values
 
 
-@pytest.mark.real
-@pytest.mark.skipif("PARTWISE_REAL" not in os.environ, reason="PARTWISE_REAL does not name the real samples")
-def test_real_photographs_of_any_size(tmp_path):
-    said = predict(Toy(), Path(os.environ["PARTWISE_REAL"]) / "ochuman" / "images", tmp_path / "out")
+def test_real_photographs_of_any_size(real, tmp_path):
+    said = predict(Toy(), real / "ochuman" / "images", tmp_path / "out")
     assert (said.frames, said.failed) == (3, {})

@@ -132,7 +132,6 @@ def test_tracklets_of_rendered_people_do_not_end_early():
         assert {len(p["boxes"]) for p in parser.stream(f.image for f in frames)} == {len(boxes)}
 
 
-@pytest.mark.real
 @pytest.mark.parametrize("sequence", ["bmx-trees", "breakdance", "dance-twirl", "kite-surf", "soapbox"])
 def test_tracklets_of_real_people_do_not_end_early(real, sequence):
     masks = sorted((real / "davis/Annotations/480p" / sequence).glob("*.png"))

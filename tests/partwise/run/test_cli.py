@@ -1,10 +1,11 @@
 import errno
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import run_py
+from composing import EXPERIMENTS
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +13,6 @@ from omegaconf import OmegaConf
 
 from partwise.errors import InputError
 from partwise.run import cli
-
-ROOT = Path(__file__).parents[3]
-EXPERIMENTS = ROOT / "experiments"
-
 
 AWKWARD = ["a=b", "with space", "[x]", "{y}", "a,b", "it's", 'say "hi"', "~/here", "${home}", "back\\slash", "end\\",
            "\\'", "#5", "a:b", "100%", "é", "null", "true", "*.png", "$x", "\\${x}"]  # fmt: skip
@@ -121,16 +118,10 @@ def test_a_log_that_cannot_be_written_hides_no_defect(capsys):
     )
 
 
-def run_py(*arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
-
-
 def test_options_may_stand_between_overrides(monkeypatch):
     monkeypatch.setenv(cli.PREPARED, "")  # and is unset again after the test
     given = ["seed=1", "--config-dir", "mine", "experiment=aten_vip", "-cn=config", "~data.augment", "+ema=0.9"]
-    assert cli.prepare(given, ROOT / "experiments") == [
+    assert cli.prepare(given, EXPERIMENTS) == [
         "--config-dir", "mine", "-cn=config", "seed=1", "experiment=aten_vip", "~data.augment", "+ema=0.9",
     ]  # fmt: skip
 
@@ -140,8 +131,7 @@ def test_a_metric_that_is_not_there_to_watch_is_one_line(vip_stand_in, tmp_path)
     parts = ["model/heads@model.network.heads=parts", "model.metrics.instances=false", "image_size=64"]
     small = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.check_val_every_n_epoch=1"]
     done = run_py("experiment=parsing_rcnn_vip", *parts, *small, f"data.root={vip_stand_in}", f"outputs={tmp_path}",
-                  "data.num_workers=0", "data.batch_size=2", "trainer.accelerator=cpu")  # fmt: skip
-    assert done.returncode == 1
+                  "data.num_workers=0", "data.batch_size=2", "trainer.accelerator=cpu", status=1)  # fmt: skip
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert "monitor='val/part_ap_vol'" in lines[0]
@@ -151,7 +141,6 @@ def test_a_metric_that_is_not_there_to_watch_is_one_line(vip_stand_in, tmp_path)
 @pytest.mark.process
 def test_bare_command_lists_the_experiments():
     shown = run_py()
-    assert shown.returncode == 0
     for name, about in cli.experiments(EXPERIMENTS).items():
         assert name in shown.stdout
         assert about
@@ -178,8 +167,7 @@ def test_bare_command_lists_the_experiments():
     ids=lambda v: v[-1] if isinstance(v, list) else None,
 )
 def test_mistakes_get_one_line_and_status_1(arguments, words, tmp_path):
-    shown = run_py(*arguments, f"outputs={tmp_path}")
-    assert shown.returncode == 1, shown.stderr
+    shown = run_py(*arguments, f"outputs={tmp_path}", status=1)
     assert "Traceback" not in shown.stderr
     (line,) = [row for row in shown.stderr.splitlines() if row.startswith("error: ")]
     for word in words:

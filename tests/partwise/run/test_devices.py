@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composing import composed
 
 from partwise.errors import InputError
 from partwise.run.build import make_scorer
-from partwise.run.devices import device, runs_on_cpu, trainer_options
+from partwise.run.devices import device, emulates_bfloat16, runs_on_cpu, trainer_options
 from partwise.run.folder import Run
+
+PARSER = "experiment=parsing_rcnn_vip"
 
 
 @pytest.mark.parametrize(
@@ -42,34 +44,32 @@ def test_a_network_runs_on_a_gpu_where_one_is(accelerator, available, expected, 
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("group", ["auto", "ddp"])
-def test_deterministic_algorithms_are_off_on_a_gpu_unless_asked_for(
-    override, available, expected, group, request, monkeypatch
-):
+def test_deterministic_algorithms_are_off_on_a_gpu_unless_asked_for(override, available, expected, group, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)
-    cfg = composed(request, f"trainer={group}", *([override] if override else []))
+    cfg = composed(PARSER, f"trainer={group}", *([override] if override else []))
     assert trainer_options(cfg.trainer) == {"deterministic": expected}
 
 
-def test_a_cpu_is_not_asked_for_more_processes_than_it_bears(request):
-    cfg = composed(request, "trainer.accelerator=cpu", "trainer.devices=100000")
+def test_a_cpu_is_not_asked_for_more_processes_than_it_bears():
+    cfg = composed(PARSER, "trainer.accelerator=cpu", "trainer.devices=100000")
     with pytest.raises(InputError, match=r"trainer.devices=100000, but on this machine's CPU it is at most"):
         trainer_options(cfg.trainer)
 
 
 @pytest.mark.parametrize("available", [True, False])
-def test_a_trainer_is_made_so(available, tmp_path, monkeypatch, request):
+def test_a_trainer_is_made_so(available, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)
     run = Run(tmp_path, resumed=False)
     try:
-        make_scorer(composed(request), run)
+        make_scorer(composed(PARSER), run)
         assert torch.are_deterministic_algorithms_enabled() == (not available)
         assert torch.is_deterministic_algorithms_warn_only_enabled() == (not available)
     finally:
         torch.use_deterministic_algorithms(False)
 
 
-def test_batch_norm_is_not_synchronised_on_a_cpu(request, monkeypatch):
-    cfg = composed(request, "trainer=ddp", "trainer.sync_batchnorm=true")
+def test_batch_norm_is_not_synchronised_on_a_cpu(monkeypatch):
+    cfg = composed(PARSER, "trainer=ddp", "trainer.sync_batchnorm=true")
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert trainer_options(cfg.trainer)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
@@ -77,6 +77,10 @@ def test_batch_norm_is_not_synchronised_on_a_cpu(request, monkeypatch):
         trainer_options(cfg.trainer)
 
 
-def composed(request, *overrides):
-    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        return compose("config", overrides=["experiment=parsing_rcnn_vip", *overrides])
+@pytest.mark.parametrize(
+    ("overrides", "slow"),
+    [([], False), (["trainer.precision=bf16-mixed", "trainer.accelerator=cpu"], True), (["profile=paper"], False)],
+)
+def test_bfloat16_is_emulated_where_a_cpu_is_asked_for_it_and_has_none(overrides, slow):
+    cfg = composed(PARSER, *overrides)
+    assert emulates_bfloat16(cfg) == (slow and not torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -2,7 +2,7 @@
 
 import pytest
 import pytorch_lightning as pl
-from hydra import compose, initialize_config_dir
+from composing import composed
 from omegaconf import OmegaConf
 
 from partwise.errors import InputError
@@ -28,20 +28,18 @@ def test_what_is_no_callback_is_named(entry):
 
 
 @pytest.mark.parametrize("override", ["+callbacks=early_stopping", "+callbacks=[early_stopping]"])
-def test_a_group_is_added_to_the_default_callbacks(override, request):
-    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=["experiment=flownet_s_chairs", override, "callbacks.best=null"])
+def test_a_group_is_added_to_the_default_callbacks(override):
+    cfg = composed("experiment=flownet_s_chairs", override, "callbacks.best=null")
     (stopping,) = make_all(cfg.callbacks, "callbacks", pl.Callback)
     assert (stopping.monitor, stopping.mode) == ("val/epe", "min")
 
 
-def test_an_experiment_adds_callbacks_by_its_defaults_list(tmp_path, request):
+def test_an_experiment_adds_callbacks_by_its_defaults_list(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "own.yaml").write_text(
         "# @package _global_\ndefaults: [flownet_s_chairs, /callbacks: early_stopping, _self_]\nname: own\n"
         "callbacks: {early_stopping: {patience: 7}}\n"
     )
-    with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=["experiment=own", f"hydra.searchpath=[file://{tmp_path}]"])
+    cfg = composed("experiment=own", f"hydra.searchpath=[file://{tmp_path}]")
     assert list(cfg.callbacks) == ["best", "early_stopping"]
     assert cfg.callbacks.early_stopping.patience == 7

@@ -1,40 +1,17 @@
 """What an experiment starts from: which trainings, found where they were finished, run where they are missing."""
 
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from functools import cache
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
+from composing import composed
 
-from data_modules.synthetic.layouts.flying_chairs import FlyingChairsWriter
 from partwise.errors import InputError
 from partwise.run import stages
 from partwise.run.cli import quoted
 
-ROOT = Path(__file__).parents[3]
-
 
 @pytest.fixture(autouse=True)
-def hydra(monkeypatch):
+def each_config_once(monkeypatch):
+    """The papers' recipes share their stages."""
     monkeypatch.setattr(stages, "compose", lambda _, overrides: composed(*overrides))
-    with initialize_config_dir(str(ROOT / "experiments"), version_base="1.3"):
-        yield
-
-
-@cache  # the papers' recipes share their stages
-def _composed(*overrides):
-    return compose("config", overrides=list(overrides))
-
-
-def composed(*overrides):
-    return _composed(*overrides).copy()
 
 
 def stages_of(*overrides, synthetic=True):
@@ -178,68 +155,3 @@ def test_roots_of_other_datasets_reach_every_stage():
     (chairs,) = stages.stages_of(flow.config, False, flow.arguments).values()
     assert chairs.config.data.root == "/chairs, ${HOME} = here"
     assert "roots.flying_chairs=/chairs, ${HOME} = here" in chairs.roots
-
-
-# A chain, through run.py
-
-TINY = ["image_size=64", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "data.batch_size=2"]  # fmt: skip
-FRAME = ["feature.backbone_multiplier=0.125", "feature.width=8", "heads.box_width=8"]
-FLOW = ["model.network.width=0.0625", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "checkpoint_every=1",
-        "data.batch_size=1", "image_size=[64,64]", "model.optimizer.lr=1e-4"]  # fmt: skip
-
-
-def of_stage(name, overrides):
-    quotes = ",".join(f"'{override}'" for override in overrides)
-    return f"stages.{name}.overrides=[{quotes}]"
-
-
-CHAIN = [
-    "experiment=aten_vip", "init=[frame,flow]", *TINY, *(f"model.network.frame.{option}" for option in FRAME),
-    "model.network.flow.width=0.0625", "model.network.encoding_range=1", "model.network.key_interval=1",
-    of_stage("frame", [*TINY, *(f"model.network.{option}" for option in FRAME)]), of_stage("flow", FLOW),
-    "trainer.accelerator=cpu", "data.num_workers=0",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def chairs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("chairs")
-    FlyingChairsWriter(pairs={"train": 12, "val": 2}, size=(96, 96), workers=1).write(root)
-    return root
-
-
-def start(chairs, vip, outputs):
-    places = [f"outputs={outputs}", f"data.root={vip}", f"roots.flying_chairs={chairs}"]
-    command = [sys.executable, "run.py", *CHAIN, *places]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            start_new_session=True)  # fmt: skip
-
-
-def statuses(outputs):
-    return {file.parts[-3]: json.loads(file.read_text())["status"] for file in outputs.glob("*/*/run.json")}
-
-
-@pytest.mark.process
-def test_a_chain_on_real_data_that_is_killed_in_its_second_stage_goes_on(chairs, vip_stand_in, tmp_path):
-    outputs = tmp_path / "outputs"
-    first = start(chairs, vip_stand_in, outputs)
-    deadline = time.monotonic() + 300
-    while not list(outputs.glob("flownet_s_chairs/*/checkpoints/last.ckpt")):
-        assert first.poll() is None, first.communicate()[0][-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
-    assert statuses(outputs) == {"parsing_rcnn_vip": "finished", "flownet_s_chairs": "running"}
-
-    second = start(chairs, vip_stand_in, outputs)
-    assert second.wait(300) == 0, second.communicate()[0][-3000:]
-    assert statuses(outputs) == dict.fromkeys(("parsing_rcnn_vip", "flownet_s_chairs", "aten_vip"), "finished")
-    assert len(list(outputs.glob("*/*/run.json"))) == 3  # each trained once
-
-    moved = shutil.copytree(vip_stand_in, tmp_path / "moved")
-    given = [*CHAIN, "data.num_workers=1", "logger=wandb", f"data.root={moved}", f"outputs={outputs}"]
-    found = stages.finish(composed(*given), False, given)  # without the chairs' folder
-    assert [Path(path).parts[-4] for path in found] == ["parsing_rcnn_vip", "flownet_s_chairs"]
-    record = json.loads(next(outputs.glob("aten_vip/*/run.json")).read_text())
-    assert record["identity"] == stages.identity(composed(*given), False, given)

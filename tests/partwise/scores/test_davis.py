@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import ndimage
 
 from partwise.scores.davis import (
     boundary,
@@ -138,7 +139,6 @@ def test_dilation_and_boundary_of_any_mask(mask, radius):
 
 
 def test_dilation_by_a_disk_at_the_size_of_a_frame():
-    ndimage = pytest.importorskip("scipy.ndimage")
     edge = boundary(noisy(2, (480, 854), 0.001))
     y, x = np.mgrid[-8:9, -8:9]
     expected = ndimage.binary_dilation(edge, x * x + y * y <= 64)

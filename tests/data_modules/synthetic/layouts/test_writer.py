@@ -1,10 +1,9 @@
 """Options of writers: their names, what is refused, and the folder in the cache that they lead to."""
 
-import importlib.util
 import pickle
-from pathlib import Path
 
 import pytest
+from commands import script
 
 from data_modules.synthetic.layouts.ccp import CCPWriter
 from data_modules.synthetic.layouts.mpii import MPIIWriter
@@ -41,23 +40,19 @@ FOLDERS = [
 
 
 @pytest.fixture(scope="module")
-def script():
-    file = Path(__file__).parents[4] / "scripts" / "make_synthetic.py"
-    spec = importlib.util.spec_from_file_location("make_synthetic", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def make_synthetic():
+    return script("scripts/make_synthetic.py")
 
 
-def test_every_layout_is_found_by_its_name(script):
-    assert list(script.find_writers()) == sorted(folder.partition("-")[0] for _, folder in FOLDERS)
+def test_every_layout_is_found_by_its_name(make_synthetic):
+    assert list(make_synthetic.find_writers()) == sorted(folder.partition("-")[0] for _, folder in FOLDERS)
 
 
 @pytest.mark.parametrize(("options", "folder"), FOLDERS, ids=[folder for _, folder in FOLDERS])
-def test_folders_of_earlier_versions_are_found(options, folder, script, monkeypatch, tmp_path):
+def test_folders_of_earlier_versions_are_found(options, folder, make_synthetic, monkeypatch, tmp_path):
     monkeypatch.setenv("PARTWISE_CACHE", str(tmp_path))
     (tmp_path / folder).mkdir()
-    writer = script.find_writers()[folder.partition("-")[0]]
+    writer = make_synthetic.find_writers()[folder.partition("-")[0]]
     assert writer.of({**options, "workers": 3}).cached() == tmp_path / folder
 
 
@@ -75,9 +70,9 @@ def test_what_nobody_can_ask_for_is_refused(tmp_path):
         MPIIWriter(photos=1, form="xml").write(tmp_path)
 
 
-def test_the_command_writes_what_the_cache_holds(script, monkeypatch, tmp_path, capsys):
+def test_the_command_writes_what_the_cache_holds(make_synthetic, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PARTWISE_CACHE", str(tmp_path / "cache"))
-    script.main(["ccp", "--out", str(tmp_path / "out"), "--videos", "2", "size=[32,32]", "workers=1"])
+    make_synthetic.main(["ccp", "--out", str(tmp_path / "out"), "--videos", "2", "size=[32,32]", "workers=1"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "out")
     cached = CCPWriter(photos=2, size=(32, 32), workers=1).cached()
     photos = [file.name for file in (cached / "photos").iterdir()]
@@ -86,8 +81,8 @@ def test_the_command_writes_what_the_cache_holds(script, monkeypatch, tmp_path, 
         assert (tmp_path / "out" / "photos" / name).read_bytes() == (cached / "photos" / name).read_bytes()
 
 
-def test_the_command_shares_pictures_among_splits(script, tmp_path):
-    script.main(["lip", "--out", str(tmp_path), "--videos", "3", "size=[32,32]", "workers=1"])
+def test_the_command_shares_pictures_among_splits(make_synthetic, tmp_path):
+    make_synthetic.main(["lip", "--out", str(tmp_path), "--videos", "3", "size=[32,32]", "workers=1"])
     lists = {file.name: len(file.read_text().split()) for file in (tmp_path / "TrainVal_images").glob("*.txt")}
     assert lists == {"train_id.txt": 2, "val_id.txt": 1}
 
@@ -96,8 +91,8 @@ def test_the_command_shares_pictures_among_splits(script, tmp_path):
     (["vop"], "there is no layout 'vop'"),
     (["vip", "sizes=3"], "has no option 'sizes'"),
 ])  # fmt: skip
-def test_the_command_says_in_one_line_what_is_wrong(arguments, message, script, tmp_path, capsys):
+def test_the_command_says_in_one_line_what_is_wrong(arguments, message, make_synthetic, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        script.main([*arguments, "--out", str(tmp_path / "new")])
+        make_synthetic.main([*arguments, "--out", str(tmp_path / "new")])
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -1,11 +1,11 @@
 """The study of confidence along the true flow, on a parser that tells classes from colours."""
 
-import importlib.util
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from commands import script
 
 ROOT = Path(__file__).parents[4]
 
@@ -23,10 +23,7 @@ class Colours(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("tcnet_confidence", ROOT / "scripts" / "tcnet_confidence.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script.study
+    return script("scripts/tcnet_confidence.py").study
 
 
 @pytest.fixture(scope="module")

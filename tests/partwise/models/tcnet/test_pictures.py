@@ -42,8 +42,8 @@ def test_own_weights_are_those_of_the_class_itself():
 
 def test_the_map_names_every_class_of_every_frame_and_shows_the_frames_weights():
     net = network()
-    metric = plot_fusion_map(net, FACTS)
-    heat, bars = (axes for axes in metric.axes if axes.get_label() != "<colorbar>")
+    figure = plot_fusion_map(net, FACTS)
+    heat, bars = (axes for axes in figure.axes if axes.get_label() != "<colorbar>")
     across, down = labels_of(heat)
     assert (across, down) == ([*FACTS.names] * 3, [*FACTS.names])
     shown = heat.images[0].get_array()
@@ -60,14 +60,14 @@ def test_a_network_without_frame_level_has_no_bars():
 
 
 def test_classes_with_weights_of_their_own_are_dots():
-    metric = plot_fusion_map(network(class_weights=True), FACTS)
-    (line,) = (line for axes in metric.axes for line in axes.lines if line.get_marker() == ".")
+    figure = plot_fusion_map(network(class_weights=True), FACTS)
+    (line,) = (line for axes in figure.axes for line in axes.lines if line.get_marker() == ".")
     assert len(line.get_xdata()) == 3 * 13
 
 
 def test_a_classes_weights_have_names_on_their_axis():
-    metric = plot_fusion_weights(network(), FACTS, ["face"])
-    assert labels_of(metric.axes[0])[0] == [*FACTS.names] * 3
+    figure = plot_fusion_weights(network(), FACTS, ["face"])
+    assert labels_of(figure.axes[0])[0] == [*FACTS.names] * 3
     with pytest.raises(ValueError, match="no class nose"):
         plot_fusion_weights(network(), FACTS, ["nose"])
 

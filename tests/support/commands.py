@@ -1,0 +1,43 @@
+"""Commands as a user starts them, and their scripts as modules."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+#: A parser of frames and one of clips that are trained in seconds, with what makes any training short.
+FRAMES = ["experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32"]
+CLIPS = ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1",
+         "model.network.frame.feature.width=16", "model.network.frame.heads.box_width=32"]  # fmt: skip
+TINY = ["image_size=64", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
+        "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]  # fmt: skip
+
+
+def run_py(*arguments: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `run.py` to its end, which has that status; nothing is told to Weights & Biases."""
+    usual = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=ROOT, check=False,
+        env=usual | environment,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr[-4000:]
+    return done
+
+
+def only_run(outputs: Path) -> Path:
+    """The folder of the only run there."""
+    (folder,) = outputs.glob("*/*")
+    return folder
+
+
+def script(file: str) -> ModuleType:
+    """A script of the repository as a module."""
+    spec = importlib.util.spec_from_file_location(Path(file).stem, ROOT / file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
