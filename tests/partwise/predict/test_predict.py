@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
