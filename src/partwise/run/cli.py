@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from partwise.errors import InputError
+from partwise.run.signals import Stopped
 
 #: Keys whose values are paths and may hold any characters.
 FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
@@ -163,8 +164,13 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("\nstopped; the same command with resume=auto goes on from the last checkpoint", file=sys.stderr)
+        print("\nstopped by SIGINT", file=sys.stderr)
         raise SystemExit(130) from None
+    except Stopped as stop:
+        if stop.text:
+            print(stop.text, file=sys.stderr)
+        stop.text = ""  # said
+        raise
     except Exception as error:
         message = explain(error)
         if message is None:

@@ -17,6 +17,7 @@ from partwise.errors import InputError
 from partwise.io.atomic import write_json
 
 RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
+UNFINISHED = ("running", "interrupted")  # statuses of a run that can go on; killed ones still say running
 
 
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -121,7 +122,7 @@ def _unfinished(base: Path, resume: str) -> Path | None:
     for folder in sorted(base.glob("*/"), reverse=True):
         record = folder / "run.json"
         known = json.loads(record.read_text()) if record.is_file() else {}
-        if (known.get("status"), known.get("task")) == ("running", "train"):
+        if known.get("status") in UNFINISHED and known.get("task") == "train":
             return folder
     console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
     return None

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from partwise.checkpoints.loading import load
+from partwise.io.atomic import atomic
 from partwise.run.extensions import make_all
 from partwise.run.folder import Run, is_first
+from partwise.run.resuming import settle
 
 
 def make_loggers(run: Run, entries: Mapping[str, Any], config: dict[str, Any]) -> list[Logger]:
@@ -51,19 +54,43 @@ def wandb_logger(**options: Any) -> WandbLogger:
 
 
 def _metrics_file(run: Run) -> CSVLogger:
-    file = run.folder / "metrics.csv"
-    kept = _rows_before(file, run.checkpoint) if file.is_file() else []
+    file, earlier = run.folder / "metrics.csv", run.folder / "metrics-earlier.csv"
     logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
-    if is_first():
-        logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
-        logger.experiment.metrics.extend(kept)  # the logger begins with an empty file
+    if not is_first():
+        return logger
+    logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
+    if file.is_file() and not earlier.is_file():  # both are there after a kill further below
+        os.replace(file, earlier)  # the logger begins with an empty file
+    logger._experiment = _MetricsWriter(log_dir=logger.log_dir)
+    if earlier.is_file():
+        logger.experiment.metrics.extend(_rows_before(earlier, run.checkpoint))
+        logger.save()
+        earlier.unlink()
     return logger
+
+
+class _MetricsWriter(ExperimentWriter):
+    """Lightning's writer, which a kill while there are new columns would cost all rows."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        with atomic(self.metrics_file_path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
     """Rows of metrics.csv up to the checkpoint's step; later ones will be logged again."""
     if checkpoint is None:
         return []
-    step = load(checkpoint)["global_step"]
-    with file.open(newline="") as rows:
-        return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(rows) if int(row["step"]) < step]
+    content = load(checkpoint)
+    last, validates = content["global_step"] - 1, settle(content["loops"]["fit_loop"])
+    with file.open(newline="") as lines:
+        rows = [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
+    return [
+        row for row in rows
+        if int(row["step"]) < last
+        or (int(row["step"]) == last and not (validates and any(key.startswith("val/") for key in row)))
+    ]  # fmt: skip

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,8 @@ from omegaconf import DictConfig
 from partwise.errors import InputError
 from partwise.run.cli import PREPARED, own_roots, quoted
 from partwise.run.configs import plain
-from partwise.run.folder import RUN_ID
+from partwise.run.folder import RUN_ID, UNFINISHED
+from partwise.run.signals import Stopped, interruption
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
 SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
@@ -177,21 +177,22 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[s
     return [str(_checkpoint(stages[entry], outputs)) if entry in stages else str(entry) for entry in cfg.init]
 
 
-def find(outputs: Path, experiment: str, identity: str, status: str = "finished") -> Path | None:
+def find(outputs: Path, experiment: str, identity: str, statuses: Sequence[str] = ("finished",)) -> Path | None:
     """Find the newest training of an experiment.
 
     Args:
         outputs: where run folders lie.
         experiment: name of the experiment.
         identity: digest of what decides its weights.
-        status: "finished", or "running" for one that was interrupted.
+        statuses: of the training; by default it is finished.
 
     Returns:
         The folder of the run, or None.
     """
-    wanted = {"task": "train", "identity": identity, "status": status}
+    wanted = {"task": "train", "identity": identity}
     for file in sorted((outputs / experiment).glob("*/run.json"), reverse=True):
-        if wanted.items() <= json.loads(file.read_text()).items():
+        known = json.loads(file.read_text())
+        if wanted.items() <= known.items() and known.get("status") in statuses:
             return file.parent
     return None
 
@@ -236,10 +237,15 @@ def _train(stage: Stage, outputs: Path) -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise InputError(f"stage {stage.name} is not trained yet: run `python {shlex.join(command)}` first")
     print(f"stage {stage.name}: python {shlex.join(command)}", flush=True)
-    begun = find(outputs, stage.experiment, stage.identity, "running")
+    begun = find(outputs, stage.experiment, stage.identity, UNFINISHED)
     places = [f"outputs={outputs}", f"resume={begun.name if begun else 'null'}"]
     environment = {key: value for key, value in os.environ.items() if key not in OF_THIS_RUN}
-    if subprocess.run([sys.executable, *command, *places], env=environment).returncode:
+    try:
+        failed = interruption.run([sys.executable, *command, *places], environment)
+    except Stopped as stop:
+        stop.text = f"stopped in stage {stage.name} by {stop.signal}; the same command goes on with it"
+        raise
+    if failed:
         raise InputError(f"stage {stage.name} failed: `python {shlex.join(command)}`; see {outputs / stage.experiment}")
 
 

@@ -46,6 +46,8 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
                        identity=identity, overrides=overrides(), **provenance())  # fmt: skip
         run.record(status="running", pid=os.getpid())
+        if run.resumed and run.checkpoint is None:
+            run.say(f"{run.folder} has no {run.last.name}: starts anew")
         run.say(
             banner(
                 run, cfg.name, cfg.profile if training else None, origin, changes_of_profile(), emulates_bfloat16(cfg)
