@@ -72,23 +72,6 @@ def test_a_signal_saves_the_next_step_and_the_run_goes_on(name, to_all, whole, v
     assert rows(run) == rows(whole)
 
 
-def test_a_signal_reaches_the_stage_that_is_being_trained(vip_stand_in, tmp_path):
-    stage = [
-        "experiment=aten_vip", "trainer.accelerator=cpu", f"roots.vip={vip_stand_in}", f"data.root={vip_stand_in}",
-        "data.num_workers=0", "checkpoint_every=1",
-    ]  # fmt: skip
-    run = Started(stage, tmp_path)
-    run.wait_for(lambda: list(tmp_path.glob("*/*/checkpoints/last.ckpt")))
-    run.send("SIGTERM")
-    status, shown = run.end()
-    assert status == 143, shown
-    *_, of_stage, of_run = shown.rstrip().splitlines()
-    assert of_stage.startswith("stopped at step ")
-    assert of_run.startswith("stopped in stage ")
-    assert of_run.endswith(" by SIGTERM; the same command goes on with it")
-    assert [json.loads(file.read_text())["status"] for file in tmp_path.glob("*/*/run.json")] == ["interrupted"]
-
-
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_prediction_says_what_is_finished(name, whole, tmp_path):
     pictures = tmp_path / "pictures"
