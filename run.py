@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from partwise.errors import InputError
 from partwise.run import cli
+from partwise.run.signals import interruption
 
 ROOT = Path(__file__).resolve().parent / "experiments"
 
@@ -24,21 +25,24 @@ def train(cfg: DictConfig) -> None:
     from partwise.run.build import make_scorer, make_task, make_trainer
     from partwise.run.configs import overrides
     from partwise.run.start import start
+    from partwise.run.stopping import run_stops
 
     data = instantiate(cfg.data)
     data.check()
     identity = stages.identity(cfg, data.synthetic, overrides())
     cfg.init = stages.finish(cfg, data.synthetic, overrides())
     run = start(cfg, data.synthetic, identity)
-    task = make_task(cfg, data.label_set)
-    trainer = make_trainer(cfg, run, data)
-    trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
-    trainer.save_checkpoint(run.last)
-    task.network = with_views(task.network, data.label_set, **cfg.testing.views)
-    untrained = make_task(cfg, data.label_set)
-    simplest = make_task(cfg, data.label_set, task.simplest(data))
-    tasks = {"trained": task, "untrained": untrained, simplest.network.name: simplest}
-    report.finish(run, make_scorer(cfg, run), data, tasks)
+    with run_stops(run, training=True):
+        task = make_task(cfg, data.label_set)
+        trainer = make_trainer(cfg, run, data)
+        trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
+        trainer.save_checkpoint(run.last)
+        interruption.stop_if_asked()
+        task.network = with_views(task.network, data.label_set, **cfg.testing.views)
+        untrained = make_task(cfg, data.label_set)
+        simplest = make_task(cfg, data.label_set, task.simplest(data))
+        tasks = {"trained": task, "untrained": untrained, simplest.network.name: simplest}
+        report.finish(run, make_scorer(cfg, run), data, tasks)
 
 
 def test(cfg: DictConfig) -> None:
@@ -48,6 +52,7 @@ def test(cfg: DictConfig) -> None:
     from partwise.run import report
     from partwise.run.build import make_scorer, make_task
     from partwise.run.start import start
+    from partwise.run.stopping import run_stops
 
     if cfg.ckpt is None:
         raise InputError("task=test needs a checkpoint: ckpt=PATH")
@@ -58,8 +63,9 @@ def test(cfg: DictConfig) -> None:
     data.check("test")
     network = with_views(build_network(checkpoint, cfg.ckpt), data.label_set, **cfg.testing.views)
     run = start(cfg, data.synthetic)
-    task = make_task(cfg, data.label_set, network)
-    report.finish(run, make_scorer(cfg, run), data, {"trained": task})
+    with run_stops(run, training=False):
+        task = make_task(cfg, data.label_set, network)
+        report.finish(run, make_scorer(cfg, run), data, {"trained": task})
 
 
 def predict(cfg: DictConfig) -> None:
@@ -68,13 +74,15 @@ def predict(cfg: DictConfig) -> None:
     from partwise.predict.predict import predict as parse
     from partwise.run import report
     from partwise.run.build import parsing_options
+    from partwise.run.stopping import prediction_stops
 
     if cfg.ckpt is None or cfg.input is None:
         raise InputError("task=predict needs ckpt=PATH and input=PATH (image, folder, glob or video)")
     asked = None if cfg.name == cli.FROM_CHECKPOINT else cfg.name
     parser = load_parser(cfg.ckpt, experiment=asked, **parsing_options(cfg))
     output = Path(cfg.output or Path(cfg.outputs) / "predict" / Path(cfg.input).stem)
-    report.show_summary(parse(parser, cfg.input, output))
+    with prediction_stops(output):
+        report.show_summary(parse(parser, cfg.input, output))
 
 
 TASKS = {"train": train, "test": test, "predict": predict}
@@ -89,7 +97,7 @@ def main(cfg: DictConfig) -> None:
     def log() -> Path | None:
         return Path(cfg.run.folder, "log.txt") if cfg.run.folder else None
 
-    with cli.one_line_errors(resumable=cfg.task == "train", log=log):
+    with cli.one_line_errors(log=log), interruption.taken():
         if cfg.task not in TASKS:
             raise InputError(f"task={cfg.task} does not exist; it is one of {', '.join(TASKS)}")
         check_ranges(plain(cfg))

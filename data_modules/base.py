@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -247,12 +248,20 @@ class ParsingDataModule(pl.LightningDataModule):
             pin_memory=self._pins_memory(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_ignore_signals,
             generator=torch.Generator(),  # its own, so that loading leaves the training's random numbers alone
         )
 
     def _pins_memory(self) -> bool:
         """Whether batches wait in page-locked memory, from which a GPU takes them while it computes."""
         return self.trainer is not None and self.trainer.strategy.root_device.type not in ("cpu", "mps")
+
+
+def _ignore_signals(worker: int) -> None:
+    """Let the training alone answer a signal that goes to all its processes: it saves first, then ends the workers."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _widened(values: Tensor) -> Tensor:

@@ -134,15 +134,38 @@ def runs(outputs):
     return {file.parts[-3]: json.loads(file.read_text()) for file in outputs.glob("*/*/run.json")}
 
 
-def kill_in(stage, process, outputs):
-    """Kill a chain once a stage has left a checkpoint."""
+def wait_for(stage, process, outputs):
+    """Wait until a stage has left a checkpoint."""
     deadline = time.monotonic() + 300
     while not list(outputs.glob(f"{stage}/*/checkpoints/last.ckpt")):
         assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def kill_in(stage, process, outputs):
+    """Kill a chain once a stage has left a checkpoint."""
+    wait_for(stage, process, outputs)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["alone", "with its stage"])
+def test_a_signal_stops_the_stage_that_is_trained_which_goes_on_later(to_all, configs, tmp_path):
+    process = start(configs, "tiny_aten", tmp_path, ["checkpoint_every=1"])
+    wait_for("tiny_frame", process, tmp_path)
+    os.killpg(process.pid, signal.SIGINT) if to_all else process.terminate()
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == (130 if to_all else 143), said
+    of_stage, of_run = said.rstrip().splitlines()[-2:]
+    name = "SIGINT" if to_all else "SIGTERM"
+    assert of_stage.startswith("stopped at step ")
+    assert of_run == f"stopped in stage frame by {name}; the same command goes on with it"
+    assert "Traceback" not in said
+    assert {name: run["status"] for name, run in runs(tmp_path).items()} == {"tiny_frame": "interrupted"}
+    finish(start(configs, "tiny_aten", tmp_path, []))
+    assert [run["status"] for run in runs(tmp_path).values()] == ["finished"] * 3
+    assert len(list(tmp_path.glob("*/*/run.json"))) == 3
 
 
 @pytest.mark.parametrize("origin", ["real", "stand-in"])

@@ -14,6 +14,8 @@ from partwise.errors import InputError
 
 Record: TypeAlias = dict[str, Any]
 
+UNFINISHED = ("running", "interrupted")  # statuses of a run that can go on; a killed one still says running
+
 
 def find(folder: Path, pattern: str, **facts: Any) -> dict[Path, Record]:
     """Find runs that recorded certain facts.
@@ -21,17 +23,18 @@ def find(folder: Path, pattern: str, **facts: Any) -> dict[Path, Record]:
     Args:
         folder: where to look.
         pattern: of the runs' folders, relative to `folder`; "**" for any depth.
-        facts: that run.json must hold, by name.
+        facts: that run.json must hold, by name; a tuple names several values, one of which it holds.
 
     Returns:
         What each run recorded, by its folder, in the order of the folders' names: of one experiment, the newest last.
         Folders whose run.json cannot be read are named and left out.
     """
+    wanted = {name: value if isinstance(value, tuple) else (value,) for name, value in facts.items()}
     found = {}
     for file in sorted(folder.glob(f"{pattern}/run.json")):
         with passed_over(file.parent):
             record = read(file)
-            if all(record.get(name) == value for name, value in facts.items()):
+            if all(record.get(name) in choices for name, choices in wanted.items()):
                 found[file.parent] = record
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
@@ -22,11 +24,35 @@ class ExponentialAverage(WeightAveraging):
     def __init__(self, decay: float) -> None:
         super().__init__()
         self.decay = decay
+        self._exchanged = False  # whether the module holds the average, and the average the module's weights
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Copy the module to the device that it will be trained on; it is not there yet."""
         if stage == "fit":
             self._average_model = Average(pl_module, trainer.strategy.root_device, self.decay)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the module hold the average."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._exchanged = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the module hold its own weights again."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._exchanged = False
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the average as the network's weights, the module's own beside it, also within a validation."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._exchanged:
+            own, average = checkpoint["state_dict"], checkpoint["current_model_state"]
+            checkpoint.update(state_dict=average, current_model_state=own)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the module hold the average, also where a resumed training had no step left."""
+        self.on_train_end(trainer, pl_module)
 
 
 class Average(AveragedModel):

@@ -8,19 +8,19 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from partwise.checkpoints.loading import start_from
 from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.run.averaging import ExponentialAverage
-from partwise.run.checkpointing import AtomicCheckpointIO, Provenance, RandomState
+from partwise.run.checkpointing import AtomicCheckpointIO, LastCheckpoint, Provenance
 from partwise.run.configs import plain
 from partwise.run.devices import bfloat16, device, trainer_options
 from partwise.run.extensions import make_all
 from partwise.run.folder import Run
 from partwise.run.loggers import make_loggers
+from partwise.run.resuming import Position, RandomState
 
 
 def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = None) -> Any:
@@ -76,11 +76,10 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
             experiment=cfg.name, network=config["model"]["network"], label_set=data.label_set,
             image_size=config["image_size"], synthetic=data.synthetic, stretch=config["model"].get("stretch", False),
         ),
+        Position(),
         RandomState(),
         *make_all(cfg.callbacks, "callbacks", pl.Callback),
-        ModelCheckpoint(
-            run.last.parent, "last", every_n_train_steps=cfg.checkpoint_every, enable_version_counter=False
-        ),
+        LastCheckpoint(run.last, cfg.checkpoint_every),
     ]  # fmt: skip
     loggers = make_loggers(run, cfg.logger, config)
     return _trainer(cfg, run, callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()])
@@ -101,7 +100,13 @@ def _trainer(cfg: DictConfig, run: Run, **options: Any) -> pl.Trainer:
     trainer: pl.Trainer = instantiate(
         cfg.trainer, default_root_dir=str(run.folder), enable_model_summary=False, **options
     )
+    _leave_signals(trainer)
     return trainer
+
+
+def _leave_signals(trainer: pl.Trainer) -> None:
+    """Leave signals to `partwise.run.signals`: Lightning stops between optimizer steps, and requeues Slurm's jobs."""
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:

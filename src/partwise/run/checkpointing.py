@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from partwise.checkpoints.loading import KEY, load
 from partwise.checkpoints.networks import check_weights
 from partwise.checkpoints.reading import UnfitError, equal, read
 from partwise.errors import InputError
+from partwise.io.atomic import writing
 from partwise.labels import LabelSet
+from partwise.run.signals import Stopped, interruption
 
 #: What a training goes on from, beside the weights.
 STATE = ("pytorch-lightning_version", "epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers")
@@ -32,16 +33,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._written: set[str] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save under a temporary name, then rename.
+        """Save under a temporary name in the same folder, then rename.
 
         Args:
             checkpoint: content.
             path: of the file.
             storage_options: of Lightning's interface.
+
+        Raises:
+            InputError: the file cannot be written, for example because the disk is full; an earlier one is kept.
         """
-        temporary = Path(f"{path}.tmp")
-        super().save_checkpoint(checkpoint, temporary, storage_options)
-        os.replace(temporary, path)
+        path = Path(path)
+        temporary = path.with_name(f"{path.name}.tmp")  # always the same one, so that kills leave one at most
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write(checkpoint, temporary)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
         self._written.add(str(path))
 
     def load_checkpoint(
@@ -89,6 +99,24 @@ def _ways_on(path: Path) -> str:
     return f"To repeat the command, {copy}delete it to start the run over"
 
 
+def _write(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint through to the disk.
+
+    Raises:
+        OSError: the system cannot write it.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except RuntimeError as error:  # torch's own, raised from the system's or while handling it
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        raise (cause or error) from None
+
+
 class Provenance(pl.Callback):
     """Puts what `load_network` needs into every checkpoint.
 
@@ -133,61 +161,77 @@ class Provenance(pl.Callback):
         checkpoint[KEY] = self.state
 
 
-class RandomState(pl.Callback):
-    """Carries torch's, numpy's and python's random numbers across an interruption, as plain values.
+class LastCheckpoint(Checkpoint):
+    """Writes the checkpoint that a run goes on from: every few optimizer steps, and where a signal asks it to stop.
 
-    Evaluation leaves them as it found them, so that a run resumed behind one equals a run that went through it.
+    Between optimizer steps there are accumulated gradients, which no checkpoint holds. A step is logged behind its
+    checkpoint, so the training stops in the next hook.
+
+    Args:
+        path: of the file.
+        every: optimizer steps from one checkpoint to the next.
     """
 
-    def __init__(self) -> None:
-        self._pending: dict[str, Any] | None = None
-        self._before_evaluation: dict[str, Any] = {}
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+        self._step = 0
+        self._leaving = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the generators' states now."""
-        return random_state()
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count from the resumed step; from now on a signal waits for the next."""
+        self._step = trainer.global_step
+        interruption.patient = True
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states for the first step, because setting up loaders may draw in between."""
-        self._pending = state_dict
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save behind an optimizer step, if it is time to or any process got a signal."""
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        self._leaving = _received_anywhere(trainer)
+        if self._leaving or self._step % self.every == 0:
+            trainer.save_checkpoint(self.path)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Restore the states right before the first resumed step."""
-        if self._pending is not None:
-            set_random_state(self._pending)
-            self._pending = None
+        """Leave the training if it was saved for that."""
+        self._leave()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the states."""
-        self._before_evaluation = random_state()
+        """Leave the training if it was saved for that."""
+        self._leave()
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore the remembered states."""
-        set_random_state(self._before_evaluation)
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Save and leave after a signal; the resumed training repeats the validation.
+
+        Several processes validate different numbers of batches and cannot save together: they leave at their next step.
+        """
+        if interruption.received and interruption.patient and trainer.world_size == 1:
+            trainer.save_checkpoint(self.path)
+            raise Stopped(interruption.received)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the training if it was saved for that."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._leaving:
+            raise Stopped(self._leaving)
 
 
-def random_state() -> dict[str, Any]:
-    """Return the states of the global generators, in containers that `torch.load(weights_only=True)` accepts."""
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - libraries draw from it
-    version, internal, gauss = random.getstate()
-    state: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
-        "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
-        "python": [version, list(internal), gauss],
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Set the global generators to what `random_state` returned."""
-    name, keys, position, has_gauss, cached = state["numpy"]
-    version, internal, gauss = state["python"]
-    torch.set_rng_state(state["torch"].cpu())
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
-    random.setstate((version, tuple(internal), gauss))
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+def _received_anywhere(trainer: pl.Trainer) -> int:
+    """The signal that this process or another one got; 0 for none."""
+    if trainer.world_size == 1:
+        return interruption.received
+    own = torch.tensor(interruption.received, device=trainer.strategy.root_device)
+    return int(trainer.strategy.reduce(own, reduce_op="max"))

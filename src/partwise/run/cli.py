@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from partwise.errors import InputError
+from partwise.run.signals import Stopped
 
 #: Keys whose values are paths and may hold any characters.
 FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
@@ -166,25 +167,26 @@ def listing(root: Path) -> str:
 
 
 @contextmanager
-def one_line_errors(resumable: bool = False, log: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
+def one_line_errors(log: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
     """Turn an error into one line and status 1; the traceback of a defect goes to a file.
 
     With PARTWISE_DEBUG=1 in the environment a defect ends in its traceback.
 
     Args:
-        resumable: whether a command that is stopped by Ctrl-C can go on from a checkpoint.
         log: returns the file that a traceback is appended to, None for a new file among the temporary ones.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as error:
-        if not _is_interrupt(error):
-            raise
-        hint = "; the same command with resume=auto goes on from the last checkpoint" if resumable else ""
-        print(f"\nstopped{hint}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nstopped by SIGINT", file=sys.stderr)
         raise SystemExit(130) from None
+    except Stopped as stop:
+        if stop.text:
+            print(stop.text, file=sys.stderr)
+        stop.text = ""  # said
+        raise
     except Exception as error:
         message = explain(error)
         if message is None and os.environ.get(DEBUG) == "1":
@@ -206,12 +208,6 @@ def _of_defect(error: Exception, log: Path | None) -> str:
     except OSError:  # a full disk may be the error
         return f"{type(error).__name__}: {text}; {DEBUG}=1 shows the traceback"
     return f"{type(error).__name__}: {text}; its traceback is in {log}, and {DEBUG}=1 shows it"
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    """Whether Ctrl-C is behind an error that nothing was said about yet: the Trainer exits in its place."""
-    behind = None if error.__suppress_context__ else error.__context__
-    return isinstance(error, KeyboardInterrupt) or isinstance(behind, KeyboardInterrupt)
 
 
 def explain(error: BaseException) -> str | None:

@@ -20,6 +20,7 @@ from yaml import YAMLError
 from partwise.errors import InputError
 from partwise.io import lock, run_json
 from partwise.io.atomic import write_json, writing
+from partwise.io.run_json import UNFINISHED
 
 RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
 
@@ -163,7 +164,7 @@ def _named(base: Path, name: str) -> Run:
 
 def _unfinished(base: Path) -> Run | None:
     """The newest run that no process works on; one that another process just finished is none."""
-    for folder in sorted(run_json.find(base, "*", status="running", task="train"), reverse=True):
+    for folder in sorted(run_json.find(base, "*", status=UNFINISHED, task="train"), reverse=True):
         with run_json.passed_over(folder):
             saved_config(folder)
             try:
@@ -172,7 +173,7 @@ def _unfinished(base: Path) -> Run | None:
                 say = f"resume=auto: passing over {folder}, which {held.by} works on"
                 console.print(say, markup=False, highlight=False, soft_wrap=True)
                 continue
-            if run_json.read(folder / "run.json")["status"] == "running":
+            if run_json.read(folder / "run.json")["status"] in UNFINISHED:
                 return run
     console.print(f"resume=auto: no unfinished run is free in {base}; starting a new one")
     return None

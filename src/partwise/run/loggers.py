@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from partwise.checkpoints.loading import load
 from partwise.errors import InputError
+from partwise.io.atomic import atomic
 from partwise.run.extensions import make_all
 from partwise.run.folder import Run, is_first
+from partwise.run.resuming import settle
 
 MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # of Weights & Biases
 
@@ -68,23 +71,46 @@ def _answers() -> bool:
 
 
 def _metrics_file(run: Run) -> CSVLogger:
-    file = run.folder / "metrics.csv"
-    kept = _rows_before(file, run.checkpoint) if is_first() and file.is_file() else []
+    file, earlier = run.folder / "metrics.csv", run.folder / "metrics-earlier.csv"
     logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
-    if is_first():
-        logger.experiment.metrics.extend(kept)  # the logger begins with an empty file
+    if not is_first():
+        return logger
+    if file.is_file() and not earlier.is_file():  # both are there after a kill further below
+        os.replace(file, earlier)  # the logger begins with an empty file
+    logger._experiment = _MetricsWriter(log_dir=logger.log_dir)
+    if earlier.is_file():
+        logger.experiment.metrics.extend(_rows_before(earlier, run.checkpoint))
+        logger.save()
+        earlier.unlink()
     return logger
+
+
+class _MetricsWriter(ExperimentWriter):
+    """Lightning's writer, which a kill while there are new columns would cost all rows."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        with atomic(self.metrics_file_path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
     """Rows of metrics.csv up to the checkpoint's step; later ones will be logged again."""
     if checkpoint is None:
         return []
-    step = load(checkpoint)["global_step"]
+    content = load(checkpoint)
+    last, validates = content["global_step"] - 1, settle(content["loops"]["fit_loop"])
     with file.open(newline="", encoding="utf-8", errors="replace") as lines:
         try:
             rows = [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
-            return [row for row in rows if int(row["step"]) < step]
-        except (csv.Error, KeyError, ValueError) as error:
+            steps = [int(row["step"]) for row in rows]
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
             print(f"warning: {file} cannot be read ({type(error).__name__}: {error}): its rows are left out")
             return []
+    return [
+        row for row, step in zip(rows, steps, strict=True)
+        if step < last or (step == last and not (validates and any(key.startswith("val/") for key in row)))
+    ]  # fmt: skip

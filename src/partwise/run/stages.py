@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from partwise.io.atomic import writing
 from partwise.run.cli import PREPARED, own_roots, quoted
 from partwise.run.configs import plain
 from partwise.run.folder import RUN_ID, saved_config
+from partwise.run.signals import Stopped, interruption
 from partwise.tables.trained import PLACES, WATCHING
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
@@ -177,14 +177,14 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[s
     return [str(_checkpoint(stages[entry], outputs)) if entry in stages else str(entry) for entry in cfg.init]
 
 
-def find(outputs: Path, experiment: str, identity: str, status: str = "finished") -> Path | None:
+def find(outputs: Path, experiment: str, identity: str, status: str | Sequence[str] = "finished") -> Path | None:
     """Find the newest training of an experiment.
 
     Args:
         outputs: where run folders lie.
         experiment: name of the experiment.
         identity: digest of what decides its weights.
-        status: "finished", or "running" for one that was interrupted.
+        status: of the training, or several: `run_json.UNFINISHED` for one that was stopped.
 
     Returns:
         The folder of the run, or None.
@@ -235,7 +235,7 @@ def _checkpoint(stage: Stage, outputs: Path) -> Path:
 
 def _begun(stage: Stage, outputs: Path) -> Path | None:
     """The run of a stage that was interrupted, or goes on elsewhere."""
-    begun = find(outputs, stage.experiment, stage.identity, "running")
+    begun = find(outputs, stage.experiment, stage.identity, run_json.UNFINISHED)
     if begun is not None:
         with run_json.passed_over(begun):
             saved_config(begun)
@@ -256,7 +256,12 @@ def _train(stage: Stage, outputs: Path, begun: Path | None) -> None:
     print(f"stage {stage.name}: python {shlex.join(command)}", flush=True)
     places = [f"outputs={outputs}", f"resume={begun.name if begun else 'null'}"]
     environment = {key: value for key, value in os.environ.items() if key not in OF_THIS_RUN}
-    if subprocess.run([sys.executable, *command, *places], env=environment).returncode:
+    try:
+        failed = interruption.run([sys.executable, *command, *places], environment)
+    except Stopped as stop:
+        stop.text = f"stopped in stage {stage.name} by {stop.signal}; the same command goes on with it"
+        raise
+    if failed:
         raise InputError(f"stage {stage.name} failed: `python {shlex.join(command)}`; see {outputs / stage.experiment}")
 
 

@@ -46,6 +46,8 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=data,
                        identity=identity, overrides=overrides(), **snapshot())  # fmt: skip
         run.record(status="running", pid=os.getpid())
+        if run.resumed and run.checkpoint is None:
+            run.say(f"{run.folder} has no {run.last.name}: starts anew")
         run.say(banner(cfg, overrides()))
     return run
 

@@ -110,7 +110,7 @@ def _finish(program: Path, values: Cell, folder: Path, overrides: Sequence[str],
         folder.mkdir(parents=True, exist_ok=True)
     held = lock.hold(folder)
     try:
-        for run in run_json.find(folder, "*/*", status="running"):
+        for run in run_json.find(folder, "*/*", status=run_json.UNFINISHED):
             if by := lock.holder(run):
                 raise lock.Held(run, by)
         return any(

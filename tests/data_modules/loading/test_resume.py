@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import Dataset
 
 from data_modules.base import ParsingDataModule
 from partwise.labels import FOREGROUND
-from partwise.run.checkpointing import AtomicCheckpointIO, RandomState
+from partwise.run.checkpointing import AtomicCheckpointIO, LastCheckpoint
+from partwise.run.resuming import Position, RandomState
 
 BATCHES, EPOCHS = 5, 3
 
@@ -61,10 +61,7 @@ class Toy(pl.LightningModule):
 
 def fit(folder, stop_after=None, every=1, workers=0, resume=False, validate=1):
     last = folder / "last.ckpt"
-    callbacks = [
-        RandomState(),
-        ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False),
-    ]
+    callbacks = [Position(), RandomState(), LastCheckpoint(last, every)]
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=EPOCHS, callbacks=callbacks, plugins=[AtomicCheckpointIO()], logger=False,
         use_distributed_sampler=False, enable_progress_bar=False, enable_model_summary=False,
