@@ -102,7 +102,8 @@ def _rows_before(file: Path, checkpoint: Path | None) -> list[dict[str, Any]]:
     if checkpoint is None:
         return []
     content = load(checkpoint)
-    last, validates = content["global_step"] - 1, settle(content["loops"]["fit_loop"])
+    loops = content.get("loops")  # none in a checkpoint of weights alone
+    last, validates = content["global_step"] - 1, loops is not None and settle(loops["fit_loop"])
     with file.open(newline="", encoding="utf-8", errors="replace") as lines:
         try:
             rows = [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]

@@ -138,7 +138,7 @@ class Runs:
                 "config",
                 overrides=[
                     "experiment=fcn8s_facts", "trainer.accelerator=cpu", f"trainer.max_epochs={EPOCHS}",
-                    "callbacks.progress_bar=null", "+trainer.enable_progress_bar=false", "checkpoint_every=1",
+                    "trainer.enable_progress_bar=false", "checkpoint_every=1",
                     "trainer.precision=32-true", "trainer.log_every_n_steps=1", "monitor=val/score",
                     "trainer.check_val_every_n_epoch=1", *overrides,
                 ],
