@@ -22,8 +22,8 @@ def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
     from partwise.predict.views import with_views
     from partwise.run import report, stages
-    from partwise.run.banner import overrides
     from partwise.run.build import make_scorer, make_task, make_trainer
+    from partwise.run.configs import overrides
     from partwise.run.start import start
     from partwise.run.stopping import run_stops
 
@@ -85,11 +85,16 @@ def predict(cfg: DictConfig) -> None:
         report.show_summary(parse(parser, cfg.input, output))
 
 
+TASKS = {"train": train, "test": test, "predict": predict}
+
+
 @hydra.main(version_base="1.3", config_path=str(ROOT), config_name="config")
 def main(cfg: DictConfig) -> None:
     """Run the task that the config asks for."""
     with cli.one_line_errors(), interruption.taken():
-        {"train": train, "test": test, "predict": predict}[cli.task(cfg.task)](cfg)
+        if cfg.task not in TASKS:
+            raise InputError(f"task={cfg.task} does not exist; it is one of {', '.join(TASKS)}")
+        TASKS[cfg.task](cfg)
 
 
 if __name__ == "__main__":

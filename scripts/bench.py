@@ -43,18 +43,14 @@ def main() -> None:
             raise InputError(f"{' '.join(sorted(without))} runs no network; leave --device out")
         for name in options.names:
             benchmark = import_module(f"benchmarks.{name}")
-            tables = benchmark.run(device(options.device)) if name in ON_DEVICE else benchmark.run()
+            if name in ON_DEVICE:
+                from partwise.run.devices import device  # which imports torch; not every benchmark needs it
+
+                tables = benchmark.run(device(options.device or "auto"))
+            else:
+                tables = benchmark.run()
             for table in tables:
                 Console().print(table)
-
-
-def device(name: str | None) -> object:
-    """Find the torch device of that name; a GPU if there is one for None and "auto"."""
-    import torch  # not every benchmark needs it
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda: torch finds no such GPU here; give --device cpu")
-    return torch.device(name if name in ("cpu", "cuda") else "cuda" if torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ console = Console()
 def examine_environment() -> list[str]:
     """Print versions and return what will not work."""
     for name, found in environment.versions().items():
-        console.print(f"{name:<24} {escape(found)}", highlight=False)
+        console.print(f"{name:<24} {escape(found or 'none')}", highlight=False)
     return list(environment.faults())
 
 
@@ -41,6 +41,7 @@ def examine_data(arguments: list[str]) -> list[str]:
     from hydra.utils import instantiate
 
     from data_modules import doctor
+    from partwise.run.folder import origin
 
     with initialize_config_dir(str(ROOT), version_base="1.3"):
         cfg = compose("config", overrides=[f"experiment={cli.FROM_CHECKPOINT}", *map(cli.quoted_override, arguments)])
@@ -54,7 +55,7 @@ def examine_data(arguments: list[str]) -> list[str]:
             progress.update(bars[stage], completed=done)
 
         result = doctor.examine(data, workers=min(8, os.cpu_count() or 1), progress=advance)
-    console.print(f"{type(data).__name__}, {'synthetic' if data.synthetic else 'real'}")
+    console.print(f"{type(data).__name__}, {origin(data.synthetic)}")
     table = Table("split", "found")
     for stage, counts in result.counts.items():
         table.add_row(stage, ", ".join(f"{number} {unit}" for unit, number in counts.items()))

@@ -14,6 +14,7 @@ from partwise.labels import LabelSet
 from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.pictures import plot_fusion_map
 from partwise.run import cli
+from partwise.run.folder import origin
 
 
 def main() -> None:
@@ -28,8 +29,9 @@ def main() -> None:
         if not isinstance(network, TCNet) or len(network.pixel_fusion.layers) > 1:
             raise InputError(f"{options.checkpoint} holds no TCNet with one layer of fusion; give one of tcnet_indoor")
         figure = plot_fusion_map(network, LabelSet.from_state(about["label_set"]))
-    data = "synthetic" if about["synthetic"] else "real"
-    figure.suptitle(f"{about['experiment']}, {checkpoint['global_step']} steps on {data} data", fontsize=10)
+    figure.suptitle(
+        f"{about['experiment']}, {checkpoint['global_step']} steps on {origin(about['synthetic'])} data", fontsize=10
+    )
     figure.savefig(options.out, dpi=100)
     print(options.out)
 

@@ -1,4 +1,4 @@
-"""Draw figures against the number of labelled samples, from the CSV of a sweep.
+"""Draw metrics against the number of labelled samples, from the CSV of a sweep.
 
 python scripts/plot_learning_curve.py outputs/sweeps/deeplab_ccp_photos/results.csv --out docs/ccp_learning_curve.png
 """
@@ -18,7 +18,7 @@ LINES = {"test/miou": "mIoU", "test/pixel_accuracy": "pixel accuracy", "test/fg_
 
 
 def main() -> None:
-    """Read the rows, draw one line a figure, save."""
+    """Read the rows, draw one line a metric, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="CSV of scripts/run_sweep.py")
     parser.add_argument("--x", default="data.train_photos", help="column of the horizontal axis")

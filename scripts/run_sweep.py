@@ -38,7 +38,11 @@ def main() -> None:
         failed = sweeps.run_sweep(sweep, ROOT / "run.py", outputs, overrides, arguments.jobs)
         sweeps.write_csv(sweep, outputs, outputs / "results.csv")
         metrics = [sweep.metric, *arguments.metrics]
-        Console().print(sweeps.summary_table(sweep, outputs, metrics, f"{sweep.name}, mean ± sd over repetitions"))
+        Console().print(
+            sweeps.summary_table(
+                sweep, outputs, metrics, f"{sweep.name}, mean ± sd over repetitions, fractions in percent"
+            )
+        )
         Console().print(f"metrics  {outputs / 'results.csv'}", markup=False)
         if len(failed) < len(sweep.cells()) and sweep.fixed.get("task", "train") == "train":
             beside = comparison.compare(published.read_published(PUBLISHED), trained.find_runs([outputs]))

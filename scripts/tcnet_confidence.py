@@ -9,11 +9,9 @@ frames are added up, the earlier ones weighted by each form of Eq. 4 or by 1. Al
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from rich.console import Console
@@ -24,7 +22,7 @@ from torch.utils.data import DataLoader
 from data_modules.base import collate
 from data_modules.facts import IndoorDataModule
 from partwise.checkpoints.loading import KEY, build_network, load
-from partwise.io.atomic import write_text
+from partwise.io.atomic import write_csv
 from partwise.metrics.parsing import confusion_matrix
 from partwise.models.tcnet.model import Confidence, confidence
 from partwise.ops.flow import warp
@@ -32,7 +30,6 @@ from partwise.run import cli
 from partwise.scores.facts import facts_scores
 
 ALONE, PLAIN = "the frame alone", "no confidence"
-FORMS: tuple[Confidence, ...] = ("unit", "bytes", "squared")  # of Eq. 4, see TCNet
 SEED = 99  # of tracklets that no experiment trains or tests on
 
 
@@ -59,11 +56,7 @@ def main() -> None:
         table.add_row(*(f"{value:.1f}" for value in row.values()))
     Console().print(table)
     if options.csv:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: round(value, 2) for key, value in row.items()} for row in rows)
-        write_text(options.csv, text.getvalue())
+        write_csv(options.csv, [{key: round(value, 2) for key, value in row.items()} for row in rows])
 
 
 @torch.inference_mode()
@@ -77,7 +70,7 @@ def study(network: Any, size: list[int], severity: float, step: int, tracklets: 
         carried = [warp(scores, flow[:, i]) for i, scores in enumerate(earlier)]
         images = [warp(frames[:, i], flow[:, i], "border") for i in range(2)]
         fused = {ALONE: now, PLAIN: now + sum(carried)}
-        for form in FORMS:
+        for form in get_args(Confidence):  # of Eq. 4, see TCNet
             weights = [confidence(frames[:, -1], image, form) for image in images]
             fused[form] = now + sum(w * scores for w, scores in zip(weights, carried, strict=True))
         for name, scores in fused.items():

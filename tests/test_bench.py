@@ -22,7 +22,7 @@ def on_path(monkeypatch):
     ("arguments", "message"),
     [
         (["data", "--device", "cpu"], "data runs no network; leave --device out"),
-        pytest.param(["aten", "--device", "cuda"], "finds no such GPU here; give --device cpu", marks=no_gpu),
+        pytest.param(["aten", "--device", "cuda"], "finds no such GPU here; give cpu", marks=no_gpu),
     ],
 )
 def test_a_wrong_device_gets_one_line(arguments, message):

@@ -11,6 +11,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.random_batches import PERSONS
 from benchmarks.timing import CPU, in_turn
 from partwise.models.aten.model import ATEN, Coarse, ScaledFlow
 from partwise.models.baselines.fgfa import FGFA
@@ -22,7 +23,6 @@ from partwise.ops.flow import warp
 from partwise.ops.resize import Letterbox
 
 CLASSES, WIDTH = 20, 256
-PERSONS = 3  # found in every frame, about as many as VIP has
 
 
 @torch.inference_mode()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
@@ -25,6 +24,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rich.table import Table
 
+from benchmarks.timing import in_turn
 from partwise.evaluation.coco import evaluate
 from partwise.scores.coco import Backend
 
@@ -104,13 +104,8 @@ def run(images: int = 200, objects: int = 10, detections: int = 100, rounds: int
             works[f"{backend}, its own loop"] = partial(alone, backend, *files, ours_only=False)
             works[f"{backend}, metrics we want"] = partial(alone, backend, *files, ours_only=True)
             works[f"partwise, {backend}"] = partial(ours, backend, *files)
-        taken = dict.fromkeys(works, float("inf"))
-        found = {}
-        for _ in range(rounds):
-            for title, work in works.items():
-                start = time.perf_counter()
-                found[title] = work()
-                taken[title] = min(taken[title], time.perf_counter() - start)
+        found = {title: work() for title, work in works.items()}
+        taken = in_turn(works, rounds)
     first = taken["pycocotools, its own loop"]
     about = f"{images} images x {objects} objects x {detections} detections"
     table = Table("", "s", "times as fast as pycocotools", "AP", "more than its backend", title=about)

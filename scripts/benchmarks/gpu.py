@@ -7,7 +7,6 @@ their statistics. Experiments that compute the same share a row.
 from __future__ import annotations
 
 import copy
-import csv
 import gc
 import itertools
 import json
@@ -39,6 +38,7 @@ from benchmarks.random_batches import random_batch
 from benchmarks.synchronisations import synchronisations
 from benchmarks.timing import on_cpu, on_cuda
 from partwise import labels
+from partwise.io.atomic import write_csv
 from partwise.models.flow_task import FlowTask
 from partwise.nn.dense import AT_ONCE
 from partwise.ops.resize import canvas_size
@@ -125,7 +125,7 @@ def run(arguments: Sequence[str] = ()) -> None:
             rows.append(row)
             console.print(" | ".join(cell for cell in row.cells().values()), markup=False, highlight=False)
             if options.out:
-                write(options.out, rows)
+                write_csv(options.out, [{"device": about(), **row.cells()} for row in rows])
         spent, last = time.monotonic() - begin, time.monotonic() - start
         if options.budget and spent + last > options.budget:
             console.print(f"stopped after {spent:.0f} s of {options.budget:.0f}")
@@ -305,11 +305,3 @@ def places(rows: Sequence[Row]) -> Table:
             for place, count in row.places.most_common(12):
                 shown.add_row(str(count), place, row.experiments)
     return shown
-
-
-def write(file: Path, rows: Sequence[Row]) -> None:
-    """All rows for programs."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["device", *rows[0].cells()])
-        writer.writerows([about(), *row.cells().values()] for row in rows)

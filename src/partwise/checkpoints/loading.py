@@ -13,11 +13,10 @@ from torch import nn
 
 from partwise.checkpoints.descriptions import upgraded
 from partwise.checkpoints.networks import build
-from partwise.checkpoints.reading import fault, read
+from partwise.checkpoints.reading import KEY as KEY
+from partwise.checkpoints.reading import UnfitError, check, read
 from partwise.errors import InputError
 from partwise.labels import LabelSet
-
-KEY = "partwise"  # entry of a checkpoint that holds what rebuilds its network
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -37,8 +36,10 @@ def load(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path} was not written by run.py (it does not say which network it holds); give one that was"
         )
-    if wrong := fault(checkpoint[KEY], checkpoint["state_dict"]):
-        raise InputError(f"{path} is no checkpoint of run.py: {wrong}; do not use it")
+    try:
+        check(checkpoint)
+    except UnfitError as error:
+        raise InputError(f"{path} is refused: {error}") from error
     checkpoint[KEY]["network"] = upgraded(checkpoint[KEY]["network"])
     return checkpoint
 

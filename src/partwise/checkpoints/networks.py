@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import math
 import re
-import reprlib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from partwise.checkpoints.reading import UnfitError, short
 from partwise.errors import InputError
 
 TARGET = "_target_"
@@ -34,10 +34,6 @@ MOST = 256  # number of values, those of nested modules included
 DEEPEST = 8  # depth of nested modules, lists and dictionaries
 
 
-class _UnfitError(ValueError):
-    """An invalid description; the message is one line."""
-
-
 def build(description: object, weights: Mapping[str, Any], where: str | Path) -> nn.Module:
     """Build the network of a description and load its weights.
 
@@ -46,7 +42,7 @@ def build(description: object, weights: Mapping[str, Any], where: str | Path) ->
     Args:
         description: `_target_`, the path of the network's class, and its arguments. An argument is a plain value or
             again such a description.
-        weights: state dict of the network.
+        weights: state dict of the network, of checked tensors.
         where: the file that both come from, named in messages.
 
     Returns:
@@ -58,15 +54,14 @@ def build(description: object, weights: Mapping[str, Any], where: str | Path) ->
     """
     try:
         check(description)
-        _check_tensors(weights)
         with torch.device("meta"), _at_most(2 * len(weights) + 64):  # shapes without memory; some are built and dropped
             planned = _construct(description)
         if not isinstance(planned, nn.Module):
-            raise _UnfitError("it describes no network")
-        _check_shapes(planned, weights)
+            raise UnfitError("it describes no network")
+        check_weights(planned, weights)
         network: nn.Module = _construct(description)
         network.load_state_dict(weights)
-    except _UnfitError as error:
+    except UnfitError as error:
         raise InputError(f"{where} is refused: {error}") from error
     except InputError as error:  # from a constructor, which does not know the file
         raise InputError(f"{where}: {error}") from error
@@ -85,14 +80,14 @@ def check(description: object) -> None:
         description: what a checkpoint holds, of any type.
 
     Raises:
-        ValueError: it does not.
+        UnfitError: it does not.
     """
     if type(description) is not dict or TARGET not in description:
-        raise _UnfitError(f"its network is no dictionary with a {TARGET}")
+        raise UnfitError(f"its network is no dictionary with a {TARGET}")
     waiting: list[tuple[object, int]] = [(description, 0)]
     for seen, (value, depth) in enumerate(waiting):
         if seen >= MOST or depth > DEEPEST:
-            raise _UnfitError(f"its network has more than {MOST} arguments, or is nested deeper than {DEEPEST}")
+            raise UnfitError(f"its network has more than {MOST} arguments, or is nested deeper than {DEEPEST}")
         if type(value) is dict:
             _check_keys(value)
             waiting += [(v, depth + 1) for v in value.values()]
@@ -105,7 +100,7 @@ def check(description: object) -> None:
 def _check_keys(values: dict[Any, Any]) -> None:
     for key in values:
         if type(key) is not str or (key != TARGET and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,99}", key)):
-            raise _UnfitError(f"its network has an argument {_short(key)}, which is no argument's name")
+            raise UnfitError(f"its network has an argument {short(key)}, which is no argument's name")
     if TARGET in values:
         network_class(values[TARGET])
 
@@ -117,7 +112,7 @@ def _check_value(value: object) -> None:
         return
     if type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST:  # type: ignore[arg-type]
         return
-    raise _UnfitError(f"its network has an argument {_short(value)}, which is no plain value or out of any range")
+    raise UnfitError(f"its network has an argument {short(value)}, which is no plain value or out of any range")
 
 
 def network_class(target: object) -> type[nn.Module]:
@@ -133,7 +128,7 @@ def network_class(target: object) -> type[nn.Module]:
         the class.
 
     Raises:
-        ValueError: the target is no network of partwise.
+        UnfitError: the target is no network of partwise.
     """
     found = None
     if isinstance(target, str) and PATH.fullmatch(target):
@@ -146,7 +141,7 @@ def network_class(target: object) -> type[nn.Module]:
         or issubclass(found, pl.LightningModule)
         or f"{found.__module__}.{found.__qualname__}" != target
     ):
-        raise _UnfitError(f"it asks for {_short(target)}, which is no network of partwise; do not use it")
+        raise UnfitError(f"it asks for {short(target)}, which is no network of partwise; do not use it")
     return found
 
 
@@ -163,11 +158,11 @@ def _construct(value: Any) -> Any:
     hints = typing.get_type_hints(network.__init__)
     for name, argument in arguments.items():
         if name not in hints:
-            raise _UnfitError(f"{network.__name__} has no argument {name}; the checkpoint comes from another version")
+            raise UnfitError(f"{network.__name__} has no argument {name}; the checkpoint comes from another version")
         if not _fits(argument, hints[name]):
-            raise _UnfitError(f"{network.__name__} takes no {name}={_short(argument)}")
-    if "pretrained" in arguments:
-        arguments["pretrained"] = False  # the weights follow
+            raise UnfitError(f"{network.__name__} takes no {name}={short(argument)}")
+    if "pretrained" in hints:
+        arguments["pretrained"] = False  # the weights follow; left out, it would be true
     return network(**arguments)
 
 
@@ -180,7 +175,7 @@ def _at_most(count: int) -> Iterator[None]:
         nonlocal seen
         seen += 1
         if seen > count:
-            raise _UnfitError("its weights do not fit its network, which has more parameters")
+            raise UnfitError("its weights do not fit its network, which has more parameters")
 
     hook = register_module_parameter_registration_hook(note)
     try:
@@ -206,36 +201,30 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(hint, type) and isinstance(value, hint)
 
 
-def _check_tensors(weights: Mapping[str, Any]) -> None:
-    """Refuse tensors that claim more memory than the file holds, or that are not finite."""
-    for name, weight in weights.items():
-        if not isinstance(weight, Tensor) or weight.layout != torch.strided or weight.device.type != "cpu":
-            raise _UnfitError(f"its {name} is no dense tensor")
-    # A stride of zero makes a tensor of any size from a single number.
-    held = {w.untyped_storage().data_ptr(): w.untyped_storage().nbytes() for w in weights.values()}
-    if sum(w.numel() * w.element_size() for w in weights.values()) > sum(held.values()):
-        raise _UnfitError("its weights are larger than what the file holds")
-    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
-        raise _UnfitError(f"its {broken[0]} is not finite: training has failed there; use an earlier checkpoint")
+def check_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Check that weights fit a module by name, shape and kind of number: real numbers of any precision are one kind.
 
+    Args:
+        module: to be given the weights; it may be on the meta device.
+        weights: state dict.
 
-def _check_shapes(planned: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    expected = {name: tuple(t.shape) for name, t in planned.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in weights.items()}
-    if expected != found:
-        name = next(n for n in {**expected, **found} if expected.get(n) != found.get(n))
-        raise _UnfitError(
-            f"its weights do not fit {type(planned).__name__}, which has {_shape(expected.get(name))} for "
-            f"{_short(name)} where the file has {_shape(found.get(name))}; it comes from another version or model"
+    Raises:
+        UnfitError: they do not fit; the first three that differ are named.
+    """
+    expected = {name: _kind(tensor) for name, tensor in module.state_dict().items()}
+    found = {name: _kind(tensor) for name, tensor in weights.items()}
+    differ = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+    if differ:
+        said = "; ".join(
+            f"{short(name)} is {found.get(name, 'missing')}, not {expected.get(name, 'there')}" for name in differ[:3]
+        )
+        raise UnfitError(
+            f"its weights do not fit {type(module).__name__} ({said}; {len(differ)} in all): "
+            "it comes from another version or model"
         )
 
 
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "nothing" if shape is None else "x".join(map(str, shape)) or "one number"
-
-
-def _short(value: object) -> str:
-    """Show a value on one line, shortened for a message; other than plain values by their type alone."""
-    if not isinstance(value, (str, int, float, list, tuple, dict, NoneType)):
-        return f"of type {type(value).__name__}"
-    return " ".join(reprlib.repr(value).split())
+def _kind(tensor: Tensor) -> str:
+    """Describe the shape of a tensor, and the type of its numbers unless they are real."""
+    shape = "x".join(map(str, tensor.shape)) or "one number"
+    return shape if tensor.is_floating_point() else f"{shape} of {str(tensor.dtype).removeprefix('torch.')}"

@@ -2,19 +2,74 @@
 
 from __future__ import annotations
 
-import zipfile
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any
 
+import msgspec
 import torch
+from msgspec import Meta
+from torch import Tensor
 
+from partwise.checkpoints.archive import check_archive
 from partwise.errors import InputError
 from partwise.labels import IGNORE, LabelSet
 
-MOST = 256  # number of nested networks
+KEY = "partwise"  # entry of a checkpoint that holds what rebuilds its network
 
-LARGEST_SIDE = 16_384  # pixels of an input
+MOST = 256  # number of nested networks
+LARGEST_SIDE = 4_096  # pixels of an input; a larger one would take tens of GB
+
+
+class UnfitError(ValueError):
+    """A file that reads well and states what cannot be; the message is one line."""
+
+
+Count = Annotated[int, Meta(ge=0)]
+Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Pair = Annotated[list[int], Meta(min_length=2, max_length=2)]
+
+
+class _LabelSet(msgspec.Struct):
+    name: Name
+    names: Annotated[list[Name], Meta(min_length=1, max_length=IGNORE)]
+    pairs: Annotated[list[Pair], Meta(max_length=IGNORE)]
+
+    def __post_init__(self) -> None:
+        _check_names(self.name, *self.names)
+        LabelSet.from_state(msgspec.structs.asdict(self))
+
+
+class _About(msgspec.Struct):
+    experiment: Name
+    network: dict[str, Any]
+    label_set: _LabelSet
+    image_size: Side | Annotated[list[Side], Meta(min_length=2, max_length=2)]
+    synthetic: bool = False
+    stretch: bool = False
+
+    def __post_init__(self) -> None:
+        _check_names(self.experiment)
+        if not _fits_classes(self.network, len(self.label_set.names)):
+            raise ValueError("its network has other classes than its label_set")
+
+
+class _Checkpoint(msgspec.Struct, rename={"version": "pytorch-lightning_version", "about": KEY}):
+    """What a checkpoint states; `run.py` writes all of it, weights alone are enough to parse with."""
+
+    about: _About
+    state_dict: dict[str, Any]
+    current_model_state: dict[str, Any] = {}  # the trained weights, where `state_dict` holds their average
+    epoch: Count = 0
+    global_step: Count = 0
+    version: Annotated[str, Meta(pattern=r"^\d+\.\d+[\w.+]*$")] = "2.0"
+    loops: dict[str, Any] | None = None
+    callbacks: dict[str, Any] | None = None
+    optimizer_states: list[Any] | None = None
+    lr_schedulers: list[Any] | None = None
 
 
 def read(path: Path) -> Any:
@@ -30,55 +85,44 @@ def read(path: Path) -> Any:
         InputError: the file is missing, damaged, or none of `torch.save`.
     """
     if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist; name the file with ckpt=PATH")
+        found = "is no file" if path.exists() else "does not exist"
+        raise InputError(f"checkpoint {path} {found}; name the file with ckpt=PATH")
     try:
-        _check_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            check_archive(file, path.stat().st_size)
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch may raise anything on a damaged file
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(
-            f"{path} is not a readable checkpoint ({reason}); give a .ckpt file that run.py wrote"
+            f"{path} is not a readable checkpoint ({reason}); take another of run.py, such as best.ckpt beside it"
         ) from error
 
 
-def _check_archive(path: Path) -> None:
-    """Raise ValueError unless a file is an intact zip archive of uncompressed entries, which cannot grow when read."""
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("it is compressed")
-        if sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise ValueError("it claims to hold more than its size")
-        if damaged := archive.testzip():
-            raise ValueError(f"{damaged} is damaged")
-
-
-def fault(about: object, weights: object) -> str | None:
-    """Describe what is wrong with what a checkpoint states about itself, apart from its network's arguments.
+def check(checkpoint: dict[str, Any]) -> None:
+    """Check what a checkpoint states, apart from its network's arguments, and make lists of its sequences in place.
 
     Args:
-        about: what `Provenance` writes into a checkpoint, of any type.
-        weights: its state dict, of any type.
+        checkpoint: content of the file, whose values may be anything.
 
-    Returns:
-        one line, or None if nothing is wrong.
+    Raises:
+        UnfitError: an entry is missing, has the wrong type or an impossible value, or a weight is not finite.
     """
-    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
-        return "its weights have no names"
-    if not isinstance(about, dict) or not isinstance(about.get("network"), dict):
-        return "it does not describe its network"
-    if not _is_name(about.get("experiment")):
-        return "its experiment has no proper name"
-    if not _is_size(about.get("image_size")):
-        return f"its image_size is neither a side nor a height and width of 1 to {LARGEST_SIDE} pixels"
-    if any(not isinstance(about.get(name, False), bool) for name in ("stretch", "synthetic")):
-        return "its stretch or synthetic is neither true nor false"
-    labels = about.get("label_set")
-    if not isinstance(labels, dict) or not _is_label_set(labels):
-        return "its label_set holds no names of classes, or pairs of what is no class"
-    if not _fits_classes(about["network"], len(labels["names"])):
-        return "its network has other classes than its label_set"
-    return None
+    try:
+        content = msgspec.convert(checkpoint, _Checkpoint)
+    except Exception as error:  # msgspec may raise other than its own on tensors
+        raise UnfitError(
+            f"{' '.join(str(error).split())[:200]}; it is no checkpoint of run.py, do not use it"
+        ) from error
+    about = content.about
+    checkpoint[KEY].update(label_set=msgspec.structs.asdict(about.label_set), image_size=about.image_size)
+    for weights in (content.state_dict, content.current_model_state):
+        _check_tensors(weights)
+
+
+def _check_names(*names: str) -> None:
+    if any("${" in name or not name.isprintable() for name in names):
+        raise ValueError("a name is not printable, or would be interpolated")
 
 
 def _fits_classes(network: dict[Any, Any], count: int) -> bool:
@@ -92,28 +136,26 @@ def _fits_classes(network: dict[Any, Any], count: int) -> bool:
     return True
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable() and "${" not in value
+def _check_tensors(weights: Mapping[str, Any]) -> None:
+    """Refuse tensors that claim more memory than the file holds, or that are not finite."""
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor) or weight.layout != torch.strided or weight.device.type != "cpu":
+            raise UnfitError(f"its {short(name)} is no dense tensor")
+    # A stride of zero makes a tensor of any size from a single number.
+    held = {w.untyped_storage().data_ptr(): w.untyped_storage().nbytes() for w in weights.values()}
+    if sum(w.numel() * w.element_size() for w in weights.values()) > sum(held.values()):
+        raise UnfitError("its weights are larger than what the file holds")
+    for name, weight in weights.items():
+        # NaN and infinity show in the extremes, which take a tenth of the time of `isfinite`.
+        if weight.numel() and not torch.stack(weight.aminmax()).isfinite().all():
+            raise UnfitError(f"its {short(name)} is not finite: training has failed there; use an earlier checkpoint")
 
 
-def _is_size(value: object) -> bool:
-    sides = value if isinstance(value, (list, tuple)) and len(value) == 2 else [value]
-    return all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides)
-
-
-def _is_label_set(labels: Mapping[str, Any]) -> bool:
-    names, pairs = labels.get("names"), labels.get("pairs")
-    if not _is_name(labels.get("name")) or not isinstance(names, list) or not isinstance(pairs, list):
-        return False
-    if not 0 < len(names) <= IGNORE or not all(map(_is_name, names)) or len(pairs) > len(names):
-        return False
-    if not all(isinstance(pair, list) and len(pair) == 2 and all(type(i) is int for i in pair) for pair in pairs):
-        return False
-    try:
-        LabelSet.from_state(labels)
-    except ValueError:
-        return False
-    return True
+def short(value: object) -> str:
+    """Show a value on one line, shortened for a message; other than plain values by their type alone."""
+    if not isinstance(value, (str, int, float, list, tuple, dict, NoneType)):
+        return f"of type {type(value).__name__}"
+    return " ".join(reprlib.repr(value).split())
 
 
 def equal(left: Any, right: Any) -> bool:

@@ -16,7 +16,7 @@ from partwise.labels import LabelSet
 from partwise.run.averaging import ExponentialAverage
 from partwise.run.checkpointing import AtomicCheckpointIO, LastCheckpoint, Provenance
 from partwise.run.configs import plain
-from partwise.run.devices import bfloat16, trainer_options
+from partwise.run.devices import bfloat16, device, trainer_options
 from partwise.run.extensions import make_all
 from partwise.run.folder import Run
 from partwise.run.loggers import make_loggers
@@ -81,17 +81,8 @@ def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:
         *make_all(cfg.callbacks, "callbacks", pl.Callback),
         LastCheckpoint(run.last, cfg.checkpoint_every),
     ]  # fmt: skip
-    trainer: pl.Trainer = instantiate(
-        cfg.trainer,
-        **trainer_options(cfg.trainer),
-        default_root_dir=str(run.folder),
-        callbacks=callbacks,
-        logger=make_loggers(run, cfg.logger, config),
-        plugins=[AtomicCheckpointIO()],
-        enable_model_summary=False,
-    )
-    _leave_signals(trainer)
-    return trainer
+    loggers = make_loggers(run, cfg.logger, config)
+    return _trainer(cfg, run, callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()])
 
 
 def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
@@ -101,26 +92,23 @@ def make_scorer(cfg: DictConfig, run: Run) -> pl.Trainer:
         cfg: composed config of the run.
         run: whose folder is the Trainer's.
     """
-    bar = {name: entry for name, entry in cfg.callbacks.items() if name == "progress_bar"}
-    scorer: pl.Trainer = instantiate(
-        cfg.trainer, **trainer_options(cfg.trainer), default_root_dir=str(run.folder),
-        callbacks=make_all(bar, "callbacks", pl.Callback),
-        logger=False, enable_checkpointing=False, enable_model_summary=False,
-    )  # fmt: skip
-    _leave_signals(scorer)
-    return scorer
+    return _trainer(cfg, run, logger=False, enable_checkpointing=False)
 
 
-def _leave_signals(trainer: pl.Trainer) -> None:
-    """Leave signals to `partwise.run.signals`: Lightning stops between optimizer steps, and requeues Slurm's jobs."""
+def _trainer(cfg: DictConfig, run: Run, **options: Any) -> pl.Trainer:
+    options |= trainer_options(cfg.trainer)
+    trainer: pl.Trainer = instantiate(
+        cfg.trainer, default_root_dir=str(run.folder), enable_model_summary=False, **options
+    )
+    # Signals are `partwise.run.signals`'s: Lightning stops between optimizer steps, and requeues Slurm's jobs.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:
     """Return where and how task=predict parses, as arguments of `load_parser`."""
-    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return {
-        "device": torch.device("cuda" if on_gpu else "cpu"),
+        "device": device(cfg.trainer.accelerator),
         "bfloat16": bfloat16(cfg),
         "channels_last": cfg.channels_last,
         "size": cfg.testing.size,

@@ -13,7 +13,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from partwise.checkpoints.loading import KEY, load
-from partwise.checkpoints.reading import equal, read
+from partwise.checkpoints.networks import check_weights
+from partwise.checkpoints.reading import UnfitError, equal, read
 from partwise.errors import InputError
 from partwise.io.atomic import writing
 from partwise.labels import LabelSet
@@ -28,6 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def __init__(self) -> None:
         self.expected: Mapping[str, Any] = {}  # what `Provenance` says of the run
+        self.module = pl.LightningModule()  # its task, where `Provenance` says so
         self._written: set[str] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -68,12 +70,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             InputError: the file cannot be read, holds weights alone, or is of another network or data than the run.
         """
-        checkpoint: dict[str, Any] = load(path) if self.expected else read(Path(path))
+        try:
+            checkpoint: dict[str, Any] = load(path) if self.expected else read(Path(path))
+        except InputError as error:
+            raise InputError(f"{error}. {_ways_on(Path(path))}") from error
         other = [name for name, value in self.expected.items() if not equal(checkpoint[KEY].get(name, value), value)]
         if other:
             raise InputError(f"{path} is not of this run, its {other[0]} is another: start a new run without resume=")
         if missing := [name for name in STATE if name not in checkpoint]:
             raise InputError(f"{path} has no {missing[0]}, which going on takes: start a new run with init=[{path}]")
+        if self.expected:
+            try:
+                check_weights(self.module, checkpoint["state_dict"])
+            except UnfitError as error:
+                raise InputError(f"{path}: {error}. {_ways_on(Path(path))}") from error
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -98,6 +108,13 @@ def _write(checkpoint: Mapping[str, Any], path: Path) -> None:
         while cause is not None and not isinstance(cause, OSError):
             cause = cause.__cause__ or cause.__context__
         raise (cause or error) from None
+
+
+def _ways_on(path: Path) -> str:
+    """Say how a run can go on whose checkpoint cannot be used."""
+    best = path.with_name("best.ckpt")
+    copy = f"copy {best.name} over it to go on from there, or " if best.is_file() and best != path else ""
+    return f"To repeat the command, {copy}delete it to start the run over"
 
 
 class Provenance(pl.Callback):
@@ -135,6 +152,7 @@ class Provenance(pl.Callback):
         """Tell the checkpoint reader what a checkpoint to go on from must hold."""
         if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             trainer.strategy.checkpoint_io.expected = self.state
+            trainer.strategy.checkpoint_io.module = pl_module
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

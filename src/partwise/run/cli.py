@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -16,10 +17,10 @@ from partwise.run.signals import Stopped
 
 #: Keys whose values are paths and may hold any characters.
 FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
-TASKS = ("train", "test", "predict")
 PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
 #: Exceptions of libraries that a user's config causes.
 USERS = {"HydraException", "OmegaConfBaseException", "MisconfigurationException"}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # errors of a disk without space, or of a limit
 FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
 
 
@@ -60,7 +61,8 @@ def prepare(argv: list[str], root: Path) -> list[str]:
         Arguments with paths quoted, and with the experiment that scoring or prediction leaves out.
 
     Raises:
-        InputError: the experiment does not exist, or the arguments ask for a multirun on several devices.
+        InputError: the experiment does not exist, a group is null, or the arguments ask for a multirun on several
+            devices.
     """
     if os.environ.get(PREPARED):  # a process that the Trainer started with our own arguments
         return argv
@@ -80,6 +82,8 @@ def prepare(argv: list[str], root: Path) -> list[str]:
             "multirun with several devices starts the whole sweep again on every rank (a defect of Hydra with DDP):"
             " sweep on one device, or start one process for each cell"
         )
+    for arg in argv:
+        _check_group(arg, root)
     # Hydra takes no overrides behind options that stand between overrides.
     argv = sorted((quoted_override(arg) for arg in argv), key=_is_override)
     if name is None and options.get("task") == "predict":
@@ -87,6 +91,15 @@ def prepare(argv: list[str], root: Path) -> list[str]:
     if name is None and options.get("task") == "test" and "ckpt" in options:
         argv.append(f"experiment={_experiment_of(options['ckpt'], known)}")
     return argv
+
+
+def _check_group(arg: str, root: Path) -> None:
+    """Refuse null for a group of files: Hydra leaves a group out only where its value is not given at all."""
+    key, _, value = arg.lstrip("+").partition("=")
+    group = root / key.partition("@")[0]
+    if value == "null" and group.is_dir():
+        names = [file.relative_to(group).with_suffix("").as_posix() for file in sorted(group.rglob("*.yaml"))]
+        raise InputError(f"{arg}: leave {key} out, or give one of {', '.join(names)}")
 
 
 def _is_override(arg: str) -> bool:
@@ -112,17 +125,6 @@ def own_roots(argv: list[str]) -> list[Path]:
     after = [value for flag, value in pairwise(argv) if flag in flags]
     joined = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config-dir=")]
     return [Path(folder) for folder in (*after, *joined)]
-
-
-def task(name: str) -> str:
-    """Return the name itself.
-
-    Raises:
-        InputError: there is no such task.
-    """
-    if name not in TASKS:
-        raise InputError(f"task={name} does not exist; it is one of {', '.join(TASKS)}")
-    return name
 
 
 def quoted_override(arg: str) -> str:
@@ -160,23 +162,31 @@ def listing(root: Path) -> str:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn a user's mistake into one line and status 1; a defect keeps its traceback."""
+    """Turn a user's mistake into one line and status 1, a signal into one line; a defect keeps its traceback."""
     try:
         yield
-    except KeyboardInterrupt:
-        print("\nstopped by SIGINT", file=sys.stderr)
-        raise SystemExit(130) from None
     except Stopped as stop:
         if stop.text:
             print(stop.text, file=sys.stderr)
         stop.text = ""  # said
         raise
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not _is_interrupt(error):
+            raise
+        print("\nstopped", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         message = explain(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind an error that nothing was said about yet: the Trainer exits in its place."""
+    behind = None if error.__suppress_context__ else error.__context__
+    return isinstance(error, KeyboardInterrupt) or isinstance(behind, KeyboardInterrupt)
 
 
 def explain(error: BaseException) -> str | None:
@@ -187,6 +197,8 @@ def explain(error: BaseException) -> str | None:
             return str(seen).rsplit("InputError: ", 1)[-1].strip()
         seen = seen.__cause__ or seen.__context__
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{text}; free some space or name another folder with outputs="
     if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
         return f"{text.split('.')[0]}. Lower data.batch_size or image_size, or set trainer.precision=bf16-mixed"
     # By name too: commands without Hydra do not wait for its import.

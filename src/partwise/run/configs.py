@@ -1,11 +1,17 @@
-"""Composed configs as plain containers, and where two of them differ."""
+"""Composed configs as plain containers, the overrides behind them, and where two of them differ."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+
+
+def overrides() -> list[str]:
+    """Return the overrides of the command line."""
+    return list(HydraConfig.get().overrides.task)
 
 
 def plain(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:

@@ -11,24 +11,37 @@ from omegaconf import DictConfig
 from partwise.errors import InputError
 
 
-def runs_on_cpu(accelerator: str, available: bool | None = None) -> bool:
+def device(accelerator: str) -> torch.device:
+    """Choose where a network runs outside of a Trainer: on an NVIDIA GPU if there is one and nothing else is named.
+
+    Args:
+        accelerator: auto, gpu or cuda; all other names mean the CPU.
+
+    Raises:
+        InputError: a GPU is named, but there is none.
+    """
+    wanted, found = accelerator in ("auto", "gpu", "cuda"), torch.cuda.is_available()
+    if wanted and accelerator != "auto" and not found:
+        raise InputError(f"{accelerator} is asked for, but torch finds no such GPU here; give cpu")
+    return torch.device("cuda" if wanted and found else "cpu")
+
+
+def runs_on_cpu(accelerator: str) -> bool:
     """Tell whether a Trainer runs on the CPU.
 
     Args:
         accelerator: what it was asked for, "auto" for the best there is.
-        available: whether there is any other; None asks torch.
     """
-    return accelerator == "cpu" or not (torch.accelerator.is_available() if available is None else available)
+    return accelerator == "cpu" or not torch.accelerator.is_available()
 
 
-def trainer_options(trainer: Mapping[str, Any], available: bool | None = None) -> dict[str, Any]:
+def trainer_options(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """Choose what a Trainer's config leaves to the device: whether its algorithms are deterministic.
 
     On a CPU they cost nothing. On a GPU RoIAlign and bilinear upsampling have only slow deterministic versions.
 
     Args:
         trainer: config of the Trainer; its `deterministic` (true, false or "warn") wins unless it is null.
-        available: whether there is an accelerator; None asks torch.
 
     Returns:
         Further arguments of the Trainer.
@@ -36,7 +49,7 @@ def trainer_options(trainer: Mapping[str, Any], available: bool | None = None) -
     Raises:
         InputError: the config asks for what the device cannot do.
     """
-    on_cpu = runs_on_cpu(trainer["accelerator"], available)
+    on_cpu = runs_on_cpu(trainer["accelerator"])
     if on_cpu and trainer.get("sync_batchnorm"):
         raise InputError("trainer.sync_batchnorm=true needs GPUs, torch has it nowhere else; leave it false on a CPU")
     wanted = trainer.get("deterministic")

@@ -1,4 +1,4 @@
-"""Whether this machine has what the project needs."""
+"""The code, packages and hardware that a run has, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -24,50 +24,46 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def versions() -> dict[str, str]:
-    """Return names and versions of everything that matters; "missing" where a package is not installed."""
+def versions() -> dict[str, str | None]:
+    """Return names and versions of everything that matters; None for what is not there."""
     return {"system": platform.platform(), **_packages(), **_hardware()}
 
 
-def _packages() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+def _packages() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "missing"
+            found[name] = None
     return found
 
 
 def faults() -> Iterator[str]:
     """Yield one line on each thing that will not work."""
-    found = versions()
-    for name in PACKAGES:
-        if found[name] == "missing":
+    for name, found in _packages().items():
+        if found is None:
             yield f"{name} is not installed; run `uv sync`"
-        if (name, found[name]) in BAD:
-            yield f"{name} {found[name]} is {BAD[name, found[name]]}"
+        elif (name, found) in BAD:
+            yield f"{name} {found} is {BAD[name, found]}"
     for module in ("torchvision.ops", "av", "cv2", "pycocotools.mask"):
         try:
             import_module(module)
         except Exception as error:
-            yield f"{module} cannot be imported ({error}); {_REMEDY.get(module, 'run `uv sync`')}"
+            yield f"{module} cannot be imported ({error}); `uv sync` takes torch and torchvision from one index"
 
 
-_REMEDY = {"torchvision.ops": "torch and torchvision must come from one index: `uv sync` takes both from one place"}
-
-
-def _hardware() -> dict[str, str]:
+def _hardware() -> dict[str, str | None]:
     try:
         import torch
     except ImportError:
         return {}
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"gpu": gpu, "cuda": str(torch.version.cuda), "ffmpeg": shutil.which("ffmpeg") or "none (PyAV has its own)"}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"gpu": gpu, "cuda": torch.version.cuda, "ffmpeg": shutil.which("ffmpeg")}
 
 
-def provenance() -> dict[str, Any]:
-    """Return what a reader needs to repeat a run: code, versions, host and time."""
+def snapshot() -> dict[str, Any]:
+    """Return what a reader needs to repeat a run: code, versions, host and time; None for what is unknown."""
     git = ["git", "-C", str(Path(__file__).parent)]  # the code's repository, from whatever folder it is run
     try:
         sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

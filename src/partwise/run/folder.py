@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from partwise.errors import InputError
+from partwise.io import run_json
 from partwise.io.atomic import write_json
 
 RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
@@ -26,6 +26,11 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 def is_first() -> bool:
     """Tell whether this is the process that writes files and prints."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def origin(synthetic: bool) -> str:
+    """Return where data come from: synthetic or real."""
+    return "synthetic" if synthetic else "real"
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Run:
         Args:
             synthetic: whether the run's data are synthetic.
         """
-        return {"folder": str(self.folder), "id": self.id, "data": "synthetic" if synthetic else "real"}
+        return {"folder": str(self.folder), "id": self.id, "data": origin(synthetic)}
 
     @property
     def checkpoint(self) -> Path | None:
@@ -71,8 +76,7 @@ class Run:
             facts: JSON values by name; they replace earlier ones.
         """
         file = self.folder / "run.json"
-        known = json.loads(file.read_text()) if file.is_file() else {}
-        write_json(file, {**known, **facts})
+        write_json(file, {**(run_json.read(file) if file.is_file() else {}), **facts})
 
     @rank_zero_only
     def say(self, text: Any) -> None:
@@ -119,10 +123,8 @@ def _unfinished(base: Path, resume: str) -> Path | None:
             found = ", ".join(sorted(p.name for p in base.glob("*/"))[-5:]) or "none"
             raise InputError(f"resume={resume}: no such run in {base}; the latest are {found}")
         return base / resume
-    for folder in sorted(base.glob("*/"), reverse=True):
-        record = folder / "run.json"
-        known = json.loads(record.read_text()) if record.is_file() else {}
-        if known.get("status") in UNFINISHED and known.get("task") == "train":
-            return folder
-    console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
-    return None
+    runs = run_json.find(base, "*", task="train")
+    newest = max((place for place, known in runs.items() if known.get("status") in UNFINISHED), default=None)
+    if newest is None:
+        console.print(f"resume=auto: no unfinished run in {base}; starting a new one")
+    return newest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,10 +46,10 @@ def wandb_logger(**options: Any) -> WandbLogger:
     """
     import wandb as client
 
-    offline = os.environ.get("WANDB_MODE", "offline") == "offline" and not client.login(prompt=False)
-    mode = "offline" if offline else os.environ.get("WANDB_MODE")
+    asked = options.get("mode") or os.environ.get("WANDB_MODE")
+    mode = asked or (None if client.login(prompt=False) else "offline")
     # An offline run cannot know what the server has.
-    return WandbLogger(**{"mode": mode, "resume": None if offline else "allow", **options})
+    return WandbLogger(**{"mode": mode, "resume": None if mode == "offline" else "allow", **options})
 
 
 def _metrics_file(run: Run) -> CSVLogger:
@@ -58,7 +57,6 @@ def _metrics_file(run: Run) -> CSVLogger:
     logger = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
     if not is_first():
         return logger
-    logging.getLogger("pytorch_lightning").addHandler(logging.FileHandler(run.folder / "log.txt"))
     if file.is_file() and not earlier.is_file():  # both are there after a kill further below
         os.replace(file, earlier)  # the logger begins with an empty file
     logger._experiment = _MetricsWriter(log_dir=logger.log_dir)

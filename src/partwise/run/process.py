@@ -1,10 +1,13 @@
-"""Settings of the process that a run lives in: its memory and its warnings."""
+"""Settings of the process that a run lives in: its memory, its warnings, and where they go."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
 import warnings
+from pathlib import Path
+
+LOG = "run's log"
 
 
 def quiet() -> None:
@@ -20,6 +23,21 @@ def quiet() -> None:
         ".*smaller than the logging interval",
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def log_to(file: Path) -> None:
+    """Append Lightning's messages to a file, in place of the file of an earlier run of this process.
+
+    Args:
+        file: a run's log.txt.
+    """
+    logger = logging.getLogger("pytorch_lightning")
+    for earlier in [handler for handler in logger.handlers if handler.name == LOG]:
+        logger.removeHandler(earlier)
+        earlier.close()
+    handler = logging.FileHandler(file)
+    handler.name = LOG
+    logger.addHandler(handler)
 
 
 def keep_freed_memory() -> None:

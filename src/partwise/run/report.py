@@ -26,8 +26,8 @@ from partwise.models.task import ParsingTask
 from partwise.predict.frames import FrameParser, to_cpu
 from partwise.predict.linking import PersonLinker
 from partwise.predict.predict import Summary
-from partwise.run.folder import Run, console
-from partwise.tables.units import is_fraction
+from partwise.run.folder import Run, console, origin
+from partwise.tables import units
 
 TITLES = {
     "trained": "trained",
@@ -53,7 +53,6 @@ COLUMNS = {
     "epe": "end-point error, pixels",
     "reconstruction": "mean difference of images, 0 to 3",
 }
-DIGITS = {"epe": 2, "reconstruction": 3}  # decimals of what is not shown in percent
 PER_CLASS = {"iou_": "IoU", "f1_": "F-1"}
 PICTURES = 10  # test samples in the overlay picture
 CLASS_COLUMNS = 4  # classes beside each other in the table of their IoUs
@@ -79,7 +78,7 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
         write_json(run.folder / "metrics.json", flat)
         task = tasks["trained"].to(scorer.strategy.root_device)  # the Trainer has moved it to the CPU
         files = make_pictures(run, data, task)
-        source = "synthetic" if data.synthetic else "real"
+        source = origin(data.synthetic)
         run.say(metrics_table(rows, f"test split, {source} data"))
         for prefix, metric in PER_CLASS.items():
             if any(key.startswith(prefix) for key in rows["trained"]):
@@ -116,7 +115,7 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
         title: of the table; the unit is added.
     """
     shown = [key for key in COLUMNS if key in rows["trained"]]
-    unit = "" if set(shown) <= DIGITS.keys() else ", in percent"
+    unit = "" if set(shown) <= units.DIGITS.keys() else ", in percent"
     table = Table(title=f"{title}{unit}", title_justify="left")
     table.add_column("")
     for key in shown:
@@ -128,9 +127,7 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
 
 
 def _shown(key: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{100 * value if is_fraction(key) else value:.{DIGITS.get(key, 1)}f}"
+    return "–" if value is None else f"{units.shown(key, value):.{units.digits(key)}f}"
 
 
 def class_table(row: Mapping[str, float | None], prefix: str, label_set: LabelSet, title: str) -> Table:

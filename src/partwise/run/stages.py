@@ -28,10 +28,12 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from partwise.errors import InputError
+from partwise.io import run_json
 from partwise.run.cli import PREPARED, own_roots, quoted
 from partwise.run.configs import plain
 from partwise.run.folder import RUN_ID, UNFINISHED
 from partwise.run.signals import Stopped, interruption
+from partwise.tables.trained import PLACES, WATCHING
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
 SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
@@ -40,8 +42,6 @@ SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "tr
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
                     "accumulate_grad_batches")  # fmt: skip
-WATCHING = ("progress_bar", "best")  # callbacks that leave the weights as they are
-PLACES = ("root", "test_root", "num_workers")  # of data
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
 DEEPEST = 8  # stages of stages; the papers have two
 
@@ -189,12 +189,8 @@ def find(outputs: Path, experiment: str, identity: str, statuses: Sequence[str] 
     Returns:
         The folder of the run, or None.
     """
-    wanted = {"task": "train", "identity": identity}
-    for file in sorted((outputs / experiment).glob("*/run.json"), reverse=True):
-        known = json.loads(file.read_text())
-        if wanted.items() <= known.items() and known.get("status") in statuses:
-            return file.parent
-    return None
+    runs = run_json.find(outputs / experiment, "*", task="train", identity=identity)
+    return max((place for place, known in runs.items() if known.get("status") in statuses), default=None)
 
 
 def _check_data(stage: Stage, outputs: Path) -> None:

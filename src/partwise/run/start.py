@@ -9,12 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from partwise.errors import InputError
 from partwise.io.atomic import write_text
-from partwise.run.banner import banner, changes_of_profile, overrides
-from partwise.run.configs import differences, plain
-from partwise.run.devices import emulates_bfloat16
-from partwise.run.environment import provenance
-from partwise.run.folder import Run, is_first, open_run
-from partwise.run.process import keep_freed_memory, quiet
+from partwise.run.banner import banner
+from partwise.run.configs import differences, overrides, plain
+from partwise.run.environment import snapshot
+from partwise.run.folder import Run, is_first, open_run, origin
+from partwise.run.process import keep_freed_memory, log_to, quiet
+from partwise.tables.trained import PLACES
 
 
 def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
@@ -31,28 +31,24 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
     Raises:
         InputError: a resumed run has another model or other data than it began with.
     """
-    origin = "synthetic" if synthetic else "real"
-    training = cfg.task == "train"
-    traits = f"{cfg.profile}-{origin}" if training else f"{origin}-{cfg.task}"
+    data = origin(synthetic)
+    traits = f"{cfg.profile}-{data}" if cfg.task == "train" else f"{data}-{cfg.task}"
     run = open_run(Path(cfg.outputs), cfg.name, cfg.resume, traits)
     cfg.run = run.about(synthetic)
     keep_freed_memory()
     quiet()
     if is_first():
+        log_to(run.folder / "log.txt")
         if run.resumed:
             _refuse_other_config(run, cfg)
         else:
             write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=origin,
-                       identity=identity, overrides=overrides(), **provenance())  # fmt: skip
+            run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=data,
+                       identity=identity, overrides=overrides(), **snapshot())  # fmt: skip
         run.record(status="running", pid=os.getpid())
         if run.resumed and run.checkpoint is None:
             run.say(f"{run.folder} has no {run.last.name}: starts anew")
-        run.say(
-            banner(
-                run, cfg.name, cfg.profile if training else None, origin, changes_of_profile(), emulates_bfloat16(cfg)
-            )
-        )
+        run.say(banner(cfg, overrides()))
     return run
 
 
@@ -61,7 +57,7 @@ def _refuse_other_config(run: Run, cfg: DictConfig) -> None:
     # It was written resolved; resolving what it holds now would read the environment of whoever goes on.
     saved = plain(OmegaConf.load(run.folder / "config.yaml"), resolve=False)  # type: ignore[arg-type]
     fixed = ("model", "image_size", "seed", "profile", "data.")
-    free = ("data.root", "data.num_workers", "model.schedule.epochs")  # a moved folder, another machine, more epochs
+    free = (*(f"data.{key}" for key in PLACES), "model.schedule.epochs")  # moved folders, another machine, more epochs
     changed = [d for d in differences(saved, plain(cfg)) if d.startswith(fixed) and not d.startswith(free)]
     if changed:
         raise InputError(f"run {run.id} cannot go on with {'; '.join(changed)}: repeat its own overrides")

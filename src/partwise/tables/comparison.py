@@ -5,8 +5,6 @@ Only runs that are known to follow a paper's recipe on its data are judged.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -17,10 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from partwise.errors import InputError
-from partwise.io.atomic import write_text
+from partwise.io import atomic
 from partwise.tables.published import PublishedMetric
 from partwise.tables.trained import TrainedRun
-from partwise.tables.units import is_fraction
+from partwise.tables.units import shown
 
 VERDICTS = REPRODUCED, DIFFERENT, NOT_RUN = ("reproduced", "different", "not run")
 
@@ -83,8 +81,7 @@ def _compare_group(record: PublishedMetric, runs: Sequence[TrainedRun], toleranc
     logged = [value for run in newest if (value := run.metrics.get(record.key)) is not None]
     if not logged:
         return Comparison(record, None, None, 0, None, NOT_RUN, f"{about}, no {record.key} in metrics.json")
-    unit = (100.0 if is_fraction(record.key) else 1.0) / record.scale
-    values = [unit * value for value in logged]
+    values = [shown(record.key, value) / record.scale for value in logged]
     ours, deviation = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
     if record.value is None or not comparable:
         return Comparison(record, ours, deviation, len(values), None, NOT_RUN if record.printed else "", about)
@@ -132,12 +129,13 @@ def write_csv(file: Path, comparisons: Sequence[Comparison]) -> None:
         file: to write; behind the terminal's columns stand the standard deviation and the number of runs.
         comparisons: one for each row.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["paper", "table", "row", "metric", "published", "ours", "difference", "verdict", "data", "deviation", "runs"]
-    )
-    for c in comparisons:
-        ours, difference, deviation = ("" if v is None else f"{v:.4f}" for v in (c.ours, c.difference, c.deviation))
-        writer.writerow([*c.record[:5], ours, difference, c.verdict, c.data, deviation, c.runs])
-    write_text(file, text.getvalue())
+    atomic.write_csv(file, [_row(c) for c in comparisons])
+
+
+def _row(c: Comparison) -> dict[str, object]:
+    ours, difference, deviation = (None if v is None else f"{v:.4f}" for v in (c.ours, c.difference, c.deviation))
+    record = dict(zip(("paper", "table", "row", "metric", "published"), c.record, strict=False))
+    return {
+        **record, "ours": ours, "difference": difference, "verdict": c.verdict, "data": c.data,
+        "deviation": deviation, "runs": c.runs,
+    }  # fmt: skip

@@ -6,11 +6,8 @@ never run again.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -28,9 +25,9 @@ from rich.table import Table
 from yaml import YAMLError
 
 from partwise.errors import InputError
-from partwise.io.atomic import write_text
+from partwise.io import atomic, run_json
 from partwise.io.progress import counter
-from partwise.tables.units import is_fraction
+from partwise.tables.units import digits, shown
 
 #: Parameters whose values repeat a setting: a table gives the mean over them.
 REPEATS = ("seed", "data.around.offset")
@@ -154,11 +151,11 @@ def override(value: Any) -> str:
 
 def finished(folder: Path) -> Row | None:
     """Return metrics and data ("real" or "synthetic") of the finished run in a cell's folder, None without one."""
-    for file in sorted(folder.glob("*/*/run.json"), reverse=True):
-        record = json.loads(file.read_text())
-        if record.get("status") == "finished":
-            return {"data": record["data"], **json.loads((file.parent / "metrics.json").read_text())}
-    return None
+    runs = run_json.find(folder, "*/*", status="finished")
+    if not runs:
+        return None
+    newest = max(runs)
+    return {"data": runs[newest]["data"], **run_json.read(newest / "metrics.json")}
 
 
 def collect(sweep: Sweep, outputs: Path) -> Iterator[tuple[Cell, Row]]:
@@ -186,16 +183,11 @@ def write_csv(sweep: Sweep, outputs: Path, file: Path) -> None:
         {**cell, **{k: v for k, v in values.items() if k.startswith(("data", "test/"))}}
         for cell, values in collect(sweep, outputs)
     ]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    write_text(file, text.getvalue())
+    atomic.write_csv(file, [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows])
 
 
 def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: str) -> Table:
-    """Make a table of mean ± standard deviation over the repetitions of every setting.
+    """Make a table of mean ± standard deviation over the repetitions of every setting, fractions in percent.
 
     Args:
         sweep: the grid.
@@ -209,19 +201,14 @@ def summary_table(sweep: Sweep, outputs: Path, metrics: Sequence[str], title: st
         groups.setdefault(tuple(cell[key] for key in keys), []).append(values)
     table = Table(*keys, "data", *metrics, "runs", title=title, title_justify="left")
     for setting, runs in groups.items():
-        shown = [_spread([run.get(metric) for run in runs], digits(metric)) for metric in metrics]
+        spreads = [_spread(metric, [run.get(metric) for run in runs]) for metric in metrics]
         origins = "/".join(sorted({run["data"] for run in runs}))
-        table.add_row(*(escape(str(value)) for value in setting), origins, *shown, str(len(runs)))
+        table.add_row(*(escape(str(value)) for value in setting), origins, *spreads, str(len(runs)))
     return table
 
 
-def digits(metric: str) -> int:
-    """Return the number of decimals that a metric is shown with: fractions need more than percent."""
-    return 3 if is_fraction(metric) else 1
-
-
-def _spread(values: Sequence[float | None], decimals: int) -> str:
-    known = [v for v in values if v is not None and not math.isnan(v)]
+def _spread(metric: str, values: Sequence[float | None]) -> str:
+    known, decimals = [shown(metric, v) for v in values if v is not None], digits(metric)
     if not known:
         return "–"
     mean = f"{statistics.fmean(known):.{decimals}f}"

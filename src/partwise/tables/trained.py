@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from partwise.errors import InputError
+from partwise.io import run_json
 from partwise.tables.published import RUN
 
 #: Ablations that name what the experiment does anyway.
 RECIPE = frozenset({"full", "l3", "p2", "l_s_c_uf"})
+#: Keys of `data` and of `callbacks` that leave the trained network as it is.
+PLACES = ("root", "test_root", "num_workers")
+WATCHING = ("best",)
 #: Overrides that say where and how often a recipe runs, or that a run's identity holds already.
 FREE = re.compile(
     r"experiment|ablation|data|profile|task|seed|ckpt|resume|outputs|stages_in|compile|channels_last|checkpoint_every"
-    r"|data\.(root|test_root|num_workers)|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy))?"
-    r"|(logger|callbacks\.(progress_bar|best))(\..*)?"
+    r"|roots\.\w+|trainer(\.(accelerator|devices|num_nodes|strategy|enable_progress_bar))?"
+    rf"|data\.({'|'.join(PLACES)})|(logger|callbacks\.({'|'.join(WATCHING)}))(\..*)?"
 )
 SYNTHETIC = "synthetic, not comparable"
 
@@ -99,11 +102,9 @@ def find_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
     """
     found: dict[Path, TrainedRun] = {}
     for folder in map(Path, folders):
-        places = [file.resolve().parent for file in sorted(folder.rglob("run.json"))]
-        records = {place: _json(place / "run.json") for place in places if (place / "metrics.json").is_file()}
-        finished = {p: r for p, r in records.items() if (r.get("status"), r.get("task")) == ("finished", "train")}
+        finished = run_json.find(folder.resolve(), "**", status="finished", task="train")
         if not finished:
-            raise InputError(f"{folder} holds no finished training run (run.json beside metrics.json, at any depth)")
+            raise InputError(f"{folder} holds no finished training run (run.json, at any depth)")
         found |= {place: _run(place, record) for place, record in finished.items() if place not in found}
     return list(found.values())
 
@@ -121,20 +122,10 @@ def _run(folder: Path, record: Mapping[str, Any]) -> TrainedRun:
             synthetic=record["data"] != "real",
             seed=int(record["seed"]),
             started=record["started"],
-            metrics={key: None if v is None else float(v) for key, v in _json(folder / "metrics.json").items()},
+            metrics={key: None if v is None else float(v) for key, v in run_json.read(folder / "metrics.json").items()},
         )
     except (OSError, YAMLError, OmegaConfBaseException, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder} is no folder of a run ({type(error).__name__}: {error})") from error
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no JSON object")
-    return content
 
 
 def _key(override: str) -> str:

@@ -40,7 +40,8 @@ def labels(**changes):
     "change",
     [
         *({"experiment": name} for name in ("", 5, None, ["x"], "a\nb", "x" * 200, "${oc.env:HOME}")),
-        *({"image_size": size} for size in (0, -1, True, "41", 2.5, 10**9, [41], [41, 0], [1, 2, 3], None, [[1], [2]])),
+        *({"image_size": size} for size in (
+            0, -1, True, "41", 2.5, 10**9, 5000, [41], [41, 0], [1, 2, 3], None, [[1], [2]])),
         *({"label_set": labels(**c)} for c in (
             {"names": []}, {"names": ["x"] * 300}, {"names": [1] * 13}, {"names": "thirteenclass"}, {"name": 3},
             {"names": ["a\nb"] * 13}, {"names": ["${oc.env:HOME}"] * 13}, {"names": ["x" * 10**6] * 13},
@@ -58,6 +59,35 @@ def test_what_cannot_be_is_refused_in_one_line(change, tmp_path):
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"epoch": value} for value in ("3", 2.5, -1, None, True, [1])), {"global_step": "9"}, {"loops": []},
+        {"callbacks": 3}, {"optimizer_states": {}}, {"lr_schedulers": "x"}, {"pytorch-lightning_version": "newest"},
+        {"pytorch-lightning_version": 2}, {KEY: None}, {KEY: [1]}, {KEY: torch.ones(2)}, {KEY: {}},
+        {"state_dict": None}, {"state_dict": [torch.ones(1)]}, {"state_dict": torch.ones(2)}, {"state_dict": {"a": 1}},
+        {"state_dict": {"a": torch.tensor([1, float("nan")])}}, {"state_dict": {"a": torch.tensor(float("-inf"))}},
+        {"state_dict": {"a\nb\x1b[2J" * 99: torch.tensor(float("inf")).half()}},
+        {"current_model_state": {"a": torch.tensor(float("nan"))}}, {5: 1, KEY: {**ABOUT, 3: 4, "image_size": 0}},
+        {KEY: {k: v for k, v in ABOUT.items() if k != "experiment"}},
+    ],
+    ids=lambda change: "-".join(f"{k}-{v}"[:30] for k, v in change.items()),
+)  # fmt: skip
+def test_entries_that_cannot_be_are_refused_in_one_line(change, tmp_path):
+    file = tmp_path / "some.ckpt"
+    torch.save({"state_dict": {"network.a": torch.ones(3)}, KEY: ABOUT, **change}, file)
+    with pytest.raises(InputError) as caught:
+        load(file)
+    assert str(caught.value).isprintable()
+    assert str(file) in str(caught.value)
+    assert len(str(caught.value)) < 450
+
+
+@pytest.mark.parametrize("size", [41, [57, 33], (57, 33)])
+def test_sizes_are_a_side_or_a_list(size, tmp_path):
+    assert load(save(tmp_path / "some.ckpt", image_size=size))[KEY]["image_size"] in (41, [57, 33])
 
 
 def test_what_an_older_version_did_not_write_is_not_missed(tmp_path):
@@ -196,10 +226,36 @@ def test_a_run_goes_on_from_its_own_checkpoint_alone(tmp_path):
         with pytest.raises(InputError, match=rf"is not of this run, its {next(iter(change))} is another"):
             fit(tmp_path, 3, last, **change)
     content = torch.load(last, weights_only=True)
+    for name, value in (
+        ("weight", torch.zeros(2, 2)),
+        ("weight", torch.ones(1, 1) * float("nan")),
+        ("more", torch.ones(1)),
+    ):
+        torch.save({**content, "state_dict": {**content["state_dict"], f"network.{name}": value}}, last)
+        with pytest.raises(InputError, match=rf"network\.{name}.*delete it to start the run over") as caught:
+            fit(tmp_path, 3, last)
+        assert "\n" not in str(caught.value)
     del content["optimizer_states"]
     torch.save(content, last)
     with pytest.raises(InputError, match=r"has no optimizer_states.*init="):
         fit(tmp_path, 3, last)
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "cut short", "damaged at 0.5"])
+def test_a_run_whose_checkpoint_is_broken_says_how_it_goes_on(how, tmp_path):
+    fit(tmp_path, 1)
+    last, best = tmp_path / "last.ckpt", tmp_path / "best.ckpt"
+    best.write_bytes(last.read_bytes())
+    SPOIL[how](last)
+    with pytest.raises(InputError, match=r"last\.ckpt.*copy best\.ckpt over it.*or delete it") as caught:
+        fit(tmp_path, 2, last)
+    assert "\n" not in str(caught.value)
+    last.write_bytes(best.read_bytes())
+    assert fit(tmp_path, 2, last).global_step == 8
+    SPOIL[how](last)
+    best.unlink()
+    with pytest.raises(InputError, match=r"last\.ckpt.*the command, delete it"):
+        fit(tmp_path, 2, last)
 
 
 @pytest.mark.parametrize("where", ["checkpoints/../precious", "checkpoints/link/precious", "memory://precious"])

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -169,10 +170,32 @@ def foreign(marker, folder):
         "unknown argument": {**NETWORK, "colour": 3},
         "long list": {**NETWORK, "image_size": [1] * 1000},
         "deep": {**NETWORK, "width": nest(200)},
-        **{f"backbone {name}": {"_target_": "partwise.nn.deeplab.DeepLab", "num_classes": 13, "backbone": name,
-                                "pretrained": False} for name in
+        **{f"backbone {name!r}": {"_target_": "partwise.nn.deeplab.DeepLabFeature", "backbone": name,
+                                  "pretrained": False} for name in
            ("hf-hub:someone/resnet50", "hf_hub:someone/resnet50", "local-dir:/tmp", "/tmp", "resnet51",
-            "timm:resnet18", "https://example.org/resnet50")},
+            "timm:resnet18", "https://example.org/resnet50", "HF-HUB:someone/resnet50", "resnet18.hf-hub:a/b",
+            "resnet18.evil", "resnet18\n", "vit_base_patch16_224", "\\\\server\\share", "ｒesnet18", "")},
+        **{f"target {t}": {**NETWORK, "_target_": t} for t in
+           (f"{GOOD}.__init__", f"{GOOD}.__class__", f"{GOOD}.{GOOD}", f"{GOOD}.register_module_forward_hook",
+            f"{GOOD}.load_state_dict", "partwise.nn.deeplab_v2.__builtins__.exec", "partwise.nn.deeplab_v2.__loader__",
+            "partwise.nn.deeplab_v2.__dict__", "partwise.nn.__init__.DeepLabV2", "partwise.nn.deeplab_v2.InputError",
+            "partwise.nn.deeplab_v2.ClassifierPyramid", "partwise.nn.dense.DenseParser", "partwise.models..task.Task",
+            "partwise.models.flow_task.FlowTask", "partwise.nn.deeplab_v2.nn.Sequential", "torch.nn.Linear",
+            "timm.create_model", "timm.models.load_model_config_from_hf", "data_modules.vip.VIPDataModule",
+            "partwise.run.build.AtomicCheckpointIO", "partwise.nn...run.start.Run", "PARTWISE.nn.deeplab_v2.DeepLabV2",
+            "partwise.nn.deeplab_v2.DeepLabＶ2", "partwıse.nn.deeplab_v2.DeepLabV2", f"{GOOD}\u200b", f"\u202e{GOOD}",
+            "partwise.nn.deeplab_v2:DeepLabV2", f"{GOOD}()", f"{GOOD};os.system", f"{GOOD}\0")},
+        **{f"nested key {key}": {**NETWORK, "frame": {**NETWORK, key: value}} for key, value in
+           (("_partial_", True), ("_args_", [shell]), ("_recursive_", False), ("_convert_", "object"), ("ｗidth", 4),
+            ("_target_ ", "os.system"), ("self", 1), ("return", None), ("__init__", shell), ("width.__class__", 1))},
+        "target in a key": {**NETWORK, f"{GOOD}": 1},
+        "ordered": OrderedDict(NETWORK),
+        "interpolation in a list": {**NETWORK, "image_size": ["${oc.env:HOME}", 41]},
+        "escaped interpolation": {**NETWORK, "width": "\\${oc.env:HOME}"},
+        "module for a number": {**NETWORK, "num_classes": NETWORK},
+        "module for a list": {**NETWORK, "image_size": [NETWORK, 41]},
+        "target that is true": {**NETWORK, "_target_": True},
+        "in a tuple": {**NETWORK, "image_size": (41, (shell,))},
     }  # fmt: skip
     return through
 
@@ -339,9 +362,40 @@ def test_weights_that_are_none_are_refused(how, content, tmp_path):
 
 def test_pretrained_weights_are_never_fetched_for_a_checkpoint(content, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
-    file = save(content, tmp_path / "some.ckpt", network={**content[KEY]["network"], "pretrained": True})
-    assert build_network(load(file), file)
+    described = content[KEY]["network"]
+    for network in (described | {"pretrained": True}, {k: v for k, v in described.items() if k != "pretrained"}):
+        file = save(content, tmp_path / "some.ckpt", network=network)
+        assert build_network(load(file), file)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_weights_of_another_kind_of_number_are_refused_and_of_another_precision_read(content, tmp_path):
+    weights = content["state_dict"]
+    name = next(key for key in weights if key.endswith("weight"))
+    for kind in (torch.int64, torch.bool, torch.uint8):
+        torch.save({**content, "state_dict": {**weights, name: weights[name].to(kind)}}, tmp_path / "odd.ckpt")
+        with pytest.raises(InputError, match=rf"{name.removeprefix('network.')}' is [0-9x]+ of {str(kind)[6:]}, not"):
+            build_network(load(tmp_path / "odd.ckpt"), tmp_path / "odd.ckpt")
+    torch.save({**content, "state_dict": {k: v.half() for k, v in weights.items()}}, tmp_path / "half.ckpt")
+    assert (
+        build_network(load(tmp_path / "half.ckpt"), tmp_path / "half.ckpt").state_dict()[name[8:]].dtype
+        is torch.float32
+    )
+
+
+def test_the_first_weights_that_differ_are_named(content, tmp_path):
+    weights = dict(content["state_dict"])
+    first, second, *_ = weights
+    weights["network.other\n"] = weights.pop(first)
+    weights[second] = torch.zeros(2, 3)
+    torch.save({**content, "state_dict": weights}, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError) as caught:
+        build_network(load(tmp_path / "odd.ckpt"), tmp_path / "odd.ckpt")
+    said = str(caught.value)
+    assert "\n" not in said
+    assert f"'{first.removeprefix('network.')}' is missing" in said
+    assert f"'{second.removeprefix('network.')}' is 2x3, not" in said
+    assert "3 in all" in said
 
 
 class Bomb:

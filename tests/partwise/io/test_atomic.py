@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from partwise.errors import InputError
-from partwise.io.atomic import atomic, write_json, write_text
+from partwise.io.atomic import atomic, write_csv, write_json, write_text
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -26,6 +26,11 @@ def test_json_refuses_what_others_cannot_read(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"a": float("nan")})
     assert (tmp_path / "a.json").read_text() == '{\n  "a": 1\n}\n'
+
+
+def test_csv_has_the_columns_of_all_rows(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"x": 1, "y": None}, {"x": 2.5, "z": "a,b"}])
+    assert (tmp_path / "a.csv").read_bytes() == b'x,y,z\n1,,\n2.5,,"a,b"\n'
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

@@ -1,4 +1,6 @@
+import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from omegaconf import OmegaConf
 
 from partwise.errors import InputError
 from partwise.run import cli
+from partwise.run.signals import Stopped
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = ROOT / "experiments"
@@ -41,6 +44,61 @@ def test_unknown_experiment_suggests_a_known_one(monkeypatch):
     monkeypatch.setenv("PARTWISE_PREPARED", "")  # and is unset again after the test
     with pytest.raises(InputError, match="parsing_rcnn_vip"):
         cli.prepare(["experiment=parsing_rcn_vip"], EXPERIMENTS)
+
+
+@pytest.mark.parametrize("arg", ["ablation=null", "logger=null", "+callbacks=null", "model/encoder@x.encoder=null"])
+def test_null_for_a_group_is_refused(arg, monkeypatch):
+    monkeypatch.setenv(cli.PREPARED, "")  # and is unset again after the test
+    with pytest.raises(InputError, match=r"leave .* out"):
+        cli.prepare(["experiment=aten_vip", arg], EXPERIMENTS)
+
+
+def test_null_for_a_value_is_not_refused(monkeypatch):
+    monkeypatch.setenv(cli.PREPARED, "")  # and is unset again after the test
+    given = ["experiment=aten_vip", "resume=null", "callbacks.best=null", "data.root=null"]
+    assert cli.prepare(given, EXPERIMENTS) == given
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def interrupted_in_a_trainer():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+@pytest.mark.parametrize("stopped", [interrupted, interrupted_in_a_trainer])
+def test_ctrl_c_is_told_once(stopped, capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors(), cli.one_line_errors():
+        stopped()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "\nstopped\n"
+
+
+def test_what_a_signal_stopped_is_told_once_with_its_status(capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors(), cli.one_line_errors():
+        raise Stopped(signal.SIGTERM, "stopped at step 3 by SIGTERM")
+    assert left.value.code == 143
+    assert capsys.readouterr().err == "stopped at step 3 by SIGTERM\n"
+
+
+def test_a_full_disk_is_one_line(capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+    assert left.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "No space left on device: 'metrics.csv'; free some space" in told
+
+
+def test_other_exits_stay_as_they_are(capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors():
+        sys.exit(3)
+    assert left.value.code == 3
+    assert not capsys.readouterr().err
 
 
 def run_py(*arguments, cwd=ROOT):

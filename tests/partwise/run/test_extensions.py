@@ -31,8 +31,7 @@ def test_what_is_no_callback_is_named(entry):
 def test_a_group_is_added_to_the_default_callbacks(override, request):
     with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
         cfg = compose("config", overrides=["experiment=flownet_s_chairs", override, "callbacks.best=null"])
-    bar, stopping = make_all(cfg.callbacks, "callbacks", pl.Callback)
-    assert isinstance(bar, pl.callbacks.ProgressBar)
+    (stopping,) = make_all(cfg.callbacks, "callbacks", pl.Callback)
     assert (stopping.monitor, stopping.mode) == ("val/epe", "min")
 
 
@@ -44,5 +43,5 @@ def test_an_experiment_adds_callbacks_by_its_defaults_list(tmp_path, request):
     )
     with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
         cfg = compose("config", overrides=["experiment=own", f"hydra.searchpath=[file://{tmp_path}]"])
-    assert list(cfg.callbacks) == ["progress_bar", "best", "early_stopping"]
+    assert list(cfg.callbacks) == ["best", "early_stopping"]
     assert cfg.callbacks.early_stopping.patience == 7

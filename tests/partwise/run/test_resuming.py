@@ -138,7 +138,7 @@ class Runs:
                 "config",
                 overrides=[
                     "experiment=fcn8s_facts", "trainer.accelerator=cpu", f"trainer.max_epochs={EPOCHS}",
-                    "callbacks.progress_bar=null", "+trainer.enable_progress_bar=false", "checkpoint_every=1",
+                    "trainer.enable_progress_bar=false", "checkpoint_every=1",
                     "trainer.precision=32-true", "trainer.log_every_n_steps=1", "monitor=val/score",
                     "trainer.check_val_every_n_epoch=1", *overrides,
                 ],
@@ -228,6 +228,19 @@ def test_resumed_anywhere_it_writes_the_same_checkpoints(whole):
             found = differences(whole.state(f"whole/{later}"), whole.state(f"again/{later}"))
             assert found == [], f"resumed at {k}, step {later} differs"
         check(whole, lost=[k - 1])
+
+
+def test_the_best_checkpoint_in_place_of_the_last_goes_on_too(whole):
+    best = whole.folder / "best.ckpt"
+    whole.start_anew(whole.folder / "whole" / str(whole.steps))
+    if not (whole.folder / "run/checkpoints/best.ckpt").exists():
+        pytest.skip("it validates nothing")
+    shutil.copy(whole.folder / "run/checkpoints/best.ckpt", best)
+    whole.start_anew()
+    (whole.folder / "run/checkpoints").mkdir(parents=True)
+    shutil.copy(best, whole.folder / "run/checkpoints/last.ckpt")
+    whole.fit()
+    assert differences(whole.end, whole.state()) == []
 
 
 @pytest.mark.parametrize("where", ["in", "validating"])

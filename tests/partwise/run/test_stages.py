@@ -127,7 +127,7 @@ def test_where_a_run_trains_does_not_make_it_another():
     usual = identity("experiment=aten_vip", "profile=paper", synthetic=False)
     for moved in ("data.root=/elsewhere", "data.num_workers=7", "logger=wandb", "outputs=/else", "trainer.devices=4",
                   "roots.flying_chairs=/chairs", "resume=auto", "trainer=ddp", "data.synthetic.seed=5",
-                  "callbacks.progress_bar=null"):  # fmt: skip
+                  "trainer.enable_progress_bar=false"):  # fmt: skip
         assert identity("experiment=aten_vip", "profile=paper", moved, synthetic=False) == usual, moved
 
 

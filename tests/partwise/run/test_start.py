@@ -10,7 +10,7 @@ from partwise.errors import InputError
 from partwise.run.banner import banner
 from partwise.run.configs import differences, plain
 from partwise.run.devices import emulates_bfloat16
-from partwise.run.folder import RUN_ID, open_run
+from partwise.run.folder import RUN_ID, Run, open_run
 from partwise.run.start import _refuse_other_config
 
 
@@ -81,13 +81,14 @@ def test_differences_are_dotted_and_ordered():
 @pytest.mark.parametrize(
     ("override", "refused"),
     [("model.network.feature.width=24", True), ("seed=1", True), ("data.batch_size=3", True),
-     ("trainer.max_epochs=99", False), ("data.num_workers=0", False), ("data.root=/moved", False)],
+     ("trainer.max_epochs=99", False), ("data.num_workers=0", False), ("data.root=/moved", False),
+     ("data.test_root=/moved", False)],
 )  # fmt: skip
 def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, monkeypatch, request):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        own = compose("config", overrides=["experiment=parsing_rcnn_vip"])
-        changed = compose("config", overrides=["experiment=parsing_rcnn_vip", override])
+        own = compose("config", overrides=["experiment=deeplab_folder"])
+        changed = compose("config", overrides=["experiment=deeplab_folder", override])
     run = opened(tmp_path, monkeypatch)
     (run.folder / "config.yaml").write_text(OmegaConf.to_yaml(own, resolve=True))
     _refuse_other_config(run, own)
@@ -102,15 +103,18 @@ def test_a_resumed_run_keeps_its_model_and_data(override, refused, tmp_path, mon
     ("overrides", "slow"),
     [([], False), (["trainer.precision=bf16-mixed", "trainer.accelerator=cpu"], True), (["profile=paper"], False)],
 )
-def test_a_run_says_that_bfloat16_is_emulated(overrides, slow, tmp_path, monkeypatch, capsys, request):
+def test_the_banner_says_what_the_profile_changes_and_that_bfloat16_is_emulated(overrides, slow, tmp_path, request):
     GlobalHydra.instance().clear()
+    given = ["experiment=parsing_rcnn_vip", *overrides]
     with initialize_config_dir(str(request.config.rootpath / "experiments"), version_base="1.3"):
-        cfg = compose("config", overrides=["experiment=parsing_rcnn_vip", *overrides])
-    emulated = emulates_bfloat16(cfg)
-    assert emulated == (slow and not torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    run = opened(tmp_path, monkeypatch)
-    run.say(banner(run, cfg.name, cfg.profile, "real", [], slow))
-    assert ("emulates bfloat16" in capsys.readouterr().out) == slow
+        cfg = compose("config", overrides=given)
+        cfg.run = Run(tmp_path, resumed=False).about(synthetic=False)
+        told = str(banner(cfg, given).renderable)
+    assert emulates_bfloat16(cfg) == (slow and not torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    assert ("emulates bfloat16" in told) == emulates_bfloat16(cfg)
+    assert ("image_size 512 → 128" in told) == (cfg.profile == "demo")
+    assert str(tmp_path) in told
+    assert "synthetic" not in told
 
 
 def test_plain_configs_hold_plain_containers_only():

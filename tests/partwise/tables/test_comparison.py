@@ -78,7 +78,14 @@ def test_seeds_are_averaged_each_once(tmp_path):
             tmp_path / str(seed),
             {"test/J_mean": value},
             seed=seed,
-            overrides=[f"seed={seed}", "data.root='/a'", "roots.flying_chairs='/b'", "callbacks.progress_bar=null"],
+            overrides=[
+                f"seed={seed}",
+                "data.root='/a'",
+                "data.num_workers=2",
+                "callbacks.best=null",
+                "roots.flying_chairs='/b'",
+                "trainer.enable_progress_bar=false",
+            ],
         )
     leave_run(tmp_path / "again", {"test/J_mean": 0.73}, seed=2, started="2026-01-02T00:00:00+00:00")
     (found,) = compared(tmp_path)
