@@ -91,9 +91,16 @@ TASKS = {"train": train, "test": test, "predict": predict}
 @hydra.main(version_base="1.3", config_path=str(ROOT), config_name="config")
 def main(cfg: DictConfig) -> None:
     """Run the task that the config asks for."""
-    with cli.one_line_errors(), interruption.taken():
+    from partwise.run.configs import plain
+    from partwise.run.ranges import check_ranges
+
+    def log() -> Path | None:
+        return Path(cfg.run.folder, "log.txt") if cfg.run.folder else None
+
+    with cli.one_line_errors(log), interruption.taken():
         if cfg.task not in TASKS:
             raise InputError(f"task={cfg.task} does not exist; it is one of {', '.join(TASKS)}")
+        check_ranges(plain(cfg))
         TASKS[cfg.task](cfg)
 
 

@@ -38,7 +38,7 @@ class ParsingDataModule(pl.LightningDataModule):
         root: folder in the dataset's native layout; None renders the synthetic stand-in.
         image_size: side of the square canvas in pixels, or its (height, width).
         splits: names of the train, val and test lists, or the ids themselves.
-        flip: probability of a horizontal flip in training.
+        flip: probability of a horizontal flip in training, 0..1.
         augment: further albumentations transforms of training samples, in order, alike for all frames of one.
         synthetic: options of the writer.
         batch_size: samples of a batch on one process.

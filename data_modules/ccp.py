@@ -17,7 +17,7 @@ class CCPDataModule(StillsDataModule):
 
     Args:
         train_photos: number of training photos used, spread evenly over them; None takes all.
-        options: further arguments of `StillsDataModule`: root (the folder with photos/, annotations/ and
+        options: further arguments of `StillsDataModule`: label_set, root (the folder with photos/, annotations/ and
             label_list.mat), splits ("train", "val", "all", or ids), synthetic (options of `CCPWriter`), image_size,
             flip, augment, batch_size, num_workers, seed and test_root.
     """

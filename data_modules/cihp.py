@@ -11,8 +11,8 @@ class CIHPDataModule(StillsDataModule):
     """Pictures and 20 classes, persons where they are numbered; native ground truth for val and test.
 
     Args:
-        options: further arguments of `StillsDataModule`: root (instance-level_human_parsing/ or the folder above),
-            splits ("train", "val", or ids), synthetic (options of `CIHPWriter`), image_size, flip, augment,
+        options: further arguments of `StillsDataModule`: label_set, root (instance-level_human_parsing/ or the folder
+            above), splits ("train", "val", or ids), synthetic (options of `CIHPWriter`), image_size, flip, augment,
             batch_size, num_workers, seed and test_root.
     """
 

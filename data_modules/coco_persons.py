@@ -13,10 +13,9 @@ class COCOPersonsDataModule(StillsDataModule):
     Serves pose transfer as a mask-and-keypoint pool. In training, pictures without persons are left out.
 
     Args:
-        options: further arguments of `StillsDataModule`: root (the folder with train2017/, val2017/ and
-            annotations/), splits ("train", "val", the name of a json, or file names of pictures), synthetic
-            (options of `COCOPersonsWriter`), image_size, flip, augment, batch_size, num_workers, seed and
-            test_root.
+        options: further arguments of `StillsDataModule`: label_set, root (the folder with train2017/, val2017/ and
+            annotations/), splits ("train", "val", the name of a json, or file names of pictures), synthetic (options of
+            `COCOPersonsWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     layout = """\

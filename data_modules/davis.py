@@ -29,7 +29,7 @@ class DAVISDataModule(ParsingDataModule):
             pictures.
         sequences: whether val and test yield whole sequences, one a batch, instead of frames.
         splits: list names, or the sequences themselves, of train, val and test; the protocol tests on val.
-        options: further arguments of `ParsingDataModule`: root (the folder of the 2016 or the 2017 release),
+        options: further arguments of `ParsingDataModule`: label_set, root (the folder of the 2016 or the 2017 release),
             synthetic (options of `DAVISWriter`), flip, augment (after the crop), batch_size, num_workers, seed and
             test_root.
     """

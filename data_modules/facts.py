@@ -8,7 +8,7 @@ from typing import Any
 
 from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.datasets.clips import numbered
-from data_modules.datasets.facts import FACTS, PUBLISHED
+from data_modules.datasets.facts import FACTS, IMAGES, PUBLISHED
 from data_modules.synthetic.layouts.facts import FACTSWriter
 
 
@@ -22,8 +22,8 @@ class FACTSDataModule(ParsingDataModule):
         another: whether training clips are any other frame of the tracklet and the labelled one (EM-Adapt).
         every: whether training takes clips of all frames, also of those without labels (flow).
         true_flow: whether evaluation has the true flow, which only a stand-in has.
-        options: further arguments of `ParsingDataModule`: root (the folder with images/, labels/ and lists/),
-            splits (names of lists, or the tracklets), synthetic (options of `FACTSWriter`), flip, augment,
+        options: further arguments of `ParsingDataModule`: label_set, root (the folder with images/, labels/ and
+            lists/), splits (names of lists, or the tracklets), synthetic (options of `FACTSWriter`), flip, augment,
             num_workers, seed and test_root.
     """
 
@@ -57,7 +57,7 @@ lists/{train,val,test}.txt     a tracklet a row"""
         """Return the first frames of the first test tracklet, in order."""
         root = self.root("test")
         tracklet = self.read(root, "test").tracklets[0]
-        return list(numbered(root / "images" / tracklet).values())[:SHOWN]
+        return list(numbered(root / IMAGES / tracklet).values())[:SHOWN]
 
     def reader_options(self, stage: str) -> dict[str, Any]:
         """Return the further arguments of `FACTS`."""
@@ -82,8 +82,8 @@ class OutdoorDataModule(FACTSDataModule):
 
     Args:
         offsets: l and s, distances in frames from the labelled frame back to the others; none yields single pictures.
-        options: further arguments of `FACTSDataModule`: root, image_size, splits, batch_size, another, every,
-            true_flow, synthetic, flip, augment, num_workers, seed and test_root.
+        options: further arguments of `FACTSDataModule`: image_size, batch_size, another, every, true_flow, label_set,
+            root, splits, synthetic, flip, augment, num_workers, seed and test_root.
     """
 
     published = PUBLISHED["outdoor"]

@@ -21,9 +21,9 @@ class FlyingChairsDataModule(ParsingDataModule):
         crop: side of the square crop in training in pixels, or its (height, width); None takes whole frames.
         splits: train, val and test: "train", "val", "all", or ids.
         batch_size: pairs of a batch on one process.
-        options: further arguments of `ParsingDataModule`: root (the folder with FlyingChairs_release/ and
-            FlyingChairs_train_val.txt), synthetic (options of `FlyingChairsWriter`), flip, augment (never one that
-            moves pixels), num_workers, seed and test_root.
+        options: further arguments of `ParsingDataModule`: label_set (of no effect), root (the folder with
+            FlyingChairs_release/ and FlyingChairs_train_val.txt), synthetic (options of `FlyingChairsWriter`), flip,
+            augment (never one that moves pixels), num_workers, seed and test_root.
     """
 
     layout = """\

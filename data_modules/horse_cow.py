@@ -19,10 +19,10 @@ class HorseCowDataModule(StillsDataModule):
     Args:
         masks: whether to read parts and segmentations too.
         categories: animals that count, such as [horse, cow]; None takes all.
-        options: further arguments of `StillsDataModule`: root (the folder with images/, annotations/ and, with
-            masks, parts/), splits (names of jsons in annotations/, or file names of pictures that
-            annotations/all.json lists), synthetic (options of `HorseCowWriter`), image_size, flip, augment,
-            batch_size, num_workers, seed and test_root.
+        options: further arguments of `StillsDataModule`: label_set, root (the folder with images/, annotations/ and,
+            with masks, parts/), splits (names of jsons in annotations/, or file names of pictures that
+            annotations/all.json lists), synthetic (options of `HorseCowWriter`), image_size, flip, augment, batch_size,
+            num_workers, seed and test_root.
     """
 
     layout = """\

@@ -11,7 +11,7 @@ class LIPDataModule(StillsDataModule):
     """Crops and 20 classes; native ground truth for val and test.
 
     Args:
-        options: further arguments of `StillsDataModule`: root (the folder with TrainVal_images/ and
+        options: further arguments of `StillsDataModule`: label_set, root (the folder with TrainVal_images/ and
             TrainVal_parsing_annotations/, or the one above), splits ("train", "val", or ids), synthetic (options of
             `LIPWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """

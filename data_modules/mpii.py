@@ -15,10 +15,10 @@ class MPIIDataModule(StillsDataModule):
 
     Args:
         full_body: whether to leave out people without all sixteen joints.
-        options: further arguments of `StillsDataModule`: root (the folder with images/ and annot/*.json or the
-            release's .mat), splits ("train", "val", "all", or file names of pictures; the joints of the test set
-            are not public), synthetic (options of `MPIIWriter`), image_size, flip, augment, batch_size,
-            num_workers, seed and test_root.
+        options: further arguments of `StillsDataModule`: label_set, root (the folder with images/ and annot/*.json or
+            the release's .mat), splits ("train", "val", "all", or file names of pictures; the joints of the test set
+            are not public), synthetic (options of `MPIIWriter`), image_size, flip, augment, batch_size, num_workers,
+            seed and test_root.
     """
 
     keypoint_pairs = MPII_KEYPOINT_PAIRS

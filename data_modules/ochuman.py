@@ -22,8 +22,9 @@ class OCHumanDataModule(StillsDataModule):
 
     Args:
         splits: train, val and test: "val", "test", a subset such as "test_range_0.75_1.00", or file names.
-        options: further arguments of `StillsDataModule`: root (the folder with images/ and the jsons), synthetic
-            (options of `OCHumanWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
+        options: further arguments of `StillsDataModule`: label_set, root (the folder with images/ and the jsons),
+            synthetic (options of `OCHumanWriter`), image_size, flip, augment, batch_size, num_workers, seed and
+            test_root.
     """
 
     stages = ("val", "test")

@@ -19,9 +19,9 @@ class UnlabelledVideoDataModule(ParsingDataModule):
         window: frames of a sample, odd.
         stride: frames from one window to the next.
         joints: whether val and test also yield JHMDB's 15 joints of the middle frame.
-        options: further arguments of `ParsingDataModule`: root (a folder with any of these), splits (a folder below
-            the frames, "all", or a list of sequences), synthetic (options of `UnlabelledVideoWriter`), image_size,
-            flip, augment, batch_size, num_workers, seed and test_root.
+        options: further arguments of `ParsingDataModule`: label_set, root (a folder with any of these), splits (a
+            folder below the frames, "all", or a list of sequences), synthetic (options of `UnlabelledVideoWriter`),
+            image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     keypoint_pairs = JHMDB_KEYPOINT_PAIRS

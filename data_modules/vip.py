@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.base import ParsingDataModule
-from data_modules.datasets.vip import PUBLISHED, VIP, read_list
+from data_modules.datasets.vip import ADJACENT, IMAGES, PUBLISHED, VIP, read_list
 from data_modules.loading.contexts import Around
 from data_modules.synthetic.layouts.vip import VIPWriter
 
@@ -22,8 +22,8 @@ class VIPDataModule(ParsingDataModule):
     Args:
         around: chooses the frames that go with the annotated one (`data_modules.loading.contexts`); None yields single
             pictures.
-        options: further arguments of `ParsingDataModule`: root (VIP_Fine's folder), splits (names of lists, or
-            ids), synthetic (options of `VIPWriter`), image_size, flip (the paper's only augmentation), augment,
+        options: further arguments of `ParsingDataModule`: label_set, root (VIP_Fine's folder), splits (names of lists,
+            or ids), synthetic (options of `VIPWriter`), image_size, flip (the paper's only augmentation), augment,
             batch_size, num_workers, seed and test_root.
     """
 
@@ -72,10 +72,10 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
     def clip(self) -> list[Path]:
         """Return the frames adjacent to a test frame that has them, in order, the frame itself in its place."""
         root = self.root("test")
-        for name in VIP(root, self.splits["test"], self.transform("test")).ids:
-            frames = {p.stem: p for p in (root / "adjacent_frames" / name).glob("*.jpg")}
+        for name in self.read(root, "test").ids:
+            frames = {p.stem: p for p in (root / ADJACENT / name).glob("*.jpg")}
             if frames:
-                frames[name.split("/")[1]] = root / "Images" / f"{name}.jpg"
+                frames[name.split("/")[1]] = root / IMAGES / f"{name}.jpg"
                 return [frames[stem] for stem in sorted(frames)]
         return []
 

@@ -48,6 +48,9 @@ IGNORED = ("accessories", "belt", "bracelet", "earrings", "gloves", "necklace", 
 
 SPLITS = ("train", "val", "all")
 
+#: Folders of the photos and of their labels.
+PHOTOS, MATS = "photos", "annotations/pixel-level"
+
 
 class CCP(LabelledImages):
     """Photos with pixel labels.
@@ -74,7 +77,7 @@ class CCP(LabelledImages):
 
     def picture(self, index: int) -> UInt8Array:
         """Read the photo (H, W, 3), RGB, at its native size."""
-        return read_image(self.root / "photos" / f"{self.ids[index]}.jpg", upright=False)
+        return read_image(self.root / PHOTOS / f"{self.ids[index]}.jpg", upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read the 14 merged classes; persons are not numbered.
@@ -107,7 +110,7 @@ def label_file(root: Path, name: str) -> Path:
     Returns:
         The path, whether or not the file exists.
     """
-    return root / "annotations" / "pixel-level" / f"{name}.mat"
+    return root / MATS / f"{name}.mat"
 
 
 def split_ids(root: Path, split: str) -> list[str]:
@@ -125,12 +128,11 @@ def split_ids(root: Path, split: str) -> list[str]:
     """
     if split not in SPLITS:
         raise no_such_split("Clothing Co-Parsing", split, SPLITS, root)
-    folders = ("photos", "annotations/pixel-level")
-    check_folders(root, "Clothing Co-Parsing", folders, "photos/, annotations/pixel-level/ and label_list.mat")
-    labelled = [file.stem for file in (root / "annotations" / "pixel-level").glob("*.mat")]
+    check_folders(root, "Clothing Co-Parsing", (PHOTOS, MATS), "photos/, annotations/pixel-level/ and label_list.mat")
+    labelled = [file.stem for file in (root / MATS).glob("*.mat")]
     if odd := sorted(name for name in labelled if not name.isdecimal()):
         raise InputError(f"{label_file(root, odd[0])} is not named by its photo's number; rename or remove it")
-    photos = {file.stem for file in (root / "photos").glob("*.jpg")}
+    photos = {file.stem for file in (root / PHOTOS).glob("*.jpg")}
     if alone := sorted(set(labelled) - photos):
         raise InputError(f"photos/{alone[0]}.jpg is missing from {root}, which holds its labels; copy it there")
     ids = sorted(labelled, key=int)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_modules.datasets.folders import FolderedImages, SplitFolder
-from data_modules.formats.label_maps import number_persons, read_part_instances, read_persons
+from data_modules.formats.label_maps import (
+    CATEGORY_IDS,
+    HUMAN_IDS,
+    INSTANCE_IDS,
+    read_part_instances,
+    read_persons,
+)
 from data_modules.formats.layout import find_folder, not_held
 from data_modules.loading.transforms import Labels
 from partwise.batches import Annotation
@@ -14,8 +20,10 @@ from partwise.labels import CIHP as LABELS
 #: Published numbers; the labels of the 5,000 test pictures are kept back.
 PUBLISHED = {"train": {"pictures": 28280}, "val": {"pictures": 5000}}
 
-#: Split -> its folder.
+#: Folder of all splits; split -> its folder below that; the folder of pictures below that.
+BASE = "instance-level_human_parsing"
 FOLDERS = {"train": "Training", "val": "Validation"}
+IMAGES = "Images"
 
 
 class CIHP(FolderedImages):
@@ -39,16 +47,16 @@ class CIHP(FolderedImages):
     @staticmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
         """Return the splits that exist; raise InputError if there is none."""
-        base = find_folder(root, "instance-level_human_parsing") or root
+        base = find_folder(root, BASE) or root
         folders = {name: base / folder for name, folder in FOLDERS.items()}
         splits = {
-            name: SplitFolder(folder / "Images", folder / "Category_ids", folder / f"{name}_id.txt")
+            name: SplitFolder(folder / IMAGES, folder / CATEGORY_IDS, folder / f"{name}_id.txt")
             for name, folder in folders.items()
         }
         present = {name: split for name, split in splits.items() if split.images.is_dir() and split.parts.is_dir()}
         if not present:
             fault = "no Training/ or Validation/ with Images/ and Category_ids/ is there"
-            raise not_held(root, "CIHP", fault, "instance-level_human_parsing/ or the folder above it")
+            raise not_held(root, "CIHP", fault, f"{BASE}/ or the folder above it")
         return present
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
@@ -62,7 +70,7 @@ class CIHP(FolderedImages):
             Parts and perhaps persons.
         """
         found = super().labels(name, size)
-        file = self._file("Human_ids", name)
+        file = self._file(HUMAN_IDS, name)
         if file.parent.is_dir():
             found["persons"] = read_persons(file, size)
         return found
@@ -78,13 +86,9 @@ class CIHP(FolderedImages):
             Maps in the integers that they were read in: small to hand from process to process.
         """
         truth = super().annotation(name, labels)
-        if "persons" not in labels:
-            return truth
-        persons = labels["persons"]
-        truth["persons"] = number_persons(persons)
-        file = self._file("Instance_ids", name)
-        if file.parent.is_dir():
-            truth["part_instances"] = read_part_instances(file, persons.shape, self.label_set.num_classes)
+        file = self._file(INSTANCE_IDS, name)
+        if "persons" in labels and file.parent.is_dir():
+            truth["part_instances"] = read_part_instances(file, labels["persons"].shape, self.label_set.num_classes)
         return truth
 
     def _file(self, kind: str, name: str) -> Path:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 
 from data_modules.datasets.images import LabelledImages
+from data_modules.loading.contexts import Around
 from data_modules.loading.sampling import Draw
+from data_modules.loading.transforms import ClipTransform
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.images import read_image
@@ -70,6 +72,77 @@ class LabelledClips(LabelledImages):
             return super().__getitem__(draw)
         frames = read_clip([*context.files, self.file(index)])
         return {**self.sample(index, epoch, frames), "offsets": torch.tensor([*context.offsets, 0])}
+
+
+class AroundClips(LabelledClips):
+    """Clips whose other frames an `Around` chooses; single pictures without one.
+
+    Args:
+        root: folder of the layout.
+        split: name of a split, or the ids themselves.
+        transform: makes the training or evaluation clip.
+        around: chooses the frames that go with a target; None makes samples single pictures.
+        seed: of the draws and the augmentation; None is evaluation.
+        annotations: whether samples have the native ground truth (evaluation).
+
+    Attributes:
+        whole_videos: whether a target is among all frames of its video, whose segments evaluation can follow.
+    """
+
+    whole_videos: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | Sequence[str],
+        transform: ClipTransform,
+        *,
+        around: Around | None = None,
+        seed: int | None = None,
+        annotations: bool = False,
+    ) -> None:
+        self.around = around
+        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+
+    @abstractmethod
+    def video(self, index: int) -> tuple[int, Mapping[int, Path]]:
+        """Find the frames among which those around a target are chosen.
+
+        Args:
+            index: of the sample.
+
+        Returns:
+            Number of the target; number -> file of all frames there are, itself included, from 0 for whole videos.
+        """
+
+    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
+        """Choose the frames around the target with `around`.
+
+        Args:
+            index: of the sample.
+            rng: of this sample and epoch; in evaluation of this sample alone.
+
+        Returns:
+            Their files and offsets; None without `around`.
+
+        Raises:
+            InputError: too few frames exist.
+        """
+        if self.around is None:
+            return None
+        target, frames = self.video(index)
+        if self.seed is not None:
+            chosen = self.around.draw(rng, target, frames)
+        elif self.whole_videos:
+            chosen = self.around.of_video(target, len(frames))
+        else:
+            chosen = self.around.score(rng, target, frames)
+        if not chosen:
+            raise InputError(
+                f"{self.root} lacks frames around {self.ids[index]} for {self.around}; copy the missing ones there, or "
+                "lower those numbers in data.around"
+            )
+        return ClipFiles([frames[number] for number in chosen], [number - target for number in chosen])
 
 
 def read_clip(files: Sequence[Path]) -> list[UInt8Array]:

@@ -12,7 +12,7 @@ import torch
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.coco_json import CocoIndex, Thing, read_coco
 from data_modules.formats.label_maps import dense
-from data_modules.formats.layout import given_ids
+from data_modules.formats.layout import check_pictures, given_ids
 from data_modules.loading.transforms import Labels
 from partwise.arrays import BoolArray, UInt8Array
 from partwise.batches import Annotation
@@ -20,8 +20,12 @@ from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.labels import FOREGROUND, IGNORE
 
-#: Where the annotations of a split may be, best first: the lists of Pose2Seg, COCO's own, or a file's own name.
-_FILES = ("person_keypoints_{}2017_pose2seg", "person_keypoints_{}2017", "{}")
+#: Folder of a split's pictures.
+PICTURES = "{}2017"
+
+#: Folder of the jsons and where a split's may be, best first: the lists of Pose2Seg, COCO's own, or a file's own name.
+JSONS = "annotations"
+FILES = ("person_keypoints_{}2017_pose2seg", "person_keypoints_{}2017", "{}")
 
 
 class MaskedImages(LabelledImages):
@@ -117,7 +121,7 @@ class COCOPersons(MaskedImages):
 
     def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
         """Open the first json of `annotations/` that fits the split."""
-        index, ids = find_split(self.root / "annotations", _FILES, split, ("train", "val"), empty=self.seed is None)
+        index, ids = find_split(self.root / JSONS, FILES, split, ("train", "val"), empty=self.seed is None)
         return index, _picture_folder(self.root, split, ids), ids
 
 
@@ -162,23 +166,9 @@ def _file_of(folder: Path, files: Sequence[str], split: str) -> Path:
 
 def _picture_folder(root: Path, split: str | Sequence[str], ids: Sequence[str]) -> Path:
     """The first folder that has the first picture."""
-    own = [f"{split}2017"] if isinstance(split, str) else []
-    folders = [root / name for name in (*own, "train2017", "val2017", "images")]
+    own = [PICTURES.format(split)] if isinstance(split, str) else []
+    folders = [root / name for name in (*own, *map(PICTURES.format, ("train", "val")), "images")]
     return next((f for f in folders if ids and (f / ids[0]).is_file()), folders[0])
-
-
-def check_pictures(folder: Path, names: Sequence[str], file: Path) -> None:
-    """Raise InputError unless all pictures are in their folder.
-
-    Args:
-        folder: of the pictures.
-        names: their file names.
-        file: that lists them.
-    """
-    present = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
-    for name in names:
-        if name not in present and not (folder / name).is_file():
-            raise InputError(f"{folder / name} is missing, {file} lists it; copy it there, or name other pictures")
 
 
 def to_labels(things: Sequence[Thing], size: tuple[int, int], num_keypoints: int) -> Labels:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from data_modules.datasets.clips import ClipFiles, LabelledClips, frame_at, numbered, read_clip
+from data_modules.datasets.clips import AroundClips, frame_at, numbered, read_clip
 from data_modules.formats.layout import check_folders, given_ids
-from data_modules.loading.contexts import Around
 from data_modules.loading.sampling import Draw
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.davis_list import FOLDERS, find_list, read_list
@@ -23,11 +22,14 @@ from partwise.labels import FOREGROUND, IGNORE
 #: Published numbers of the 2016 protocol.
 PUBLISHED = {"train": {"sequences": 30, "frames": 2079}, "val": {"sequences": 20, "frames": 1376}}
 
+#: Folders of the frames and of their masks.
+FRAMES, MASKS = "JPEGImages/480p", "Annotations/480p"
+
 #: More objects than any release numbers in one sequence: larger ids are no ids.
 _MOST_OBJECTS = 20
 
 
-class DAVIS(LabelledClips):
+class DAVIS(AroundClips):
     """Frames of DAVIS with their foreground: single pictures, or clips of key frames and the target for ATEN.
 
     Layout: `JPEGImages/480p/SEQ/%05d.jpg`, `Annotations/480p/SEQ/%05d.png` and `ImageSets/480p/SPLIT.txt` (2016: rows
@@ -47,24 +49,11 @@ class DAVIS(LabelledClips):
     """
 
     label_set = FOREGROUND
-
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        around: Around | None = None,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        self.around = around
-        super().__init__(root, split, transform, seed=seed, annotations=annotations)
+    whole_videos = True
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the frames SEQ/ID of all sequences of the split."""
-        folders = ("JPEGImages/480p", "Annotations/480p")
-        check_folders(self.root, "DAVIS", folders, "JPEGImages/, Annotations/ and ImageSets/")
+        check_folders(self.root, "DAVIS", (FRAMES, MASKS), "JPEGImages/, Annotations/ and ImageSets/")
         listed = sequences_of(self.root, split) if isinstance(split, str) else {name: [] for name in given_ids(split)}
         self.sequences = {name: frame_names(self.root, name, stems) for name, stems in listed.items()}
         self._places = [(name, t) for name, stems in self.sequences.items() for t in range(len(stems))]
@@ -76,32 +65,12 @@ class DAVIS(LabelledClips):
 
     def frame_file(self, name: str) -> Path:
         """Return the path of frame SEQ/ID."""
-        return self.root / "JPEGImages" / "480p" / f"{name}.jpg"
+        return self.root / FRAMES / f"{name}.jpg"
 
-    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
-        """Choose the frames around the target with `around`.
-
-        Args:
-            index: of the sample.
-            rng: of this sample and epoch; in evaluation of this sample alone.
-
-        Returns:
-            Their files and offsets; None without `around`.
-        """
-        if self.around is None:
-            return None
-        name, t = self._places[index]
-        stems = self.sequences[name]
-        if self.seed is None:
-            chosen = self.around.of_video(t, len(stems))
-        else:
-            chosen = self.around.draw(rng, t, range(len(stems)))
-        if not chosen:
-            raise InputError(
-                f"{self.file(index).parent} has {len(stems)} frames, too few for {self.around}; lower those numbers in "
-                "data.around"
-            )
-        return ClipFiles([self.frame_file(f"{name}/{stems[key]}") for key in chosen], [key - t for key in chosen])
+    def video(self, index: int) -> tuple[int, Mapping[int, Path]]:
+        """Return the target's place in its sequence, and place -> file of all frames of the sequence."""
+        name, place = self._places[index]
+        return place, {t: self.frame_file(f"{name}/{stem}") for t, stem in enumerate(self.sequences[name])}
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read the foreground.
@@ -113,7 +82,7 @@ class DAVIS(LabelledClips):
         Returns:
             Parts: 0 background, 1 foreground, 255 unknown.
         """
-        file = self.root / "Annotations" / "480p" / f"{name}.png"
+        file = self.root / MASKS / f"{name}.png"
         parts = foreground(read_labels(file), file)
         check_size(parts, size, file)
         return Labels(parts=parts)
@@ -192,7 +161,7 @@ def frame_names(root: Path, sequence: str, listed: Sequence[str] = ()) -> list[s
     Raises:
         InputError: the sequence, a listed frame or one between two others is missing.
     """
-    frames = numbered(root / "JPEGImages" / "480p" / sequence)
+    frames = numbered(root / FRAMES / sequence)
     if odd := [name for name in listed if not name.isdecimal()]:
         raise InputError(f"{sequence}/{odd[0]} of {root}/ImageSets is not named by its frame's number; mend the list")
     numbers = sorted(int(name) for name in listed) or list(frames)

@@ -47,6 +47,9 @@ PUBLISHED = {
     },
 }
 
+#: Folders of the frames, of the label maps and of the lists.
+IMAGES, MAPS, LISTS = "images", "labels", "lists"
+
 
 class FACTS(LabelledClips):
     """Labelled frames of tracklets, each after the earlier frames that TCNet reads with it.
@@ -97,9 +100,9 @@ class FACTS(LabelledClips):
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the target frames TRACKLET/FRAME of all tracklets of the split."""
-        folders = ("images", "labels", *(["lists"] * isinstance(split, str)))
+        folders = (IMAGES, MAPS, *([LISTS] * isinstance(split, str)))
         check_folders(self.root, "FACTS tracklets", folders, "images/, labels/ and lists/")
-        lists = self.root / "lists"
+        lists = self.root / LISTS
         self.tracklets = read_split("FACTS", lists, split, ".txt") if isinstance(split, str) else given_ids(split)
         return [f"{name}/{stem}" for name in self.tracklets for stem in self._targets(name)]
 
@@ -110,7 +113,7 @@ class FACTS(LabelledClips):
 
     def file(self, index: int) -> Path:
         """Return the path of the labelled frame."""
-        return self.root / "images" / f"{self.ids[index]}.jpg"
+        return self.root / IMAGES / f"{self.ids[index]}.jpg"
 
     def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
         """Choose the frames l and s earlier, no earlier than the tracklet's first; or another frame.
@@ -144,7 +147,7 @@ class FACTS(LabelledClips):
         from data_modules.synthetic.render.truth import load_truth
 
         tracklet, stem = name.rsplit("/", 1)
-        frames = list(numbered(self.root / "images" / tracklet))
+        frames = list(numbered(self.root / IMAGES / tracklet))
         if self._truth is None or self._truth[0] != tracklet:  # labelled frames of a tracklet follow each other
             self._truth = tracklet, load_truth(self.root, tracklet)
         renderer = self._truth[1]
@@ -163,7 +166,7 @@ class FACTS(LabelledClips):
         Returns:
             Parts; 255 everywhere if the frame has no labels.
         """
-        file = self.root / "labels" / f"{name}.png"
+        file = self.root / MAPS / f"{name}.png"
         if self.every and not file.exists():
             return Labels(parts=np.full(size, IGNORE, np.uint8))
         return Labels(parts=read_parts(file, self.label_set, size))
@@ -179,7 +182,7 @@ def every_frame(root: Path, tracklet: str) -> list[str]:
     Returns:
         Names in order.
     """
-    return [file.stem for file in numbered(root / "images" / tracklet).values()]
+    return [file.stem for file in numbered(root / IMAGES / tracklet).values()]
 
 
 def labelled_frames(root: Path, tracklet: str, single: bool) -> list[str]:
@@ -196,7 +199,7 @@ def labelled_frames(root: Path, tracklet: str, single: bool) -> list[str]:
     Raises:
         InputError: the tracklet has no images or no labels.
     """
-    if not (root / "images" / tracklet).is_dir():
-        raise InputError(f"{root / 'images' / tracklet}/ is missing: the split lists it; copy it there or unlist it")
-    files = list(numbered(root / "labels" / tracklet, "*.png").values())
+    if not (root / IMAGES / tracklet).is_dir():
+        raise InputError(f"{root / IMAGES / tracklet}/ is missing: the split lists it; copy it there or unlist it")
+    files = list(numbered(root / MAPS / tracklet, "*.png").values())
     return [file.stem for file in (files[len(files) // 2 :][:1] if single else files)]

@@ -28,6 +28,9 @@ PUBLISHED = {"train": {"pairs": 22232}, "val": {"pairs": 640}}
 
 LIST = "FlyingChairs_train_val.txt"
 
+#: Folder of the frames and flows.
+DATA = "FlyingChairs_release/data"
+
 #: The list's number of a split.
 _SPLITS = {"train": "1", "val": "2"}
 
@@ -66,7 +69,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         self.ids = read_list(root, split) if isinstance(split, str) else given_ids(split)
         present = {file.name for file in self.folder.iterdir()}
         for name in self.ids:
-            for file in self._files(name):
+            for file in pair_files(self.folder, name):
                 if file.name not in present:
                     raise InputError(f"{file} is missing; copy it there, or list the ids you have in data.splits")
         self.crop, self.flip, self.seed = None if crop is None else canvas_size(crop), flip, seed
@@ -79,7 +82,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         """One pair: frames (2, 3, H, W) uint8, flow (2, H, W) float32 in pixels, index and sample_ids."""
         index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
         name = self.ids[index]
-        first, second, flow_file = self._files(name)
+        first, second, flow_file = pair_files(self.folder, name)
         frames, flow = np.stack(read_clip([first, second])), read_flo(flow_file)
         check_size(flow[0], frames.shape[1:3], flow_file)
         rng = None if self.seed is None else np.random.default_rng([self.seed, epoch, index])
@@ -99,15 +102,7 @@ class FlyingChairs(Dataset[dict[str, Any]]):
 
     def picture(self, index: int) -> UInt8Array:
         """Read the first frame (H, W, 3), RGB."""
-        return read_clip([self._files(self.ids[index])[0]])[0]
-
-    def _files(self, name: str) -> tuple[Path, Path, Path]:
-        """First frame, second frame and flow of a pair."""
-        return (
-            self.folder / f"{name}_img1.ppm",
-            self.folder / f"{name}_img2.ppm",
-            self.folder / f"{name}_flow.flo",
-        )
+        return read_clip([pair_files(self.folder, self.ids[index])[0]])[0]
 
     def _window(self, rng: np.random.Generator, file: Path, size: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a random crop."""
@@ -119,13 +114,26 @@ class FlyingChairs(Dataset[dict[str, Any]]):
         return slice(top, top + height), slice(left, left + width)
 
 
+def pair_files(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """Return the paths of a pair's first frame, second frame and flow.
+
+    Args:
+        folder: of the frames and flows.
+        name: id of the pair.
+
+    Returns:
+        The paths, whether or not the files exist.
+    """
+    return folder / f"{name}_img1.ppm", folder / f"{name}_img2.ppm", folder / f"{name}_flow.flo"
+
+
 def find_data(root: Path) -> Path:
     """Return the folder of frames and flows; raise InputError if it is missing."""
-    for folder in (root / "FlyingChairs_release" / "data", root / "data"):
+    for folder in (root / DATA, root / "data"):
         if folder.is_dir():
             return folder
     place = f"the folder with FlyingChairs_release/ and {LIST}"
-    raise not_held(root, "FlyingChairs", "FlyingChairs_release/data/ is missing", place)
+    raise not_held(root, "FlyingChairs", f"{DATA}/ is missing", place)
 
 
 def read_list(root: Path, split: str) -> list[str]:

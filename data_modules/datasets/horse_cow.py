@@ -26,6 +26,9 @@ KEYPOINTS = (
     "right_knee", "right_back_paw",
 )  # fmt: skip
 
+#: Folders of the pictures, of the jsons and of the maps of parts.
+IMAGES, JSONS, PARTS = "images", "annotations", "parts"
+
 #: How the names of left and right keypoints begin.
 _SIDES = (("left", "right"), ("l_", "r_"))
 
@@ -42,10 +45,10 @@ class HorseCow(MaskedImages):
         root: folder of the layout.
         split: name of a json, or file names of pictures that `annotations/all.json` lists.
         transform: makes the training or evaluation sample.
-        seed: of the augmentation; None does none.
-        annotations: whether samples have the native ground truth (evaluation), if there are masks.
         masks: whether to read parts and segmentations too.
         categories: animals that count; None takes all of the json.
+        seed: of the augmentation; None does none.
+        annotations: whether samples have the native ground truth (evaluation), if there are masks.
     """
 
     label_set = HORSE_COW
@@ -66,11 +69,11 @@ class HorseCow(MaskedImages):
 
     def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
         """Open the json of the split; `annotations/all.json` for pictures given by name."""
-        check_folders(self.root, "animals", ("images", "annotations"), "images/ and annotations/")
+        check_folders(self.root, "animals", (IMAGES, JSONS), "images/ and annotations/")
         if self.masks:
-            check_folders(self.root, "animals", ("parts",), "images/, annotations/ and parts/, or set data.masks=false")
+            check_folders(self.root, "animals", (PARTS,), "images/, annotations/ and parts/, or set data.masks=false")
         index = read_animals(self.root, split, self.categories)
-        return index, self.root / "images", index.occupied() if isinstance(split, str) else given_ids(split)
+        return index, self.root / IMAGES, index.occupied() if isinstance(split, str) else given_ids(split)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read the keypoints of animals 1..N and, with masks, the parts and ids.
@@ -85,7 +88,7 @@ class HorseCow(MaskedImages):
         labels = super().labels(name, size)
         if not self.masks:
             return Labels(keypoints=labels["keypoints"])
-        parts = read_parts((self.root / "parts" / name).with_suffix(".png"), self.label_set, size)
+        parts = read_parts((self.root / PARTS / name).with_suffix(".png"), self.label_set, size)
         return Labels(parts=parts, persons=labels["persons"].astype(np.int32), keypoints=labels["keypoints"])
 
 
@@ -103,7 +106,7 @@ def read_animals(root: Path, split: str | Sequence[str], categories: Sequence[st
     Raises:
         InputError: the json is missing or damaged.
     """
-    file = root / "annotations" / f"{split if isinstance(split, str) else 'all'}.json"
+    file = root / JSONS / f"{split if isinstance(split, str) else 'all'}.json"
     if not file.is_file():
         found = ", ".join(sorted(p.stem for p in file.parent.glob("*.json"))) or "none"
         raise InputError(f"{file} is missing; the splits here are: {found}")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch.utils.data import Dataset
 
+from data_modules.formats.label_maps import number_persons
 from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import UInt8Array
@@ -109,7 +110,7 @@ class LabelledImages(Dataset[dict[str, Any]]):
         """
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Return the native ground truth: parts.
+        """Return the native ground truth: parts and, where they are known, persons.
 
         Args:
             name: id of the picture.
@@ -118,4 +119,7 @@ class LabelledImages(Dataset[dict[str, Any]]):
         Returns:
             Maps in the integers that they were read in: small to hand from process to process.
         """
-        return Annotation(parts=torch.from_numpy(labels["parts"]))
+        truth = Annotation(parts=torch.from_numpy(labels["parts"]))
+        if "persons" in labels:
+            truth["persons"] = number_persons(labels["persons"])
+        return truth

@@ -13,6 +13,12 @@ PUBLISHED = {"train": {"pictures": 30462}, "val": {"pictures": 10000}}
 
 SPLITS = ("train", "val")
 
+#: Folders of the pictures and their lists, and of the label maps.
+IMAGES, PARTS = "TrainVal_images", "TrainVal_parsing_annotations"
+
+#: Folders of a split below those.
+PICTURES, MAPS = "{}_images", "{}_segmentations"
+
 
 class LIP(FolderedImages):
     """Crops of people with parts; persons are not numbered.
@@ -35,14 +41,13 @@ class LIP(FolderedImages):
     @staticmethod
     def find_splits(root: Path) -> dict[str, SplitFolder]:
         """Return the splits that exist; raise InputError if a folder is missing."""
-        images, parts = find_folder(root, "TrainVal_images"), find_folder(root, "TrainVal_parsing_annotations")
+        images, parts = find_folder(root, IMAGES), find_folder(root, PARTS)
         if images is None or parts is None:
-            missing = "TrainVal_images" if images is None else "TrainVal_parsing_annotations"
-            content = "the folder with TrainVal_images/ and TrainVal_parsing_annotations/"
-            raise not_held(root, "LIP", f"{missing}/ is missing", content)
+            missing = IMAGES if images is None else PARTS
+            raise not_held(root, "LIP", f"{missing}/ is missing", f"the folder with {IMAGES}/ and {PARTS}/")
         lists = images if list(images.glob("*_id.txt")) else images.parent
         splits = {
-            name: SplitFolder(images / f"{name}_images", parts / f"{name}_segmentations", lists / f"{name}_id.txt")
+            name: SplitFolder(images / PICTURES.format(name), parts / MAPS.format(name), lists / f"{name}_id.txt")
             for name in SPLITS
         }
         return {name: split for name, split in splits.items() if split.images.is_dir() and split.parts.is_dir()}

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.datasets.coco_persons import check_pictures
 from data_modules.datasets.images import LabelledImages
-from data_modules.formats.layout import given_ids, no_such_split, not_held
+from data_modules.formats.layout import check_pictures, given_ids, no_such_split, not_held
 from data_modules.formats.mat import read_mat
 from data_modules.formats.notes import Arrays, noted, packed, unpacked
 from data_modules.loading.transforms import ClipTransform, Labels
@@ -33,9 +32,12 @@ JOINTS = (
 
 MAT = "mpii_human_pose_v1_u12_1.mat"
 
-#: Where the release may lie, and the names of the splits in the list form.
+#: Where the release may lie.
 _MAT_FOLDERS = (".", "annot", "annotations", "mpii_human_pose_v1_u12_2")
-_LISTS = {"train": "train", "val": "valid"}
+
+#: Folder of the pictures, and split -> its file in the list form.
+IMAGES = "images"
+LISTS = {"train": "annot/train.json", "val": "annot/valid.json"}
 
 SPLITS = ("train", "val", "all")
 
@@ -55,9 +57,9 @@ class MPII(LabelledImages):
         root: folder of the layout.
         split: "train", "val", "all", or file names of pictures.
         transform: makes the training or evaluation sample.
+        full_body: whether to leave out people without all sixteen joints, and pictures without others.
         seed: of the augmentation; None does none.
         annotations: of no effect: metrics of parsing need parts, and there are none.
-        full_body: whether to leave out people without all sixteen joints, and pictures without others.
     """
 
     label_set = FOREGROUND  # there are no labels: a flip exchanges joints only
@@ -87,12 +89,12 @@ class MPII(LabelledImages):
             raise InputError(f"{file} has no {body} in {unknown[0]}; name pictures that it lists")
         if not ids:
             raise InputError(f"{file} has no {body} in split {split}; take another split")
-        check_pictures(self.root / "images", ids, file)
+        check_pictures(self.root / IMAGES, ids, file)
         return ids
 
     def picture(self, index: int) -> UInt8Array:
         """Read the picture (H, W, 3), RGB, at its native size."""
-        return read_image(self.root / "images" / self.ids[index], upright=False)
+        return read_image(self.root / IMAGES / self.ids[index], upright=False)
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read the joints of a picture's people.
@@ -122,7 +124,7 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
     """
     if split not in SPLITS:
         raise no_such_split("MPII, whose test set has no public joints,", split, SPLITS, root)
-    lists = [root / "annot" / f"{name}.json" for key, name in _LISTS.items() if split in (key, "all")]
+    lists = [root / name for key, name in LISTS.items() if split in (key, "all")]
     if any(file.is_file() for file in lists):
         people: dict[str, Float32Array] = {}
         for file in filter(Path.is_file, lists):

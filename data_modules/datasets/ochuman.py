@@ -16,7 +16,10 @@ PUBLISHED = {
     "test": {"pictures": 2231},
 }
 
-_FILES = ("ochuman_coco_format_{}_range_0.00_1.00", "ochuman_coco_format_{}", "{}")
+#: Folder of the pictures, and the name of a json but for split and range.
+IMAGES, JSON = "images", "ochuman_coco_format_{}"
+
+_FILES = (JSON.format("{}_range_0.00_1.00"), JSON, "{}")
 
 
 class OCHuman(MaskedImages):
@@ -37,8 +40,8 @@ class OCHuman(MaskedImages):
     def open(self, split: str | Sequence[str]) -> tuple[CocoIndex, Path, list[str]]:
         """Open the json of the split, at the root or in `annotations/`."""
         content = "images/ and ochuman_coco_format_val_range_0.00_1.00.json"
-        check_folders(self.root, "OCHuman", ("images",), content)
+        check_folders(self.root, "OCHuman", (IMAGES,), content)
         below = self.root / "annotations"
         folder = below if below.is_dir() else self.root
         index, ids = find_split(folder, _FILES, split, ("val", "test"), empty=self.seed is None)
-        return index, self.root / "images", ids
+        return index, self.root / IMAGES, ids

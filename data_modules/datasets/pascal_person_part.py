@@ -13,7 +13,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.class_order import check_order, order_table
-from data_modules.formats.label_maps import dense, number_persons, read_parts
+from data_modules.formats.label_maps import dense, read_parts
 from data_modules.formats.layout import given_ids, not_held, read_split
 from data_modules.formats.notes import noted
 from data_modules.formats.pascal_part import match_poses, paint, read_people, read_poses, shows_people
@@ -33,6 +33,13 @@ from partwise.labels import (
 
 #: Published numbers.
 PUBLISHED = {"train": {"pictures": 1716}, "val": {"pictures": 1817}}
+
+#: Folders of the pictures, of PASCAL-Part, of the maps of seven classes, of their lists, and of the poses.
+IMAGES = "JPEGImages"
+OBJECTS = "Annotations_Part"
+MAPS = "pascal_person_part/pascal_person_part_gt"
+LISTS = "pascal_person_part/pascal_person_part_trainval_list"
+POSES = "PersonJoints"
 
 #: The seven classes in the left/right form where the side is unknown.
 _SIDELESS = remap_table({0: 0, 1: 1, 2: 2})
@@ -145,7 +152,6 @@ class PascalPersonPart(LabelledImages):
         """
         truth = super().annotation(name, labels)
         if "persons" in labels:
-            truth["persons"] = number_persons(labels["persons"])
             truth["part_instances"] = part_instances(labels)
         return truth
 
@@ -217,15 +223,15 @@ def part_instances(labels: Labels) -> InstanceMap:
 
 def find_layout(root: Path) -> Layout:
     """Find the folders of Pascal-Person-Part in `root`; raise InputError if they do not suffice."""
-    images = _first(root, "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
-    objects = _first(root, "Annotations_Part", "trainval/Annotations_Part")
-    maps = _first(root, "pascal_person_part/pascal_person_part_gt", "pascal_person_part_gt")
-    lists = _first(root, "pascal_person_part/pascal_person_part_trainval_list", "pascal_person_part_trainval_list")
+    images = _first(root, IMAGES, f"VOC2010/{IMAGES}", f"VOCdevkit/VOC2010/{IMAGES}")
+    objects = _first(root, OBJECTS, f"trainval/{OBJECTS}")
+    maps = _first(root, MAPS, Path(MAPS).name)
+    lists = _first(root, LISTS, Path(LISTS).name)
     if images is None or (objects is None and maps is None):
         what = "JPEGImages/ is" if images is None else "Annotations_Part/ and pascal_person_part_gt/ are"
         place = "the folder with VOC 2010's JPEGImages/ and PASCAL-Part's Annotations_Part/ or pascal_person_part/"
         raise not_held(root, "Pascal-Person-Part", f"{what} missing", place)
-    return Layout(images, objects, maps, lists, _first(root, "PersonJoints"))
+    return Layout(images, objects, maps, lists, _first(root, POSES))
 
 
 def split_ids(layout: Layout, split: str | Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import dropwhile, islice, pairwise
@@ -23,6 +24,10 @@ _EARLIER = (0, 30, 300)
 
 #: MPEG program streams stamp some frames only; what is guessed for the others differs after a search.
 _GUESSED = (".mpg", ".mpeg")
+
+
+#: Time stamps of the frames of a video, and what is missing of it in words.
+_Frames = tuple[list[int | None], str]
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,10 @@ class VideoFile:
                 assert goal is not None
                 with suppress(InputError):  # a search may end where nothing can be decoded
                     video.seek(goal)
-                    onwards = dropwhile(lambda at: at[0] is None or at[0] < start, video.stamped())
+                    onwards = dropwhile(lambda frame: frame.stamp is None or frame.stamp < start, video.frames())
                     found = list(islice(onwards, len(wanted)))
-                    if [stamp for stamp, _ in found] == list(wanted):
-                        return [frame for _, frame in found]
+                    if [frame.stamp for frame in found] == list(wanted):
+                        return [frame.image for frame in found]
         return None
 
 
@@ -150,37 +155,48 @@ def find_sources(base: Path, folder: Path) -> list[Source]:
 def frame_stamps(file: Path) -> list[int | None]:
     """Return the time stamps of the frames of a video, noted in the cache folder or found by decoding all of it.
 
-    All are None where they do not ascend, or some are missing: then frames have to be counted.
+    All are None where they do not ascend, or some are missing: then frames have to be counted. Of a damaged video those
+    frames count that can be decoded; a warning tells what is missing.
 
     Raises:
-        InputError: the video cannot be read to its end.
+        InputError: nothing can be decoded.
     """
-    known = _recall(file)
-    return _remember(file) if known is None else known
+    stamps, missing = _recall(file) or _remember(file)
+    if missing:
+        warnings.warn(missing, stacklevel=2)
+    return stamps
 
 
 def _count(file: Path) -> None:
     _remember(file)
 
 
-def _remember(file: Path) -> list[int | None]:
-    note = Note("video", [file])
+def _remember(file: Path) -> _Frames:
+    note, stamps, missing = _note(file), [], ""
     with open_video(file) as video:
-        stamps = [stamp for stamp, _ in video.stamped()]
+        try:
+            for frame in video.frames():
+                stamps.append(frame.stamp)
+        except InputError as error:
+            missing = str(error)
     known = [stamp for stamp in stamps if stamp is not None]
     told = known == stamps and all(a < b for a, b in pairwise(known)) and file.suffix.lower() not in _GUESSED
     numbers = np.array(known if told else [0] * len(stamps), np.int64)
-    note.write({"stamps": numbers, "told": np.array(told)})
-    return list(stamps) if told else [None] * len(stamps)
+    note.write({"stamps": numbers, "told": np.array(told), "missing": np.array(missing)})
+    return list(stamps) if told else [None] * len(stamps), missing
 
 
-def _recall(file: Path) -> list[int | None] | None:
+def _recall(file: Path) -> _Frames | None:
     """What the cache folder has of a file as it is now."""
-    note = Note("video", [file]).read()
+    note = _note(file).read()
     if note is None:
         return None
     stamps: list[int | None] = note["stamps"].tolist()
-    return stamps if note["told"] else [None] * len(stamps)
+    return stamps if note["told"] else [None] * len(stamps), str(note["missing"])
+
+
+def _note(file: Path) -> Note:
+    return Note("frames", [file])
 
 
 def _counted(file: Path) -> tuple[int, str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from data_modules.datasets.clips import ClipFiles, LabelledClips, numbered
-from data_modules.formats.label_maps import number_persons, read_part_instances, read_parts, read_persons
+from data_modules.datasets.clips import AroundClips, numbered
+from data_modules.formats.label_maps import (
+    CATEGORY_IDS,
+    HUMAN_IDS,
+    INSTANCE_IDS,
+    read_part_instances,
+    read_parts,
+    read_persons,
+)
 from data_modules.formats.layout import check_folders, given_ids, read_split
-from data_modules.loading.contexts import Around
-from data_modules.loading.transforms import ClipTransform, Labels
+from data_modules.loading.transforms import Labels
 from partwise.batches import Annotation
 from partwise.errors import InputError
 from partwise.labels import VIP as LABELS
@@ -25,8 +28,11 @@ PUBLISHED = {
     "test": {"videos": 50},
 }
 
+#: Folders of annotated frames, of the frames around them, of the labels if they are not at the root, and of the lists.
+IMAGES, ADJACENT, LABELLED, LISTS = "Images", "adjacent_frames", "Annotations", "lists"
 
-class VIP(LabelledClips):
+
+class VIP(AroundClips):
     """Annotated frames of VIP with parts, persons and part instances: single pictures, or clips of key frames for ATEN.
 
     Layout: `Images/videosN/%012d.jpg`; `Category_ids`, `Human_ids` and `Instance_ids` with the same names as PNG,
@@ -49,27 +55,14 @@ class VIP(LabelledClips):
     label_set = LABELS
     evenly_numbered = True
 
-    def __init__(
-        self,
-        root: Path,
-        split: str | Sequence[str],
-        transform: ClipTransform,
-        *,
-        around: Around | None = None,
-        seed: int | None = None,
-        annotations: bool = False,
-    ) -> None:
-        self.around = around
-        super().__init__(root, split, transform, seed=seed, annotations=annotations)
-
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the ids, and the folder of the labels."""
-        below = "Annotations/" if (self.root / "Annotations").is_dir() else ""
-        folders = ("Images", f"{below}Category_ids", f"{below}Human_ids")
+        below = f"{LABELLED}/" if (self.root / LABELLED).is_dir() else ""
+        folders = (IMAGES, f"{below}{CATEGORY_IDS}", f"{below}{HUMAN_IDS}")
         check_folders(self.root, "VIP", folders, "Images/, Category_ids/ (or Annotations/Category_ids/) and lists/")
-        if self.around is not None and not (self.root / "adjacent_frames").is_dir():
+        if self.around is not None and not (self.root / ADJACENT).is_dir():
             raise InputError(
-                f"{self.root}/adjacent_frames/ is missing: the frames around the annotated ones come from "
+                f"{self.root}/{ADJACENT}/ is missing: the frames around the annotated ones come from "
                 "VIP_Sequence; unpack it there, or leave data.around unset"
             )
         self.labels_root = self.root / below
@@ -77,31 +70,13 @@ class VIP(LabelledClips):
 
     def file(self, index: int) -> Path:
         """Return the path of the annotated frame."""
-        return self.root / "Images" / f"{self.ids[index]}.jpg"
+        return self.root / IMAGES / f"{self.ids[index]}.jpg"
 
-    def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
-        """Choose the frames around the target with `around`.
-
-        Args:
-            index: of the sample.
-            rng: of this sample and epoch; in evaluation of this sample alone.
-
-        Returns:
-            Their files and offsets; None without `around`.
-        """
-        if self.around is None:
-            return None
-        folder, target = self.root / "adjacent_frames" / self.ids[index], self.file(index)
-        frames = numbered(folder)
-        t = int(target.stem)
-        frames[t] = target
-        chosen = (self.around.score if self.seed is None else self.around.draw)(rng, t, frames)
-        if not chosen:
-            raise InputError(
-                f"{folder} lacks frames for {self.around}; copy the missing ones there, or lower those numbers in "
-                "data.around"
-            )
-        return ClipFiles([frames[key] for key in chosen], [key - t for key in chosen])
+    def video(self, index: int) -> tuple[int, Mapping[int, Path]]:
+        """Return the number of the annotated frame, and number -> file of it and of those adjacent to it."""
+        target = self.file(index)
+        number = int(target.stem)
+        return number, {**numbered(self.root / ADJACENT / self.ids[index]), number: target}
 
     def labels(self, name: str, size: tuple[int, int]) -> Labels:
         """Read parts and person ids.
@@ -113,8 +88,8 @@ class VIP(LabelledClips):
         Returns:
             Parts and persons.
         """
-        parts = read_parts(self.labels_root / "Category_ids" / f"{name}.png", self.label_set, size)
-        return Labels(parts=parts, persons=read_persons(self.labels_root / "Human_ids" / f"{name}.png", size))
+        parts = read_parts(self.labels_root / CATEGORY_IDS / f"{name}.png", self.label_set, size)
+        return Labels(parts=parts, persons=read_persons(self.labels_root / HUMAN_IDS / f"{name}.png", size))
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
         """Return the native ground truth: parts, persons and part instances.
@@ -126,12 +101,10 @@ class VIP(LabelledClips):
         Returns:
             Maps in the integers that they were read in: small to hand from process to process.
         """
-        file = self.labels_root / "Instance_ids" / f"{name}.png"
-        return Annotation(
-            parts=torch.from_numpy(labels["parts"]),
-            persons=number_persons(labels["persons"]),
-            part_instances=read_part_instances(file, labels["parts"].shape, self.label_set.num_classes),
-        )
+        truth = super().annotation(name, labels)
+        file = self.labels_root / INSTANCE_IDS / f"{name}.png"
+        truth["part_instances"] = read_part_instances(file, labels["parts"].shape, self.label_set.num_classes)
+        return truth
 
 
 def read_list(root: Path, split: str) -> list[str]:
@@ -147,4 +120,4 @@ def read_list(root: Path, split: str) -> list[str]:
     Raises:
         InputError: the list is missing or empty.
     """
-    return read_split("VIP", root / "lists", split)
+    return read_split("VIP", root / LISTS, split)

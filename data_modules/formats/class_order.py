@@ -27,14 +27,14 @@ _MAPS, _LEAST = 40, 3
 
 
 def order_table(order: str) -> UInt8Array:
-    """Return the (256,) table from stored ids to official ones; raise InputError for an unknown order."""
+    """Return the table (256,) from stored ids to official ones; raise InputError for an order not in `ORDERS`."""
     if order not in ORDERS:
         raise InputError(f"data.class_order={order} is not known; it is one of {', '.join(ORDERS)}")
     return ORDERS[order]
 
 
 def check_order(files: Sequence[Path], order: str) -> None:
-    """Raise InputError if label maps plainly use the other class order.
+    """Check that label maps do not plainly use the other class order.
 
     Parts that are joined on a body share most of the borders between parts, in any pose. The order under which more
     borders of a map are joints is therefore the likelier one. Up to 40 maps, evenly spread, have a vote each.
@@ -42,6 +42,10 @@ def check_order(files: Sequence[Path], order: str) -> None:
     Args:
         files: indexed PNGs.
         order: key of `ORDERS` that the maps should use.
+
+    Raises:
+        InputError: they do: three votes or more are for the other order, and more than twice as many as for `order`. Or
+            a map cannot be read.
     """
     spread = files[:: max(1, len(files) // _MAPS)][:_MAPS]
     votes = [likelier_order(read_labels(file)) for file in spread]

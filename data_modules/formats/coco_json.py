@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PureWindowsPath
 
+import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from data_modules.formats.notes import Arrays, noted, packed, unpacked
 from partwise.arrays import BoolArray, Float32Array
 from partwise.errors import InputError
+from partwise.io.coco_json import check_records, read_annotations
+from partwise.io.coco_masks import Segmentation, Size, encode
+from partwise.io.coco_records import Annotation, Annotations, Category, Id
 
-#: What is kept of an annotation.
-_KEPT = ("iscrowd", "segmentation", "bbox", "keypoints")
+#: The record of a picture: its size in the json, and its objects.
+_Record = tuple[Size | None, list[Annotation]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class CocoIndex:
         self.file = file
         about = unpacked(arrays["about"])
         self.names: list[str] = about["names"]
-        self.image_ids: list[Any] = about["image_ids"]
+        self.image_ids: list[Id] = about["image_ids"]
         self.keypoint_names = tuple(about["keypoint_names"])
         self.num_keypoints = int(about["num_keypoints"])
         self.num_objects: list[int] = arrays["num_objects"].tolist()
@@ -74,7 +76,7 @@ class CocoIndex:
         """Count the objects of the named pictures that are no crowds."""
         return sum(self.num_objects[self._row[name]] for name in names)
 
-    def things(self, name: str, size: tuple[int, int]) -> list[Thing]:
+    def things(self, name: str, size: Size) -> list[Thing]:
         """Decode the objects of a picture.
 
         Args:
@@ -85,28 +87,25 @@ class CocoIndex:
             The objects in the order of the json.
 
         Raises:
-            InputError: an object is described wrongly, or for a picture of another size.
+            InputError: the picture has another size than in the json.
         """
         row = self._row[name]
-        height, width, objects = json.loads(self._text[self._ends[row] : self._ends[row + 1]].tobytes())
-        if height is not None and (height, width) != size:
+        listed, objects = msgspec.json.decode(self._text[self._ends[row] : self._ends[row + 1]].data, type=_Record)
+        if listed is None:  # the file says no size to check its objects against
+            where = [f"annotation {a.id} of {name}" for a in objects]
+            check_records(self.file, objects, {self.image_ids[row]: size}, where.__getitem__)
+        elif listed != size:
             raise InputError(
-                f"{name} is {size[1]}x{size[0]} but {self.file} says {width}x{height}; use the pictures it is for"
+                f"{name} is {size[1]}x{size[0]} but {self.file} says {listed[1]}x{listed[0]}; use the pictures it is "
+                "for"
             )
-        return [self._thing(a, size, f"annotation {a.get('id')} of {name} in {self.file}") for a in objects]
+        return [self._thing(a, size) for a in objects]
 
-    def _thing(self, annotation: Mapping[str, Any], size: tuple[int, int], where: str) -> Thing:
-        points = annotation.get("keypoints") or [0] * 3 * self.num_keypoints
-        if len(points) != 3 * self.num_keypoints:
-            raise InputError(f"{where} has {len(points)} numbers for {self.num_keypoints} keypoints, not three each")
-        segmentation, box = annotation.get("segmentation"), annotation.get("bbox")
-        try:
-            keypoints = np.array(points, np.float32).reshape(-1, 3)
-            left, top, wide, high = map(float, box or (0, 0, 0, 0))
-            mask = decode(segmentation, size) if segmentation else None
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{where} is damaged ({error}); mend it or remove it") from error
-        return Thing(mask, (left, top, wide, high), keypoints, bool(annotation.get("iscrowd")))
+    def _thing(self, annotation: Annotation, size: Size) -> Thing:
+        keypoints = np.array(annotation.keypoints or [0] * 3 * self.num_keypoints, np.float32).reshape(-1, 3)
+        left, top, wide, high = annotation.bbox or (0, 0, 0, 0)
+        mask = decode(annotation.segmentation, size) if annotation.segmentation else None
+        return Thing(mask, (left, top, wide, high), keypoints, bool(annotation.iscrowd))
 
 
 def index_json(file: Path, categories: Collection[str] | None, num_keypoints: int) -> Arrays:
@@ -123,30 +122,28 @@ def index_json(file: Path, categories: Collection[str] | None, num_keypoints: in
     Raises:
         InputError: the file is missing, damaged, or no such json.
     """
-    content = _load(file)
-    chosen = {c["id"]: c for c in content["categories"] if categories is None or c["name"] in categories}
+    content = read_annotations(file)
+    chosen = {c.id: c for c in content.categories if categories is None or c.name in categories}
     if not chosen:
         raise InputError(f"{file} has no category {' or '.join(categories or ('at all',))}; take another json")
-    objects = _by_image(content, chosen, file)
-    used = {a["category_id"] for found in objects.values() for a in found}
+    names = _names(content, file)
+    objects = defaultdict[Id, list[Annotation]](list)
+    for annotation in content.annotations:
+        if annotation.category_id in chosen:
+            objects[annotation.image_id].append(annotation)
+    used = {a.category_id for found in objects.values() for a in found}
     keypoint_names = _keypoint_names([chosen[i] for i in used], file)
-    images = content["images"]
-    names = [str(image["file_name"]) for image in images]
-    if len(set(names)) < len(names):
-        raise InputError(f"{file} lists a picture twice; each file_name must occur once")
     about = {
         "names": names,
-        "image_ids": [image["id"] for image in images],
+        "image_ids": [image.id for image in content.images],
         "keypoint_names": keypoint_names,
         "num_keypoints": len(keypoint_names) or num_keypoints,
     }
-    rows = [
-        json.dumps([image.get("height"), image.get("width"), [_kept(a) for a in objects[image["id"]]]]).encode()
-        for image in images
-    ]
+    _check_keypoints(content, chosen, len(keypoint_names) or num_keypoints, file)
+    rows = [msgspec.json.encode((image.size, objects[image.id])) for image in content.images]
     return {
         "about": packed(about),
-        "num_objects": np.array([sum(not a.get("iscrowd") for a in objects[image["id"]]) for image in images]),
+        "num_objects": np.array([sum(not a.iscrowd for a in objects[image.id]) for image in content.images]),
         "text": np.frombuffer(b"".join(rows), np.uint8),
         "ends": np.cumsum([0, *map(len, rows)]),
     }
@@ -181,94 +178,48 @@ def _cached(file: Path, kinds: tuple[str, ...] | None, num_keypoints: int, size:
     return CocoIndex(file, arrays)
 
 
-def decode(segmentation: Any, size: tuple[int, int]) -> BoolArray | None:
-    """Decode polygons, or an RLE with its counts as numbers or as COCO's text.
+def decode(mask: Segmentation, size: Size) -> BoolArray:
+    """Decode a checked mask.
 
     Args:
-        segmentation: as json has it.
+        mask: polygons or an RLE.
         size: (H, W) of the picture.
 
     Returns:
-        The mask (H, W); None if it is empty.
-
-    Raises:
-        ValueError: an RLE has another size, or polygons are malformed.
+        (H, W).
     """
-    if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        if tuple(segmentation["size"]) != size:
-            raise ValueError(f"its RLE is for {segmentation['size']}, height and width, its picture is {list(size)}")
-        runs = _runs(counts) if isinstance(counts, str) else counts
-        if min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
-            raise ValueError(f"its RLE has not the {size[0] * size[1]} pixels of its picture")
-        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size[1], size[0]).T
-    # Fewer than three corners enclose nothing, and pycocotools would take four numbers for a box.
-    polygons = [np.asarray(polygon, np.float64) for polygon in segmentation if len(polygon) >= 6]
-    if any(p.ndim != 1 or len(p) % 2 or not np.isfinite(p).all() for p in polygons):
-        raise ValueError("its polygon is no list x, y, x, y, ... of numbers")
-    if not polygons:
-        return None
-    merged = coco_mask.merge(coco_mask.frPyObjects([p.tolist() for p in polygons], *size))
-    return np.asarray(coco_mask.decode(merged), dtype=bool)
+    return np.asarray(coco_mask.decode(encode(mask, size)), dtype=bool)
 
 
-def _runs(text: str) -> list[int]:
-    """Run lengths of COCO's compressed text: six bits a character, from the fourth run on relative to the one but last.
-
-    pycocotools reads them too, but hands out memory that was never written when the text has been cut short.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for char in text.encode():
-        bits = char - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
-
-
-def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
-    """The three lists of a json."""
-    try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file} is damaged or no json ({error}); copy or download it again") from error
-    for key, needed in (("images", ("id", "file_name")), ("annotations", ("image_id", "category_id")),
-                        ("categories", ("id", "name"))):  # fmt: skip
-        rows = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(rows, list):
-            raise InputError(f"{file} has no list {key!r}; it should be COCO's json of images, annotations, categories")
-        if any(not isinstance(row, dict) or name not in row for row in rows for name in needed):
-            raise InputError(f"{file}: an entry of {key!r} lacks {' or '.join(needed)}; copy or download it again")
-    if not content["images"]:
+def _names(content: Annotations, file: Path) -> list[str]:
+    """The pictures' file names, each once, and below the folder of the pictures."""
+    if not content.images:
         raise InputError(f"{file} lists no picture; take a list that does")
-    return dict(content)
-
-
-def _by_image(content: Mapping[str, Any], chosen: Collection[Any], file: Path) -> dict[Any, list[dict[str, Any]]]:
-    objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    known = {image["id"] for image in content["images"]}
-    for annotation in content["annotations"]:
-        if annotation["image_id"] not in known:
+    names = [image.file_name or "" for image in content.images]
+    for image, name in zip(content.images, names, strict=True):
+        path = PureWindowsPath(name)  # which knows what is a path anywhere
+        if not name or "\\" in name or "\0" in name or path.anchor or ".." in path.parts:
             raise InputError(
-                f"{file}: annotation {annotation.get('id')} is for picture {annotation['image_id']}, which it does not "
-                "list; copy or download it again"
+                f"{file}: image {image.id!r} has the file_name {image.file_name!r}; allowed is a name or a path with / "
+                "below the folder of the pictures"
             )
-        if annotation["category_id"] in chosen:
-            objects[annotation["image_id"]].append(annotation)
-    return objects
+    if len(set(names)) < len(names):
+        ((twice, _),) = Counter(names).most_common(1)
+        raise InputError(f"{file} lists the picture {twice!r} twice; each file_name must occur once")
+    return names
 
 
-def _keypoint_names(categories: Sequence[Mapping[str, Any]], file: Path) -> tuple[str, ...]:
-    found = {tuple(category.get("keypoints", ())) for category in categories} or {()}
+def _keypoint_names(categories: Sequence[Category], file: Path) -> tuple[str, ...]:
+    found = {tuple(category.keypoints or ()) for category in categories} or {()}
     if len(found) > 1:
         raise InputError(f"{file}: its categories have different keypoints; choose some that share theirs")
     return found.pop()
 
 
-def _kept(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": annotation.get("id"), **{key: annotation[key] for key in _KEPT if annotation.get(key)}}
+def _check_keypoints(content: Annotations, chosen: Collection[Id], count: int, file: Path) -> None:
+    """Check that objects have so many keypoints or none, also where their category does not name them."""
+    for number, a in enumerate(content.annotations, 1):
+        if a.category_id in chosen and a.keypoints and len(a.keypoints) != 3 * count:
+            raise InputError(
+                f"{file}: {a.named(number)} has {len(a.keypoints)} numbers for {count} keypoints, not three each"
+            )

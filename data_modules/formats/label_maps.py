@@ -14,6 +14,9 @@ from partwise.io.images import check_size, read_ids, read_labels
 from partwise.io.object_rows import covering, read_instance_classes
 from partwise.labels import LabelSet
 
+#: Folders of the maps of VIP and CIHP: classes, persons, and part instances with their rows.
+CATEGORY_IDS, HUMAN_IDS, INSTANCE_IDS = "Category_ids", "Human_ids", "Instance_ids"
+
 
 def read_parts(file: Path, label_set: LabelSet, size: Sequence[int]) -> UInt8Array:
     """Read a label map of parts.
@@ -84,10 +87,10 @@ def dense(ids: IntArray, classes: Mapping[int, int]) -> InstanceMap:
 
     Args:
         ids: (H, W), 0 for no object.
-        classes: class of each id.
+        classes: id, at least 1 -> its class; ids of the map that are not among them become 0.
 
     Returns:
-        The renumbered map (H, W) and the classes (n,) in its order.
+        The renumbered map (H, W) and the classes (n,) int64 in its order.
     """
     small = np.uint8 if len(classes) <= 255 else np.int32
     table = np.zeros(max(int(ids.max(initial=0)), max(classes, default=0)) + 1, dtype=small)

@@ -49,6 +49,20 @@ def check_folders(root: Path, dataset: str, folders: Iterable[str], content: str
             raise not_held(root, dataset, f"{folder}/ is missing", f"the folder with {content}")
 
 
+def check_pictures(folder: Path, names: Iterable[str], file: Path) -> None:
+    """Raise InputError unless all pictures are in their folder.
+
+    Args:
+        folder: of the pictures.
+        names: their file names.
+        file: that lists them.
+    """
+    present = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+    for name in names:
+        if name not in present and not (folder / name).is_file():
+            raise InputError(f"{folder / name} is missing, {file} lists it; copy it there, or name other pictures")
+
+
 def not_held(root: Path, dataset: str, fault: str, place: str) -> InputError:
     """Return the error for a folder that does not hold a dataset.
 

@@ -22,7 +22,7 @@ from partwise.io.atomic import atomic
 Arrays = dict[str, AnyArray]
 
 #: Raise it whenever any reader notes something else: older notes are then left alone.
-_VERSION = 1
+_VERSION = 2
 
 #: What is found out sooner, in seconds, is not worth a file.
 _WORTH = 1.0
@@ -87,7 +87,7 @@ def noted(kind: str, files: Sequence[Path], find_out: Callable[[], Arrays], **ab
 
 
 def packed(value: Any) -> UInt8Array:
-    """Encode plain containers as an array."""
+    """Encode plain containers as the bytes (n,) of their json."""
     return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 

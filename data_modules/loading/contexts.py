@@ -58,13 +58,16 @@ class KeyFrames(Around):
     """Key frames, farthest first and the target's own last (ATEN section 4; DFF with `past` 0, not `centred`).
 
     Args:
-        interval: l, frames from key to key.
-        past: p, number of other key frames encoded with the current one.
+        interval: l, frames from key to key, at least 1.
+        past: p, number of other key frames encoded with the current one, at least 0.
         centred: whether key frames lie in the middle of their segments; else they are the first ones.
         former_only: whether training takes earlier key frames where they exist, as evaluation does; else it takes
             earlier or later ones with equal chance.
-        offset: in evaluation, frames from the target to its key frame; None draws it once for each target. In whole
-            videos it follows from the segments.
+        offset: in evaluation, frames from the target to its key frame, negative for an earlier one; None draws it once
+            for each target. In whole videos it follows from the segments.
+
+    Raises:
+        InputError: an argument is out of its range.
     """
 
     def __init__(
@@ -140,9 +143,12 @@ class Neighbours(Around):
     """Frames on both sides of the target (FGFA section 4).
 
     Args:
-        reach: K, neighbours on either side in evaluation, the target between them; ends are repeated.
-        count: frames in training, at distinct distances.
-        spread: farthest distance in training; 0 may be drawn too.
+        reach: K, neighbours on either side in evaluation, the target between them, at least 0; ends are repeated.
+        count: frames in training, at distinct distances, 1 to 2 spread + 1.
+        spread: farthest distance from the target in training, at least 0; the target itself may be drawn too.
+
+    Raises:
+        InputError: an argument is out of its range.
     """
 
     def __init__(self, reach: int = 5, count: int = 2, spread: int = 9) -> None:

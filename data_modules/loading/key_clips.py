@@ -13,8 +13,8 @@ def key_range(target: int, interval: int, centred: bool = True) -> range:
     """Return the l key frames that a target may have, as its place in its segment is unknown.
 
     Args:
-        target: the labelled frame t.
-        interval: l, frames from key to key.
+        target: number of the labelled frame t.
+        interval: l, frames from key to key, at least 1.
         centred: whether key frames lie in the middle of their segments; else they are the first ones.
 
     Returns:
@@ -30,9 +30,9 @@ def key_choices(
     """List the clips of p + 1 key frames that end in each key frame k that the target may have.
 
     Args:
-        target: the labelled frame t.
-        interval: l, frames from key to key.
-        past: p, number of other key frames.
+        target: number of the labelled frame t.
+        interval: l, frames from key to key, at least 1.
+        past: p, number of other key frames, at least 0.
         available: numbers of the frames that exist.
         centred: whether key frames lie in the middle of their segments; else they are the first ones.
 
@@ -64,9 +64,9 @@ def draw_keys(
 
     Args:
         rng: source of the draw.
-        target: the labelled frame t.
-        interval: l, frames from key to key.
-        past: p, number of other key frames.
+        target: number of the labelled frame t.
+        interval: l, frames from key to key, at least 1.
+        past: p, number of other key frames, at least 0.
         available: numbers of the frames that exist.
         former_only: whether earlier frames are taken and, as at test, later ones only where those do not exist;
             otherwise either side is as likely.
@@ -88,10 +88,10 @@ def keys_at(
     """Take the key frames of an evaluation clip: earlier ones where they exist.
 
     Args:
-        target: the labelled frame t.
+        target: number of the labelled frame t.
         offset: frames from the target to the current key; the nearest that has a complete clip is taken.
-        interval: l, frames from key to key.
-        past: p, number of other key frames.
+        interval: l, frames from key to key, at least 1.
+        past: p, number of other key frames, at least 0.
         available: numbers of the frames that exist.
         centred: whether key frames lie in the middle of their segments; else they are the first ones.
 

@@ -36,11 +36,14 @@ class ClipTransform:
     Args:
         size: side of the square canvas in pixels, or its (height, width).
         label_set: classes whose left/right pairs a flip exchanges.
-        flip: probability of a horizontal flip.
+        flip: probability of a horizontal flip, 0..1.
         augment: further albumentations transforms, applied before letterboxing; never a flip, which would
             leave left and right where they were.
         keypoint_pairs: (left, right) rows of the keypoints, which a flip exchanges.
         stretch: whether frames fill the canvas and give up the aspect, instead of being padded.
+
+    Raises:
+        InputError: `augment` has a flip.
     """
 
     def __init__(

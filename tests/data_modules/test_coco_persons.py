@@ -16,6 +16,7 @@ from data_modules.loading.transforms import ClipTransform
 from data_modules.synthetic.layouts.coco_json import compressed, polygons, uncompressed
 from data_modules.synthetic.layouts.coco_persons import COCOPersonsWriter
 from partwise.errors import InputError
+from partwise.io.coco_masks import Rle
 from partwise.labels import FOREGROUND
 from partwise.ops.flip import hflip
 
@@ -167,8 +168,8 @@ def test_flipping_twice_is_the_identity_and_once_swaps(stand_in):
 def test_every_form_of_mask_reads_back(seed):
     rng = np.random.default_rng(seed)
     mask = np.kron(rng.random((12, 9)) < 0.4, np.ones((3, 3))) > 0
-    assert (decode(compressed(mask), mask.shape) == mask).all()
-    assert (decode(uncompressed(mask), mask.shape) == mask).all()
+    assert (decode(Rle(**compressed(mask)), mask.shape) == mask).all()
+    assert (decode(Rle(**uncompressed(mask)), mask.shape) == mask).all()
     assert (decode(polygons(mask), mask.shape)[mask]).all()
     assert (coco_mask.decode(compressed(mask)) == mask).all()
     solid = np.zeros((20, 20), bool)
@@ -198,6 +199,14 @@ def _drop(key):
     return lambda root: change(root, lambda content: content.pop(key))
 
 
+def _taller(root):
+    def edit(content):
+        content["images"][0]["height"] = 97
+        content["annotations"] = [a for a in content["annotations"] if not a["iscrowd"]]  # whose RLE have the size
+
+    change(root, edit)
+
+
 FAULTS = {
     "no picture": (lambda root: (root / "val2017/000000000007.jpg").unlink(), r"val2017/000000000007\.jpg is missing"),
     "no json": (lambda root: (root / LIST.format("val")).unlink(), r"val2017_pose2seg\.json is missing.*train2017"),
@@ -207,17 +216,73 @@ FAULTS = {
     "no persons": (lambda root: change(root, lambda c: c["categories"][0].update(name="cat")), "no category person"),
     "no pictures": (lambda root: change(root, lambda c: c.update(images=[], annotations=[])), "lists no picture"),
     "twice": (lambda root: change(root, lambda c: c["images"][1].update(file_name="000000000005.jpg")), "twice"),
-    "stray": (_first_person(image_id=777), "for picture 777"),
+    "stray": (_first_person(image_id=777), "annotation 1: image_id is 777, which the file does not list"),
     "short RLE": (
         _first_person(segmentation={"size": [96, 128], "counts": "0a"}),
-        r"annotation 1 of 000000000005\.jpg",
+        r"annotation 1: segmentation.counts '0a' are damaged",
     ),
-    "wrong RLE": (_first_person(segmentation={"size": [10, 10], "counts": [100]}), r"RLE is for \[10, 10\]"),
-    "no polygon": (_first_person(segmentation=[[1, 2, "x", 4, 5, 6]]), "annotation 1 of .* is damaged"),
+    "wrong RLE": (
+        _first_person(segmentation={"size": [10, 10], "counts": [100]}),
+        r"annotation 1: segmentation.size is \[10, 10\], but its image is \[96, 128\]",
+    ),
+    "no polygon": (
+        _first_person(segmentation=[[1, 2, "x", 4, 5, 6]]),
+        r"annotation 1: segmentation\[0\]\[2\] is 'x'; allowed is flat polygons",
+    ),
+    "two pictures of one id": (lambda root: change(root, lambda c: c["images"][1].update(id=5)), "id 5 occurs twice"),
+    "points in pairs": (_first_person(segmentation=[[[1, 2], [3, 4], [5, 9]]]), r"has its points as pairs \[x, y\]"),
+    "two points": (_first_person(segmentation=[[10, 10, 40, 40]]), r"segmentation\[0\] is \[10, 10, 40, 40\]"),
+    "far corner": (_first_person(segmentation=[[1, 1, 1e9, 1, 9, 9]]), r"segmentation\[0\] reaches 1000000000.0"),
+    "crowd of text": (_first_person(iscrowd="1"), "iscrowd is '1'; allowed is 0, 1, false or true"),
+    "deep json": (lambda root: (root / LIST.format("val")).write_text('{"images": ' + "[" * 10**5), "damaged|wrong|is"),
     "16 keypoints": (_first_person(keypoints=[1] * 48), "48 numbers for 17 keypoints"),
-    "other size": (lambda root: change(root, lambda c: c["images"][0].update(height=97)), "is 128x96 but .* 128x97"),
+    "other size": (_taller, "is 128x96 but .* 128x97"),
     "truncated": (lambda root: (root / "val2017/000000000005.jpg").write_bytes(b"\xff\xd8\xff"), r"000000000005\.jpg"),
 }
+
+
+NAMES = [
+    "",
+    "../000000000005.jpg",
+    "a/../../b.jpg",
+    "/etc/b.jpg",
+    "C:/b.jpg",
+    "val2017\\b.jpg",
+    "\\\\host\\b.jpg",
+    "a\0.jpg",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_lie_below_their_folder(name, copy):
+    change(copy, lambda content: content["images"][0].update(file_name=name))
+    with pytest.raises(
+        InputError, match=r"image 5 has the file_name .*allowed is a name or a path with / below"
+    ) as caught:
+        dataset(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_may_lie_in_folders_of_their_own(copy):
+    change(copy, lambda content: content["images"][0].update(file_name="first/of.all/000000000005.jpg"))
+    (copy / "val2017/first/of.all").mkdir(parents=True)
+    (copy / "val2017/000000000005.jpg").rename(copy / "val2017/first/of.all/000000000005.jpg")
+    assert dataset(copy)[0]["sample_ids"] == "first/of.all/000000000005.jpg"
+
+
+def test_objects_of_a_picture_without_a_size_are_checked_when_it_is_read(copy):
+    def edit(content):
+        del content["images"][0]["height"], content["images"][0]["width"]
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] == 5 and not a["iscrowd"]]
+
+    change(copy, edit)
+    assert dataset(copy)[0]["instances"].any()
+    _first_person(segmentation=[[1, 1, 9, 1, 9, 1281]])(copy)
+    with pytest.raises(InputError, match=r"annotation 1 of 000000000005.jpg: segmentation\[0\] reaches 1281.0"):
+        dataset(copy)[0]
+    _first_person(segmentation={"size": [9, 9], "counts": [81]})(copy)
+    with pytest.raises(InputError, match=r"segmentation.size is \[9, 9\], but its image is \[96, 128\]"):
+        dataset(copy)[0]
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

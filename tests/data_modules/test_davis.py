@@ -235,7 +235,7 @@ def test_faults_are_named(fault, copy, assert_refused):
 
 def test_a_sequence_too_short_for_its_key_frames_is_named(stand_in):
     data = dataset(stand_in, "train", around=KeyFrames(interval=5), seed=0)
-    with pytest.raises(InputError, match=r"train-00 has 8 frames, too few for 2 more key frames 5 apart"):
+    with pytest.raises(InputError, match=r"lacks frames around train-00/00000 for 2 more key frames 5 apart"):
         data[Draw(0, 0)]
 
 

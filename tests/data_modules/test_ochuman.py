@@ -111,10 +111,13 @@ FAULTS = {
     "damaged": (lambda root: (root / LIST.format("val", "0.00_1.00")).write_bytes(b"\x80"), "damaged or no json"),
     "other size": (
         lambda root: _change(root, lambda c: c["annotations"][0]["segmentation"].update(size=[90, 128])),
-        r"annotation 1 of 000001\.jpg .* RLE is for \[90, 128\]",
+        r"annotation 1: segmentation.size is \[90, 128\], but its image is \[96, 128\]",
     ),
-    "cut short": (_counts(lambda text: text[:-2]), r"annotation 1 of 000001\.jpg .*not the 12288 pixels"),
-    "no text": (_counts(lambda text: "éé"), "annotation 1 .* is damaged"),
+    "cut short": (
+        _counts(lambda text: text[:-2]),
+        r"annotation 1: segmentation.counts .* are damaged, or not of 12288 pixels",
+    ),
+    "no text": (_counts(lambda text: "éé"), "annotation 1: segmentation.counts 'éé' are damaged"),
 }
 
 

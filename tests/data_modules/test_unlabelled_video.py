@@ -224,14 +224,24 @@ def test_faults_are_named(copy, tmp_path):
         UnlabelledVideoDataModule(root=tmp_path / "empty").check()
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "cut"])
-def test_an_unreadable_video_is_named(kind, tmp_path):
+@pytest.mark.parametrize("content", [b"no video", b""])
+def test_an_unreadable_video_is_named(content, tmp_path):
     file = tmp_path / "videos" / "broken.mp4"
-    content = write_video(tmp_path / "whole.mp4", 60).read_bytes()
     file.parent.mkdir()
-    file.write_bytes({"text": b"no video", "empty": b"", "cut": content[: len(content) // 2]}[kind])
+    file.write_bytes(content)
     with pytest.raises(InputError, match=r"broken\.mp4"):
         dataset(tmp_path / "videos")
+
+
+def test_of_a_cut_video_what_is_left_is_used_and_every_run_says_so(tmp_path):
+    file = write_video(tmp_path / "videos" / "cut.mp4", 60)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    for _ in range(2):  # counted, then read from the note
+        with pytest.warns(UserWarning, match=r"cut\.mp4: .*breaks off after frame \d+ of 60"):
+            data = dataset(tmp_path / "videos")
+    assert 0 < len(data) < 58
+    assert len(list(data)) == len(data)
 
 
 def test_a_video_that_has_changed_since_is_named(tmp_path):

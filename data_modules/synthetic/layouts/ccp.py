@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from data_modules.datasets.ccp import IGNORED, SOURCES, label_file
+from data_modules.datasets.ccp import IGNORED, MATS, PHOTOS, SOURCES, label_file
 from data_modules.loading import pool
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
 from partwise.labels import CCP
@@ -27,7 +27,7 @@ class CCPWriter(SceneWriter):
     Args:
         photos: how many.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """
@@ -36,12 +36,11 @@ class CCPWriter(SceneWriter):
 
     photos: int
     size: Sequence[int] = (192, 128)
-    severity: float = 0.2
 
     def write(self, root: Path) -> None:
         """Write the photos and their labels into the empty folder `root`."""
-        (root / "photos").mkdir(parents=True)
-        label_file(root, "0001").parent.mkdir(parents=True)
+        for folder in (PHOTOS, MATS):
+            (root / folder).mkdir(parents=True)
         names = np.array([NAMES], dtype=object)
         scipy.io.savemat(str(root / "label_list.mat"), {"label_list": names}, do_compression=True)
         shots = self.line_up(self.shot(root, "single"), [""] * self.photos, "{number:04d}", stream=7)
@@ -49,7 +48,7 @@ class CCPWriter(SceneWriter):
 
 
 def _write_photo(shot: Shot) -> None:
-    frame = shot.picture(shot.root / "photos" / f"{shot.name}.jpg")
+    frame = shot.picture(shot.root / PHOTOS / f"{shot.name}.jpg")
     rng = np.random.default_rng(np.random.SeedSequence([shot.seed, 8]))
     fine = np.array([NAMES.index(str(rng.choice(SOURCES[name]))) for name in CCP.names], dtype=np.uint8)
     truth = {"groundtruth": fine[frame.parts(CCP)]}

@@ -12,6 +12,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from data_modules.synthetic.body.skeleton import COCO, JOINTS
+from data_modules.synthetic.layouts import fragments
+from data_modules.synthetic.layouts.shots import Shot
 from partwise.arrays import BoolArray, Float32Array
 
 #: COCO's edges between keypoints, counted from 1.
@@ -72,6 +74,18 @@ def annotation(
         known = np.where(keypoints[:, 2:] > 0, keypoints, 0)
         about |= {"keypoints": known.round(2).ravel().tolist(), "num_keypoints": int((known[:, 2] > 0).sum())}
     return about
+
+
+def leave_picture(shot: Shot, annotations: Sequence[Mapping[str, Any]], **further: Any) -> None:
+    """Keep the description of a picture among the `fragments`, until all are written.
+
+    Args:
+        shot: the picture NAME.jpg, whose name is its number.
+        annotations: its objects, output of `annotation`.
+        further: what else the writer of the json wants to know, in plain containers.
+    """
+    about = {"id": int(shot.name), "file_name": f"{shot.name}.jpg", "height": shot.size[0], "width": shot.size[1]}
+    fragments.leave(shot.root, int(shot.name), {**about, **further, "annotations": annotations})
 
 
 def write_json(file: Path, pictures: Sequence[Mapping[str, Any]], categories: Sequence[Mapping[str, Any]]) -> None:

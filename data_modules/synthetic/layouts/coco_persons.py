@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from data_modules.datasets.coco_persons import FILES, JSONS, PICTURES
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
@@ -27,7 +28,7 @@ class COCOPersonsWriter(SceneWriter):
     Args:
         photos: number of them in the splits train and val.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         crowds: share of the photos that show many people, all but two of them annotated as a crowd.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
@@ -38,7 +39,6 @@ class COCOPersonsWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
-    severity: float = 0.2
     crowds: float = 0.1
 
     def write(self, root: Path) -> None:
@@ -47,7 +47,7 @@ class COCOPersonsWriter(SceneWriter):
         like = self.shot(root, "labelled")
         start = 1  # no two pictures have one name, whatever their splits
         for s, split in enumerate(self.splits):
-            (root / f"{split}2017").mkdir(parents=True)
+            (root / PICTURES.format(split)).mkdir(parents=True)
             count = self.photos.get(split, 0)
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, s, 21]))
             seeds, crowded = rng.integers(2**31, size=count), rng.random(count) < self.crowds
@@ -57,16 +57,13 @@ class COCOPersonsWriter(SceneWriter):
             ]
             start += len(jobs)
             pool.run(_write_photo, jobs, f"rendering COCO's stand-in, {split}", self.workers)
-            file = root / "annotations" / f"person_keypoints_{split}2017_pose2seg.json"
+            file = root / JSONS / f"{FILES[0].format(split)}.json"
             coco_json.write_json(file, fragments.collect(root), [coco_json.PERSON])
 
 
 def _write_photo(shot: Shot) -> None:
-    name = f"{shot.name}.jpg"
-    frame = shot.picture(shot.root / f"{shot.split}2017" / name)
-    about = {"id": int(shot.name), "file_name": name, "height": shot.size[0], "width": shot.size[1]}
-    found = _annotations(frame, shot.domain == "crowd")
-    fragments.leave(shot.root, int(shot.name), {**about, "annotations": found})
+    frame = shot.picture(shot.root / PICTURES.format(shot.split) / f"{shot.name}.jpg")
+    coco_json.leave_picture(shot, _annotations(frame, shot.domain == "crowd"))
 
 
 def _annotations(frame: Frame, crowd: bool) -> list[dict[str, Any]]:

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from data_modules.datasets.davis import FRAMES, MASKS
 from data_modules.loading import pool
-from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot, write_list
+from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import write_rows
 from partwise.arrays import BoolArray
 from partwise.errors import InputError
-from partwise.io.atomic import atomic, write_text
+from partwise.io.atomic import atomic
+from partwise.io.davis_list import FOLDERS
 from partwise.io.images import write_image, write_labels
 from partwise.labels import FOREGROUND, voc_colors
 
@@ -61,20 +64,20 @@ class DAVISWriter(SceneWriter):
         pool.run(self._write_sequence, shots, "rendering DAVIS's stand-in", self.workers)
 
     def _write_list(self, root: Path, split: str, shots: Sequence[Shot]) -> None:
-        if self.release == 2017:
-            write_list(root / "ImageSets" / "2016" / f"{split}.txt", shots, split)
-            return
-        at = [f"{shot.name}/{t:05d}" for shot in shots for t in range(shot.frames)]
-        rows = "".join(f"/JPEGImages/480p/{n}.jpg /Annotations/480p/{n}.png\n" for n in at)
-        write_text(root / "ImageSets" / "480p" / f"{split}.txt", rows)
+        if self.release == 2016:
+            at = [f"{shot.name}/{t:05d}" for shot in shots for t in range(shot.frames)]
+            rows = [f"/{FRAMES}/{n}.jpg /{MASKS}/{n}.png" for n in at]
+        else:
+            rows = [shot.name for shot in shots]
+        write_rows(root / FOLDERS[RELEASES.index(self.release)] / f"{split}.txt", rows)
 
     def _write_sequence(self, shot: Shot) -> None:
         renderer = shot.video()
         for t in range(shot.frames):
             frame = renderer.frame(t)
             seen = frame.parts(FOREGROUND) > 0
-            write_image(shot.root / "JPEGImages" / "480p" / shot.name / f"{t:05d}.jpg", frame.image, quality=QUALITY)
-            mask = shot.root / "Annotations" / "480p" / shot.name / f"{t:05d}.png"
+            write_image(shot.root / FRAMES / shot.name / f"{t:05d}.jpg", frame.image, quality=QUALITY)
+            mask = shot.root / MASKS / shot.name / f"{t:05d}.png"
             if self.release == 2017:
                 write_labels(mask, np.where(seen, frame.persons, 0), voc_colors())
             else:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data_modules.datasets.facts import IMAGES, LISTS, MAPS
 from data_modules.loading import pool
-from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot, write_list
+from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import write_rows
 from partwise.io.images import write_image, write_labels
 from partwise.labels import FACTS
 
@@ -52,7 +54,7 @@ class FACTSWriter(SceneWriter):
         shots = self.plan(like, self.tracklets, "{split}{n:04d}", stream=9)
         for split in self.splits:
             if self.tracklets.get(split):
-                write_list(root / "lists" / f"{split}.txt", shots, split)
+                write_rows(root / LISTS / f"{split}.txt", [shot.name for shot in shots if shot.split == split])
         pool.run(self._write_tracklet, shots, "rendering the stand-in of FACTS", self.workers)
 
     def _write_tracklet(self, shot: Shot) -> None:
@@ -62,10 +64,10 @@ class FACTSWriter(SceneWriter):
         few = min(_LABELLED[shot.split], len(rendered))
         labelled = set(rng.choice(len(rendered), few, replace=False).tolist())
         for n, t in enumerate(rendered):
-            image = shot.root / "images" / shot.name / f"{n:06d}.jpg"
+            image = shot.root / IMAGES / shot.name / f"{n:06d}.jpg"
             if n not in labelled:
                 write_image(image, renderer.image(t), quality=QUALITY)
                 continue
             frame = renderer.frame(t)
             write_image(image, frame.image, quality=QUALITY)
-            write_labels(shot.root / "labels" / shot.name / f"{n:06d}.png", frame.parts(FACTS), FACTS.colors)
+            write_labels(shot.root / MAPS / shot.name / f"{n:06d}.png", frame.parts(FACTS), FACTS.colors)

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_modules.datasets.flying_chairs import LIST
+from data_modules.datasets.flying_chairs import DATA, LIST, pair_files
 from data_modules.loading import pool
 from data_modules.synthetic.body.affine import compose, invert
 from data_modules.synthetic.body.fabric import draw_color, draw_fabric, render_fabric, smooth_noise
-from data_modules.synthetic.layouts.writer import Writer
+from data_modules.synthetic.layouts.writer import Writer, write_rows
 from partwise.arrays import BoolArray, Float32Array, Float64Array, Int32Array, IntpArray, UInt8Array
 from partwise.io.flo import write_flo
 from partwise.io.images import write_image
@@ -72,20 +72,20 @@ class FlyingChairsWriter(Writer):
     def write(self, root: Path) -> None:
         """Write the list and the pairs into the empty folder `root`."""
         rows = [str(1 + self.splits.index(split)) for split in self.splits_of_all(self.pairs)]
-        folder = root / "FlyingChairs_release" / "data"
+        folder = root / DATA
         folder.mkdir(parents=True)
-        (root / LIST).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        write_rows(root / LIST, rows)
         seeds = np.random.SeedSequence([self.seed, self.shapes, 27]).generate_state(len(rows)).tolist()
-        jobs = [(folder / f"{n:05d}", own) for n, own in enumerate(seeds, 1)]
+        jobs = [(pair_files(folder, f"{n:05d}"), own) for n, own in enumerate(seeds, 1)]
         pool.run(self._write_pair, jobs, "rendering FlyingChairs' stand-in", self.workers)
 
-    def _write_pair(self, job: tuple[Path, int]) -> None:
-        """Writes the pair of a seed to files whose names begin alike."""
-        start, seed = job
+    def _write_pair(self, job: tuple[tuple[Path, Path, Path], int]) -> None:
+        """Writes the pair of a seed to the files of its frames and flow."""
+        (first, second, flow), seed = job
         pair = draw_pair(seed, self.canvas, self.shapes)
-        for n, frame in enumerate((pair.first, pair.second), 1):
-            write_image(start.with_name(f"{start.name}_img{n}.ppm"), frame)
-        write_flo(start.with_name(f"{start.name}_flow.flo"), pair.flow)
+        write_image(first, pair.first)
+        write_image(second, pair.second)
+        write_flo(flow, pair.flow)
 
 
 def draw_pair(seed: int, size: tuple[int, int], shapes: int = 10) -> Pair:

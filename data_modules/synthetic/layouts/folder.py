@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ class FolderWriter(SceneWriter):
         frames_per_video: frames of each.
         size: (height, width) in pixels.
         annotate_every: distance of labelled frames.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """
@@ -31,9 +30,7 @@ class FolderWriter(SceneWriter):
 
     videos: int
     frames_per_video: int = 6
-    size: Sequence[int] = (128, 128)
     annotate_every: int = 5
-    severity: float = 0.2
 
     def write(self, root: Path) -> None:
         """Write the frames and label maps into the empty folder `root`."""

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_modules.datasets.horse_cow import KEYPOINTS
+from data_modules.datasets.horse_cow import IMAGES, JSONS, KEYPOINTS, PARTS
 from data_modules.loading import pool
 from data_modules.synthetic.body.fabric import render_fabric
 from data_modules.synthetic.body.quadruped import KINDS, Quadruped, draw_quadruped
@@ -35,7 +35,7 @@ class HorseCowWriter(SceneWriter):
     Args:
         photos: number of them in the splits train, val and poses.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """
@@ -45,13 +45,12 @@ class HorseCowWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
-    severity: float = 0.2
 
     def write(self, root: Path) -> None:
         """Write the photos, jsons and parts into the empty folder `root`."""
         splits = self.splits_of_all(self.photos)
         shots = self.line_up(self.shot(root, "single"), splits, "{number:06d}", stream=25)
-        for folder in ("images", "parts"):
+        for folder in (IMAGES, PARTS):
             (root / folder).mkdir(parents=True)
         pool.run(_write_photo, shots, "rendering horses and cows", self.workers)
         pictures = fragments.collect(root)
@@ -61,7 +60,7 @@ class HorseCowWriter(SceneWriter):
         ]
         for split in self.splits:
             chosen = [p for p, name in zip(pictures, splits, strict=True) if name == split]
-            coco_json.write_json(root / "annotations" / f"{split}.json", chosen, categories)
+            coco_json.write_json(root / JSONS / f"{split}.json", chosen, categories)
 
 
 def _write_photo(shot: Shot) -> None:
@@ -73,13 +72,12 @@ def _write_photo(shot: Shot) -> None:
         _paint(animal, n, image, owners, parts)
     what = draw_corruption(shot.seed, 0, shot.severity)
     shown = image.round().astype(np.uint8) if what is None else corrupt(image, what)
-    write_image(shot.root / "images" / f"{shot.name}.jpg", shown, quality=QUALITY)
+    write_image(shot.root / IMAGES / f"{shot.name}.jpg", shown, quality=QUALITY)
     masks = shot.split != "poses"
     if masks:
-        write_labels(shot.root / "parts" / f"{shot.name}.png", parts, LABELS.colors)
-    about = {"id": int(shot.name), "file_name": f"{shot.name}.jpg", "height": shot.size[0], "width": shot.size[1]}
+        write_labels(shot.root / PARTS / f"{shot.name}.png", parts, LABELS.colors)
     found = [_annotation(animal, n, owners, parts, masks) for n, animal in enumerate(animals, 1)]
-    fragments.leave(shot.root, int(shot.name), {**about, "annotations": [a for a in found if a is not None]})
+    coco_json.leave_picture(shot, [a for a in found if a is not None])
 
 
 def _backdrop(shot: Shot) -> Float32Array:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data_modules.formats.label_maps import CATEGORY_IDS, HUMAN_IDS, INSTANCE_IDS
+from data_modules.synthetic.layouts.writer import write_rows
 from data_modules.synthetic.render.renderer import Frame
 from partwise.arrays import UInt8Array
-from partwise.io.atomic import write_text
 from partwise.io.images import write_labels
 from partwise.labels import LabelSet
 
@@ -28,10 +29,9 @@ def write_instances(folder: Path, name: str, frame: Frame, label_set: LabelSet) 
     parts = frame.parts(label_set)
     humans = np.where(parts > 0, frame.persons, 0).astype(np.uint8)
     instances, rows = part_instances(parts, humans)
-    for kind, ids in (("Category_ids", parts), ("Human_ids", humans), ("Instance_ids", instances)):
+    for kind, ids in ((CATEGORY_IDS, parts), (HUMAN_IDS, humans), (INSTANCE_IDS, instances)):
         write_labels(folder / kind / f"{name}.png", ids, label_set.colors)
-    text = "".join(f"{' '.join(map(str, row))}\n" for row in rows)
-    write_text(folder / "Instance_ids" / f"{name}.txt", text)
+    write_rows(folder / INSTANCE_IDS / f"{name}.txt", [" ".join(map(str, row)) for row in rows])
     return parts
 
 

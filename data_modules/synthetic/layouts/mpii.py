@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from data_modules.datasets.mpii import JOINTS, MAT
+from data_modules.datasets.mpii import IMAGES, JOINTS, LISTS, MAT
 from data_modules.loading import pool
 from data_modules.synthetic.body.skeleton import JOINTS as POSED
 from data_modules.synthetic.layouts import fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
+from data_modules.synthetic.render.keypoints import own_pixels, pixels
 from data_modules.synthetic.render.renderer import Frame
 from data_modules.synthetic.render.stage import Stage
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
+from partwise.io.atomic import write_text
 
 #: The upper neck lies this far from the base of the neck on the way to the top of the head.
 _UPPER_NECK = 0.13
@@ -35,7 +37,7 @@ class MPIIWriter(SceneWriter):
     Args:
         photos: how many.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         domain: of the scenes, key of `scene.DOMAINS`.
         form: "mat" or "json".
@@ -46,7 +48,6 @@ class MPIIWriter(SceneWriter):
 
     photos: int
     size: Sequence[int] = (192, 192)
-    severity: float = 0.2
     domain: str = "single"
     form: str = "mat"
 
@@ -54,22 +55,21 @@ class MPIIWriter(SceneWriter):
         """Write the photos and their joints into the empty folder `root`."""
         if self.form not in ("mat", "json"):
             raise InputError(f"form {self.form!r} of MPII is neither 'mat' nor 'json'")
-        (root / "images").mkdir(parents=True)
+        (root / IMAGES).mkdir(parents=True)
         shots = self.line_up(self.shot(root, self.domain), [""] * self.photos, "{number:09d}", stream=23)
         pool.run(_write_photo, shots, "rendering MPII's stand-in", self.workers)
         pictures = fragments.collect(root)
         if self.form == "mat":
             scipy.io.savemat(str(root / MAT), {"RELEASE": _release(pictures)}, do_compression=True)
             return
-        (root / "annot").mkdir()
-        for name in ("train", "valid"):
-            rows = [row for n, p in enumerate(pictures) if (n % 10 == 9) == (name == "valid") for row in _people(p)]
-            (root / "annot" / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+        for split, name in LISTS.items():
+            rows = [row for n, p in enumerate(pictures) if (n % 10 == 9) == (split == "val") for row in _people(p)]
+            write_text(root / name, json.dumps(rows))
 
 
 def _write_photo(shot: Shot) -> None:
     name = f"{shot.name}.jpg"
-    frame = shot.picture(shot.root / "images" / name)
+    frame = shot.picture(shot.root / IMAGES / name)
     joints = mpii_joints(Stage(shot.scene()).view(0).joints, frame)
     fragments.leave(shot.root, int(shot.name), {"name": name, "people": joints.round(3).tolist()})
 
@@ -89,12 +89,9 @@ def mpii_joints(posed: Float64Array, frame: Frame) -> Float64Array:
     at["upper_neck"] = at["neck"] + _UPPER_NECK * (at["head_top"] - at["neck"])
     joints = np.zeros((len(posed), len(JOINTS), 3))
     joints[..., :2] = np.stack([at[name] for name in JOINTS], 1)
-    height, width = frame.persons.shape
-    column, row = joints[..., 0].round().astype(int), joints[..., 1].round().astype(int)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     # The trunk's own joints, which COCO lacks, are seen where the person is.
-    own = frame.persons[row.clip(0, height - 1), column.clip(0, width - 1)] == np.arange(1, len(posed) + 1)[:, None]
-    joints[..., 2] = np.where(inside, 1 + own, 0)
+    inside = pixels(joints, frame.persons.shape)[2]
+    joints[..., 2] = np.where(inside, 1 + own_pixels(joints, frame.persons), 0)
     for j, name in enumerate(JOINTS):
         if name in POSED[: frame.keypoints.shape[1]]:
             joints[:, j, 2] = frame.keypoints[:, POSED.index(name), 2]

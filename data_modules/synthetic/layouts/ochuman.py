@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from data_modules.datasets.ochuman import IMAGES, JSON
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
+from data_modules.synthetic.render.keypoints import own_pixels
 from data_modules.synthetic.render.renderer import Frame
 from partwise.arrays import Float32Array
 
@@ -32,7 +33,7 @@ class OCHumanWriter(SceneWriter):
     Args:
         photos: number of them in the splits val and test.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """
@@ -42,20 +43,19 @@ class OCHumanWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
-    severity: float = 0.2
 
     def write(self, root: Path) -> None:
         """Write the photos and jsons into the empty folder `root`."""
         splits = self.splits_of_all(self.photos)
-        (root / "images").mkdir(parents=True)
+        (root / IMAGES).mkdir(parents=True)
         shots = self.line_up(self.shot(root, "crowd"), splits, "{number:06d}", stream=22)
         pool.run(_write_photo, shots, "rendering OCHuman's stand-in", self.workers)
         rows = fragments.collect(root)
         for split in self.splits:
             own = [row for row, name in zip(rows, splits, strict=True) if name == split]
             for low, high in RANGES:
-                file = root / f"ochuman_coco_format_{split}_range_{low:.2f}_{high:.2f}.json"
-                coco_json.write_json(file, _within(own, low, high), [coco_json.PERSON])
+                name = JSON.format(f"{split}_range_{low:.2f}_{high:.2f}")
+                coco_json.write_json(root / f"{name}.json", _within(own, low, high), [coco_json.PERSON])
 
 
 def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> list[dict[str, Any]]:
@@ -71,26 +71,20 @@ def _within(pictures: Sequence[Mapping[str, Any]], low: float, high: float) -> l
 
 
 def _write_photo(shot: Shot) -> None:
-    name = f"{shot.name}.jpg"
-    frame = shot.picture(shot.root / "images" / name)
+    frame = shot.picture(shot.root / IMAGES / f"{shot.name}.jpg")
     people = []
     for person, keypoints in enumerate(_as_released(frame), 1):
         mask = frame.persons == person
         if mask.any():
             about = coco_json.annotation(mask, coco_json.compressed(mask), keypoints)
             people.append({**about, "area": about["bbox"][2] * about["bbox"][3]})
-    about = {"file_name": name, "height": shot.size[0], "width": shot.size[1], "overlaps": _overlaps(people)}
-    fragments.leave(shot.root, int(shot.name), {**about, "annotations": people})
+    coco_json.leave_picture(shot, people, overlaps=_overlaps(people))
 
 
 def _as_released(frame: Frame) -> Float32Array:
     """Keypoints (n, 17, 3) whose visibility is 1 only where something other than the person hides them."""
     keypoints = frame.keypoints.copy()
-    height, width = frame.persons.shape
-    column = keypoints[..., 0].round().astype(int).clip(0, width - 1)
-    row = keypoints[..., 1].round().astype(int).clip(0, height - 1)
-    own = frame.persons[row, column] == np.arange(1, len(keypoints) + 1)[:, None]
-    keypoints[..., 2][own & (keypoints[..., 2] > 0)] = 2
+    keypoints[..., 2][own_pixels(keypoints, frame.persons) & (keypoints[..., 2] > 0)] = 2
     return keypoints
 
 

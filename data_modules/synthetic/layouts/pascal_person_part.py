@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
+from data_modules.datasets.pascal_person_part import IMAGES, LISTS, MAPS, OBJECTS, POSES
 from data_modules.synthetic.body.anatomy import Anatomy, Garment, Side
 from data_modules.synthetic.body.skeleton import COCO, JOINTS
 from data_modules.synthetic.layouts.shots import Shot
@@ -33,8 +34,6 @@ _LIMBS = [
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 ]
 
-_LISTS = "pascal_person_part/pascal_person_part_trainval_list"
-
 #: PASCAL VOC's class id of persons.
 _PERSON = 15
 
@@ -45,33 +44,41 @@ class PascalPersonPartWriter(StillsWriter):
 
     JPEGImages/ID.jpg; Annotations_Part/ID.mat with hair, hands, feet and neck as parts of their own;
     pascal_person_part/ with the PNGs of seven classes and the lists; PersonJoints/ID.mat with fourteen joints of
-    everybody who is seen. Its options are those of `StillsWriter`.
+    everybody who is seen.
+
+    Args:
+        images: number of pictures of the splits train and val.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
+        seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
 
     name = "pascal_person_part"
-    lists = (f"{_LISTS}/train_id.txt", f"{_LISTS}/val_id.txt")
+    lists = (f"{LISTS}/train_id.txt", f"{LISTS}/val_id.txt")
     dataset = "Pascal-Person-Part"
     ids = "2008_{number:06d}"
     stream = 13
 
     def write(self, root: Path) -> None:
         """Write the lists and the pictures into the empty folder `root`."""
-        for folder in ("Annotations_Part", "PersonJoints"):
+        for folder in (OBJECTS, POSES):
             (root / folder).mkdir(parents=True)
         super().write(root)
 
     def write_picture(self, shot: Shot) -> None:
         """Write one picture with its parts, persons and poses."""
         root, name = shot.root, shot.name
-        frame = shot.picture(root / "JPEGImages" / f"{name}.jpg")
-        png = root / "pascal_person_part" / "pascal_person_part_gt" / f"{name}.png"
+        frame = shot.picture(root / IMAGES / f"{name}.jpg")
+        png = root / MAPS / f"{name}.png"
         write_labels(png, frame.parts(PASCAL_PERSON_PART), PASCAL_PERSON_PART.colors)
         masks = _person_masks(frame)
         people = [
             {"class": "person", "class_ind": _PERSON, "mask": m, "parts": _parts(frame, m)} for m in masks.values()
         ]
-        write_objects(root / "Annotations_Part" / f"{name}.mat", people)
-        write_poses(root / "PersonJoints" / f"{name}.mat", [_pose(frame.keypoints[n - 1]) for n in masks])
+        write_objects(root / OBJECTS / f"{name}.mat", people)
+        write_poses(root / POSES / f"{name}.mat", [_pose(frame.keypoints[n - 1]) for n in masks])
 
 
 def write_objects(file: Path, objects: Sequence[Mapping[str, Any]]) -> None:

@@ -1,8 +1,8 @@
-"""Plan the pictures and videos of rendered scenes, and write the lists of the splits."""
+"""Plan the pictures and videos of rendered scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from data_modules.synthetic.layouts.writer import Writer
 from data_modules.synthetic.render.renderer import Frame, Renderer
 from data_modules.synthetic.render.scene import Scene, draw_scene
 from data_modules.synthetic.render.truth import save_truth
-from partwise.io.atomic import write_text
 from partwise.io.images import write_image
 
 #: JPEG quality of what is written; the compression that is part of the corruption comes before.
@@ -125,14 +124,3 @@ class SceneWriter(Writer):
             replace(like, split=split, name=name.format(number=n), seed=own)
             for n, (split, own) in enumerate(zip(splits, seeds, strict=True), 1)
         ]
-
-
-def write_list(file: Path, shots: Iterable[Shot], split: str) -> None:
-    """Write the ids of a split, one a line.
-
-    Args:
-        file: text file to write.
-        shots: pictures or videos of any split.
-        split: the split whose ids are written.
-    """
-    write_text(file, "".join(f"{shot.name}\n" for shot in shots if shot.split == split))

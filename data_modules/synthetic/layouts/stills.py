@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.cihp import CIHP, FOLDERS
-from data_modules.datasets.lip import LIP
+from data_modules.datasets import cihp, lip
 from data_modules.loading import pool
 from data_modules.synthetic.layouts.instances import write_instances
-from data_modules.synthetic.layouts.shots import SceneWriter, Shot, write_list
+from data_modules.synthetic.layouts.shots import SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import write_rows
 from partwise.io.images import write_labels
-
-_CIHP = "instance-level_human_parsing"
+from partwise.labels import CIHP, LIP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +22,9 @@ class StillsWriter(SceneWriter):
     """Writes pictures of rendered people in the splits train and val, with a list of ids for each.
 
     Args:
-        images: number of pictures of each split.
+        images: number of pictures of the splits train and val.
         size: (height, width) in pixels.
-        severity: of the corruption, 0..1.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
         domain: of the scenes, key of `scene.DOMAINS`.
         workers: processes at most; None takes the cores available, up to eight.
@@ -51,7 +50,7 @@ class StillsWriter(SceneWriter):
         """Write the lists and the pictures into the empty folder `root`."""
         shots = self.plan(self.shot(root, self.domain), self.images, self.ids, stream=self.stream)
         for split, file in zip(self.splits, self.lists, strict=True):
-            write_list(root / file, shots, split)
+            write_rows(root / file, [shot.name for shot in shots if shot.split == split])
         pool.run(self.write_picture, shots, f"rendering {self.dataset}'s stand-in", self.workers)
 
     @abstractmethod
@@ -63,11 +62,17 @@ class StillsWriter(SceneWriter):
 class LIPWriter(StillsWriter):
     """Writes TrainVal_images/ and TrainVal_parsing_annotations/ with one rendered person a picture.
 
-    Its options are those of `StillsWriter`.
+    Args:
+        images: number of pictures of the splits train and val.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
+        seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
 
     name = "lip"
-    lists = ("TrainVal_images/train_id.txt", "TrainVal_images/val_id.txt")
+    lists = (f"{lip.IMAGES}/train_id.txt", f"{lip.IMAGES}/val_id.txt")
     dataset = "LIP"
     ids = "{number}_1{number:06d}"
     stream = 11
@@ -77,26 +82,32 @@ class LIPWriter(StillsWriter):
 
     def write_picture(self, shot: Shot) -> None:
         """Write one picture with its label map."""
-        frame = shot.picture(shot.root / "TrainVal_images" / f"{shot.split}_images" / f"{shot.name}.jpg")
-        labels = shot.root / "TrainVal_parsing_annotations" / f"{shot.split}_segmentations" / f"{shot.name}.png"
-        write_labels(labels, frame.parts(LIP.label_set), LIP.label_set.colors)
+        frame = shot.picture(shot.root / lip.IMAGES / lip.PICTURES.format(shot.split) / f"{shot.name}.jpg")
+        labels = shot.root / lip.PARTS / lip.MAPS.format(shot.split) / f"{shot.name}.png"
+        write_labels(labels, frame.parts(LIP), LIP.colors)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CIHPWriter(StillsWriter):
     """Writes instance-level_human_parsing/{Training,Validation}/ with one to six rendered people a picture.
 
-    Its options are those of `StillsWriter`.
+    Args:
+        images: number of pictures of the splits train and val.
+        size: (height, width) in pixels.
+        severity: of the corruption, 0..1; the scenes do not depend on it.
+        seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
+        workers: processes at most; None takes the cores available, up to eight.
     """
 
     name = "cihp"
-    lists = (f"{_CIHP}/Training/train_id.txt", f"{_CIHP}/Validation/val_id.txt")
+    lists = tuple(f"{cihp.BASE}/{folder}/{split}_id.txt" for split, folder in cihp.FOLDERS.items())
     dataset = "CIHP"
     ids = "{number:07d}"
     stream = 12
 
     def write_picture(self, shot: Shot) -> None:
         """Write one picture with its parts, persons and part instances."""
-        folder = shot.root / _CIHP / FOLDERS[shot.split]
-        frame = shot.picture(folder / "Images" / f"{shot.name}.jpg")
-        write_instances(folder, shot.name, frame, CIHP.label_set)
+        folder = shot.root / cihp.BASE / cihp.FOLDERS[shot.split]
+        frame = shot.picture(folder / cihp.IMAGES / f"{shot.name}.jpg")
+        write_instances(folder, shot.name, frame, CIHP)

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_modules.datasets.vip import ADJACENT, IMAGES, LABELLED, LISTS
 from data_modules.loading import pool
 from data_modules.synthetic.layouts.instances import write_instances
 from data_modules.synthetic.layouts.shots import QUALITY, SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import write_rows
 from data_modules.synthetic.render.renderer import Renderer
 from partwise.arrays import UInt8Array
-from partwise.io.atomic import write_text
 from partwise.io.images import write_image, write_labels
 from partwise.labels import VIP
 
@@ -44,7 +45,6 @@ class VIPWriter(SceneWriter):
 
     videos: Mapping[str, int]
     frames_per_video: int = 26
-    size: Sequence[int] = (128, 128)
     severity: float = 0.5
     annotate_every: int = 5
     adjacent: int = 10
@@ -54,7 +54,7 @@ class VIPWriter(SceneWriter):
         """Write the lists and the videos into the empty folder `root`."""
         like = self.shot(root, self.domain, self.frames_per_video)
         shots = self.plan(like, self.videos, "videos{number}", stream=None)
-        self._write_lists(root / "lists", shots)
+        self._write_lists(root / LISTS, shots)
         pool.run(self._write_video, shots, "rendering VIP's stand-in", self.workers)
 
     @property
@@ -65,17 +65,17 @@ class VIPWriter(SceneWriter):
     def _write_lists(self, folder: Path, shots: Sequence[Shot]) -> None:
         for name, splits in (*((s, (s,)) for s in self.splits), ("trainval", ("train", "val"))):
             rows = [f"{shot.name}/{_stem(t)}" for shot in shots if shot.split in splits for t in self._annotated]
-            _write_rows(folder / f"{name}_id.txt", rows)
-        _write_rows(folder / "val_videos.txt", [shot.name for shot in shots if shot.split == "val"])
+            write_rows(folder / f"{name}_id.txt", rows)
+        write_rows(folder / "val_videos.txt", [shot.name for shot in shots if shot.split == "val"])
 
     def _write_video(self, shot: Shot) -> None:
         renderer = shot.video()
-        images, folder = _Images(renderer), shot.root / "Annotations"
+        images, folder = _Images(renderer), shot.root / LABELLED
         for t in self._annotated:
             frame, name = renderer.frame(t), f"{shot.name}/{_stem(t)}"
             parts = write_instances(folder, name, frame, VIP)
             write_labels(folder / "Category_rev_ids" / f"{name}.png", VIP.flip_table[parts[:, ::-1]], VIP.colors)
-            images.place(t, shot.root / "Images" / f"{name}.jpg", frame.image)
+            images.place(t, shot.root / IMAGES / f"{name}.jpg", frame.image)
         for t in self._annotated:
             self._write_neighbours(shot, t, images)
 
@@ -83,9 +83,9 @@ class VIPWriter(SceneWriter):
         before = range(t - 1, max(t - self.adjacent, 0) - 1, -1)
         after = range(t + 1, min(t + self.adjacent, shot.frames - 1) + 1)
         for s in (*before, *after):
-            images.place(s, shot.root / "adjacent_frames" / shot.name / _stem(t) / f"{_stem(s)}.jpg")
+            images.place(s, shot.root / ADJACENT / shot.name / _stem(t) / f"{_stem(s)}.jpg")
         for name, frames in (("front_frame_list", before), ("behind_frame_list", after)):
-            _write_rows(shot.root / name / shot.name / f"{_stem(t)}.txt", [_stem(s) for s in frames])
+            write_rows(shot.root / name / shot.name / f"{_stem(t)}.txt", [_stem(s) for s in frames])
 
 
 class _Images:
@@ -106,10 +106,6 @@ class _Images:
             os.link(first, file)
         except OSError:  # a file system without hard links
             shutil.copyfile(first, file)
-
-
-def _write_rows(file: Path, rows: Sequence[str]) -> None:
-    write_text(file, "".join(f"{row}\n" for row in rows))
 
 
 def _stem(t: int) -> str:

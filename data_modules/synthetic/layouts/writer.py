@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from data_modules.loading.cache import stand_in
 from partwise.errors import InputError
+from partwise.io.atomic import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +87,13 @@ class Writer(ABC):
         """Return the split of every picture, in order, if each split has as many as `counts` says."""
         self.check_splits(counts)
         return [split for split in self.splits for _ in range(counts.get(split, 0))]
+
+
+def write_rows(file: Path, rows: Iterable[str]) -> None:
+    """Write a text file of one row each, every one ended by a line feed.
+
+    Args:
+        file: text file to write; missing folders are made.
+        rows: its lines; none make an empty file.
+    """
+    write_text(file, "".join(f"{row}\n" for row in rows))

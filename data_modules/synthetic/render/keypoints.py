@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from data_modules.synthetic.body.anatomy import Anatomy, Side
 from data_modules.synthetic.body.skeleton import COCO, JOINTS
-from partwise.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
+from partwise.arrays import BoolArray, Float32Array, Float64Array, IntpArray, UInt8Array
 
 #: Body parts under which a joint lies; it is seen where one of them (of its side) is.
 _PARTS = {
@@ -30,19 +32,46 @@ def visible(joints: Float64Array, persons: UInt8Array, anatomy: UInt8Array, side
         (n, 17, 3) x, y and visibility: 2 where the joint's own body part is seen, 1 where something hides it, 0
         outside the frame.
     """
-    height, width = persons.shape
     found = joints[:, :COCO].astype(np.float32)
-    column, row = found[..., 0].round().astype(int), found[..., 1].round().astype(int)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    column, row = column.clip(0, width - 1), row.clip(0, height - 1)
+    row, column, inside = pixels(found, persons.shape)
     parts, sides = _tables()
-    own = persons[row, column] == np.arange(1, len(joints) + 1)[:, None]
+    own = own_pixels(found, persons)
     right_part = parts[np.arange(COCO), anatomy[row, column]]
     seen_side = side[row, column]
     right_side = (seen_side == Side.NONE) | (sides == Side.NONE) | (seen_side == sides)
     found[..., 2] = np.where(own & right_part & right_side & _towards_camera(joints), 2, 1)
     found[..., 2][~inside] = 0
     return found
+
+
+def pixels(points: Float32Array | Float64Array, size: Sequence[int]) -> tuple[IntpArray, IntpArray, BoolArray]:
+    """Find the pixels that points lie on.
+
+    Args:
+        points: (..., 2 or more) x and y in pixels.
+        size: (H, W) of the picture.
+
+    Returns:
+        Row and column (...), those of the nearest pixel for a point outside the picture; whether it is inside.
+    """
+    column, row = points[..., 0].round().astype(int), points[..., 1].round().astype(int)
+    inside = (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
+    return row.clip(0, size[0] - 1), column.clip(0, size[1] - 1), inside
+
+
+def own_pixels(points: Float32Array | Float64Array, persons: UInt8Array) -> BoolArray:
+    """Find out which points lie on their own person; outside the picture, their nearest pixel decides.
+
+    Args:
+        points: (n, K, 2 or more) x and y in pixels of each person's points.
+        persons: (H, W) person ids 1..n, 0 = nobody.
+
+    Returns:
+        (n, K) whether the pixel shows the person.
+    """
+    row, column, _ = pixels(points, persons.shape)
+    own: BoolArray = persons[row, column] == np.arange(1, len(points) + 1)[:, None]
+    return own
 
 
 def _towards_camera(joints: Float64Array) -> BoolArray:

@@ -188,6 +188,9 @@ def draw_scene(
         severity: of the corruption, 0..1.
         domain: key of `DOMAINS`.
 
+    Returns:
+        The scene, of which any frame can be rendered.
+
     Raises:
         InputError: there is no such domain, or the severity is out of range.
     """

@@ -1,9 +1,9 @@
 """Compute COCO's AP, by masks or by keypoints: a results json against an annotation json.
 
-Read here, and checked, are the files: pycocotools stops at a bad one somewhere inside, or reads past its end. Four
-of its traits are kept because metrics depend on them: the area of a result is that of its `bbox` if the first
-result has one, else of its mask or keypoints; equal scores go by image id; a result of a category that is not
-listed does not count, and an annotation with the id 0 is never found, of which warnings tell.
+The files are checked by `partwise.io.coco_json`. Four traits of pycocotools are kept because metrics depend on them:
+the area of a result is that of its `bbox` if the first result has one, else of its mask or keypoints; equal scores go
+by image id; a result of a category that is not listed does not count, and an annotation with the id 0 is never found,
+of which warnings tell.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from pathlib import Path
 from partwise.errors import InputError
 from partwise.evaluation.coco_files import Truth, read_results, read_truth
 from partwise.evaluation.files import each
-from partwise.scores.coco import Backend, Block, IouType, check_options, coco_metrics
-from partwise.scores.coco_rle import Row
+from partwise.scores.coco import Backend, Block, IouType, Row, check_options, coco_metrics
 from partwise.scores.defined import defined
 
 
@@ -47,7 +46,7 @@ def evaluate(
         `AP`, `AP50`, `AP75`, `APM`, `APL` and `AR`, fractions; None where undefined.
 
     Raises:
-        InputError: a file is missing or damaged, or a record in it is wrong; it is named, counted from 1.
+        InputError: a file is missing or damaged, or a record in it is wrong; it is named.
     """
     check_options(iou_type, backend)
     truth = read_truth(gt, iou_type, categories)

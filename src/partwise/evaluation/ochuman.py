@@ -14,8 +14,8 @@ from pathlib import Path
 from partwise.errors import InputError
 from partwise.evaluation import coco
 from partwise.evaluation.coco_files import Truth, read_results, read_truth
-from partwise.scores.coco import Backend, IouType, check_options
-from partwise.scores.coco_rle import Row
+from partwise.io.coco_records import Id
+from partwise.scores.coco import Backend, IouType, Row, check_options
 
 #: The file of a split by metric.
 _RANGES = {"AP": "0.00_1.00", "AP_M": "0.50_0.75", "AP_H": "0.75_1.00"}
@@ -95,17 +95,16 @@ def _within(detections: Sequence[Row], full: Truth, subset: Truth) -> list[Row]:
         if name not in by_name:
             raise InputError(f"{subset.file} lists {name}, {full.file} does not; take all three jsons of one release")
         ours, theirs = subset.images[image], full.images[by_name[name]]
-        if any(ours.get(side) != theirs.get(side) for side in ("height", "width")):
+        if ours.size != theirs.size:
             raise InputError(f"{name} has another size in {subset.file} than in {full.file}; take those of one release")
         renamed[by_name[name]] = image
     return [{**row, "image_id": renamed[row["image_id"]]} for row in detections if row["image_id"] in renamed]
 
 
-def _by_name(truth: Truth) -> dict[str, object]:
+def _by_name(truth: Truth) -> dict[str, Id]:
     """Ids of the images by file name."""
-    named: dict[str, object] = {}
+    named: dict[str, Id] = {}
     for image, row in truth.images.items():
-        name = row.get("file_name")
-        if not isinstance(name, str) or named.setdefault(name, image) != image:
-            raise InputError(f"{truth.file}: image {image} has no file_name of its own, {name!r}; give it one")
+        if row.file_name is None or named.setdefault(row.file_name, image) != image:
+            raise InputError(f"{truth.file}: image {image} has no file_name of its own, {row.file_name!r}; give it one")
     return named

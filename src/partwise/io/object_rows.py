@@ -13,8 +13,9 @@ import numpy as np
 
 from partwise.arrays import Float64Array, Int64Array, IntArray
 from partwise.errors import InputError
+from partwise.io.boxes import fault_of_box
 
-#: Fields of a row in results.
+#: Fields of a row in results; a box is in pixels.
 SCORE = "score"
 SCORE_AND_BOX = "score y1 x1 y2 x2"
 CLASS_AND_SCORE = "class score"
@@ -82,7 +83,7 @@ def read_scores(file: Path, form: str = SCORE) -> Float64Array:
         (n,) float64.
 
     Raises:
-        InputError: the file is missing, or a row has another form.
+        InputError: the file is missing, or a row has another form or a box that cannot be.
     """
     rows = _rows(file, form)
     return np.array([_score(fields[0], file, number) for number, fields in rows], dtype=np.float64)
@@ -137,6 +138,10 @@ def _rows(file: Path, form: str) -> Iterator[tuple[int, list[float]]]:
             fields = []
         if len(fields) != len(form.split()):
             raise InputError(f"{file}, line {number}: {row!r} is not '{form}'")
+        if form == SCORE_AND_BOX and (fault := fault_of_box(fields[1:])):
+            raise InputError(
+                f"{file}, line {number}: the box of {row!r} {fault}; write y1 <= y2 and x1 <= x2 in pixels"
+            )
         yield number, fields
 
 

@@ -16,8 +16,7 @@ from partwise.batches import Annotation, Instances, Parsing, masks_of
 from partwise.labels import IGNORE, LabelSet
 from partwise.metrics.instance import predicted_scores
 from partwise.metrics.shards import ShardMetric, first_visits
-from partwise.scores.coco import KEYPOINTS, Block, area_around, coco_metrics
-from partwise.scores.coco_rle import Row
+from partwise.scores.coco import KEYPOINTS, Block, Row, area_around, coco_metrics
 
 _DETECTION, _OBJECT, _CROWD = range(3)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import torch
 
 from partwise.arrays import Picture
 from partwise.errors import InputError
+from partwise.io.boxes import REACH, fault_of_box
+from partwise.io.json_file import Misfit, read_json
 
 Boxes = list[tuple[float, float, float, float]]
 Detector = Callable[[Picture], Boxes]
@@ -19,7 +21,9 @@ _PERSON, _LEAST = 1, 0.7  # torchvision's label of persons, and the score thresh
 
 
 def boxes_of_file(file: str | Path) -> Detector:
-    """Make a detector that returns the boxes of a JSON file for every frame.
+    """Make a detector that returns the boxes of a JSON file for every frame; there may be none.
+
+    The detector raises InputError if a box lies outside the frame, or reaches more than ten times its longer side.
 
     Args:
         file: JSON file of [[x1, y1, x2, y2], ...] in pixels.
@@ -30,19 +34,37 @@ def boxes_of_file(file: str | Path) -> Detector:
     Raises:
         InputError: the file cannot be read or holds something else.
     """
+    want = "it should hold [[x1, y1, x2, y2], ...] in pixels, with x1 < x2 and y1 < y2"
     try:
-        boxes = [tuple(float(v) for v in box) for box in json.loads(Path(file).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"detector={file} cannot be read ({error}); it should hold [[x1, y1, x2, y2], ...]") from error
-    if not boxes or any(len(box) != 4 or box[2] <= box[0] or box[3] <= box[1] for box in boxes):
-        raise InputError(f"detector={file} should hold [[x1, y1, x2, y2], ...] with x1 < x2 and y1 < y2, in pixels")
-    return lambda frame: [(box[0], box[1], box[2], box[3]) for box in boxes]
+        boxes: Boxes = read_json(Path(file), list[tuple[float, float, float, float]])
+    except Misfit as misfit:
+        place = f"box {int(misfit.path[0]) + 1}" if misfit.path else "it"
+        raise InputError(f"detector={file}: {place} {misfit.says}; {want}") from misfit
+    for number, box in enumerate(boxes, 1):
+        fault = fault_of_box(box) or ("is empty" if box[2] == box[0] or box[3] == box[1] else None)
+        if fault:
+            raise InputError(f"detector={file}: box {number}, {list(box)}, {fault}; {want}")
+
+    def detect(frame: Picture) -> Boxes:
+        height, width = frame.shape[:2]
+        for number, box in enumerate(boxes, 1):
+            fault = fault_of_box(box, REACH * max(height, width))
+            if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
+                fault = "is outside"
+            if fault:
+                raise InputError(
+                    f"detector={file}: box {number}, {list(box)}, {fault}, but the frame is {width}x{height}; take the "
+                    "boxes of this video"
+                )
+        return boxes
+
+    return detect
 
 
 def boxes_of_parser(parser: Any) -> Detector:
     """Make a detector of the persons that a parser such as Parsing R-CNN finds.
 
-    The detector raises InputError if the parser finds no boxes of persons.
+    The detector raises InputError if the parser finds no boxes of persons, or boxes that are not finite.
 
     Args:
         parser: parser of frames with `stream`.
@@ -95,4 +117,7 @@ def torchvision_detector(device: torch.device) -> Detector:
 
 
 def _usable(boxes: list[list[float]]) -> Boxes:
+    """The boxes that are not empty."""
+    if not all(math.isfinite(corner) for box in boxes for corner in box):
+        raise InputError("the detector finds boxes that are not finite; its weights are damaged, take others")
     return [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes if x2 > x1 and y2 > y1]

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,17 +21,17 @@ from partwise.batches import Parsing, map_of, masks_of
 from partwise.errors import InputError
 from partwise.io.atomic import atomic, write_json, writing
 from partwise.io.images import write_image, write_labels
-from partwise.io.video import VideoWriter
+from partwise.io.video import Video, VideoWriter
 from partwise.labels import LabelSet
 
 WRITTEN_BY = "partwise predict"
 FOLDERS = ("overlays", "parts", "persons")
-FILES = ("persons.json", "overlay.mp4", "contact_sheet.jpg", "summary.json")
+FILES = ("persons.json", "frames.json", "overlay.mp4", "contact_sheet.jpg", "summary.json")
 IN_FLIGHT = 8  # tasks that may wait, two per frame; each holds its frame
 
 
 class Results:
-    """Writes overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video.
+    """Writes overlays, index PNGs, COCO results, a contact sheet and, for a video, an overlay video and its times.
 
     Use as a context manager. Files get their final names only when they are whole. persons.json holds overlapping
     persons whole; persons/*.png shows the front one at each pixel, the one with the highest score.
@@ -39,21 +40,20 @@ class Results:
         folder: folder of the results, made if missing. Results of an earlier run are replaced, files of other origin
             never.
         label_set: label set of the parsings.
-        video: frames per second and (H, W) of the overlay video; None for pictures.
+        video: the video that is parsed, whose rate, size and clock the overlay video gets; None for pictures.
         overwrite: results of an earlier run may be replaced.
 
     Raises:
         InputError: the folder cannot be used.
     """
 
-    def __init__(
-        self, folder: Path, label_set: LabelSet, video: tuple[float, tuple[int, int]] | None, overwrite: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, label_set: LabelSet, video: Video | None, overwrite: bool = True) -> None:
         self.folder, self.label_set = folder, label_set
         self.frames, self.persons = 0, 0
-        self._video_format, self._overwrite = video, overwrite
+        self._source, self._overwrite = video, overwrite
         self._video: VideoWriter | None = None
         self._rows: Callable[[Any], None] | None = None
+        self._times: Callable[[Any], None] | None = None
         self._sheet = ContactSheet()
         self._present: set[int] = set()
         self._pending: deque[Future[None]] = deque()
@@ -63,8 +63,10 @@ class Results:
         clear(self.folder, self._overwrite)
         self.write_summary({"finished": False})
         with ExitStack() as stack:
-            if self._video_format is not None:
-                self._video = stack.enter_context(VideoWriter(self.folder / "overlay.mp4", *self._video_format))
+            if self._source is not None:
+                overlay, source = self.folder / "overlay.mp4", self._source
+                self._video = stack.enter_context(VideoWriter(overlay, source.fps, source.size, source.clock))
+                self._times = stack.enter_context(json_array(self.folder / "frames.json"))
             # One thread each keeps frames in order and shares nothing; encoders release Python's lock.
             self._pictures = stack.enter_context(ThreadPoolExecutor(1))
             self._maps = stack.enter_context(ThreadPoolExecutor(1))
@@ -81,15 +83,24 @@ class Results:
                 raise
         self._exit.__exit__(kind, error, trace)
 
-    def add(self, name: str, about: dict[str, Any], image: Picture, parsing: Parsing, ids: Sequence[int]) -> None:
+    def add(
+        self,
+        name: str,
+        about: dict[str, Any],
+        image: Picture,
+        parsing: Parsing,
+        ids: Sequence[int],
+        shown: tuple[Fraction, Fraction] | None = None,
+    ) -> None:
         """Write the files of one frame.
 
         Args:
             name: name of its files, without suffix.
-            about: `image_id`, `file_name` and `frame` for the rows of its persons.
+            about: `image_id`, `file_name` and `frame` for the rows of its persons, and `time` in a video.
             image: (H, W, 3) uint8 RGB.
             parsing: its parsing, of that size.
             ids: id of each person; 0 for one without pixels.
+            shown: seconds from the start of the video and seconds for which it is shown; None for a picture.
 
         Raises:
             InputError: a file cannot be written.
@@ -100,8 +111,11 @@ class Results:
             raise ValueError(f"the parser gave parts {parts.shape} for a frame of {image.shape[:2]}")
         if "persons" in parsing and self._rows is None:  # only now it is known that this parser finds persons
             self._rows = self._exit.enter_context(json_array(self.folder / "persons.json"))
-        self._pending.append(self._pictures.submit(self._draw, name, image, parsing, ids))
+        self._pending.append(self._pictures.submit(self._draw, name, image, parsing, ids, shown))
         self._pending.append(self._maps.submit(self._write_maps, name, about, parsing, ids))
+        if self._times is not None and shown is not None:
+            time, duration = map(float, shown)
+            self._times({"frame": about["frame"], "name": name, "time": time, "duration": duration})
         self.frames += 1
         self._drain(IN_FLIGHT)
 
@@ -120,12 +134,19 @@ class Results:
         about = {"written_by": WRITTEN_BY, **facts, "label_set": self.label_set.name, "labels": labels}
         write_json(self.folder / "summary.json", about)
 
-    def _draw(self, name: str, image: Picture, parsing: Parsing, ids: Sequence[int]) -> None:
+    def _draw(
+        self,
+        name: str,
+        image: Picture,
+        parsing: Parsing,
+        ids: Sequence[int],
+        shown: tuple[Fraction, Fraction] | None,
+    ) -> None:
         drawn = viz.overlay(image, parsing, self.label_set, person_ids=ids)
         write_image(self.folder / "overlays" / f"{name}.jpg", drawn)
         self._sheet.add(drawn)
-        if self._video is not None:
-            self._video.write(drawn)
+        if self._video is not None and shown is not None:
+            self._video.write(drawn, *shown)
 
     def _write_maps(self, name: str, about: dict[str, Any], parsing: Parsing, ids: Sequence[int]) -> None:
         parts = parsing["parts"].numpy()

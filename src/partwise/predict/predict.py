@@ -20,7 +20,7 @@ from partwise.batches import Parsing, masks_of
 from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.io.progress import counter
-from partwise.io.video import Video, open_video
+from partwise.io.video import Frame, Video, open_video
 from partwise.labels import LabelSet
 from partwise.predict.inputs import list_inputs
 from partwise.predict.linking import PersonLinker
@@ -73,7 +73,7 @@ def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite
     """Parse an input and write overlays, index PNGs, COCO results, a contact sheet and a summary.
 
     Each picture is parsed by itself. A video is one stream, and its persons keep their ids and colours. A picture that
-    cannot be read is skipped and listed in the summary; a video that breaks off is parsed up to there.
+    cannot be read is skipped and listed in the summary, and so are damaged frames of a video and a missing end.
 
     Args:
         parser: a parser of frames.
@@ -135,14 +135,16 @@ def _parse_video(
     linker, known = PersonLinker(), 0
     with ExitStack() as stack:
         video = stack.enter_context(open_video(path))
-        results = stack.enter_context(Results(summary.output, parser.label_set, (video.fps, video.size), overwrite))
+        results = stack.enter_context(Results(summary.output, parser.label_set, video, overwrite))
         bar = progress.add_task("parsing", total=video.num_frames)
-        waiting: deque[Picture] = deque()  # frames read and not yet parsed
+        waiting: deque[Frame] = deque()  # frames read and not yet parsed
         for index, parsing in enumerate(parser.stream(_fed(video, waiting, summary, progress))):
             ids = _link(linker, parsing)
             known = max(known, *ids, 0)
-            about = {"image_id": index, "file_name": path.name, "frame": index}
-            results.add(f"{index:06d}", about, waiting.popleft(), parsing, ids)
+            frame = waiting.popleft()
+            about = {"image_id": index, "file_name": path.name, "frame": index, "time": float(frame.time)}
+            shown = frame.time, frame.duration
+            results.add(f"{index:06d}", about, frame.image, parsing, ids, shown)
             progress.advance(bar)
         if waiting:
             raise RuntimeError(f"the parser swallowed {len(waiting)} of {results.frames + len(waiting)} frames")
@@ -156,12 +158,12 @@ def _link(linker: PersonLinker, parsing: Parsing) -> list[int]:
     return linker.link(masks_of(parsing["persons"]).numpy())
 
 
-def _fed(video: Video, waiting: deque[Picture], summary: Summary, progress: Progress) -> Iterator[Picture]:
-    """Yield frames to the parser; a video that breaks off ends there, so that the parser ends normally."""
+def _fed(video: Video, waiting: deque[Frame], summary: Summary, progress: Progress) -> Iterator[Picture]:
+    """Yield frames to the parser; what a damaged video lacks is told at its end, so that the parser ends normally."""
     try:
-        for frame in video:
+        for frame in video.frames():
             waiting.append(frame)
-            yield frame
+            yield frame.image
     except InputError as error:
         _skip(video.path, error, summary, progress)
 

@@ -7,6 +7,8 @@ import errno
 import os
 import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -17,6 +19,7 @@ from partwise.run.signals import Stopped
 
 #: Keys whose values are paths and may hold any characters.
 FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
+DEBUG = "PARTWISE_DEBUG"  # 1: a defect ends in its traceback
 PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
 #: Exceptions of libraries that a user's config causes.
 USERS = {"HydraException", "OmegaConfBaseException", "MisconfigurationException"}
@@ -161,8 +164,14 @@ def listing(root: Path) -> str:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn a user's mistake into one line and status 1, a signal into one line; a defect keeps its traceback."""
+def one_line_errors(log: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
+    """Turn an error, or a signal, into one line and a status; the traceback of a defect goes to a file.
+
+    With PARTWISE_DEBUG=1 in the environment a defect ends in its traceback.
+
+    Args:
+        log: returns the file that a traceback is appended to, None for a new file among the temporary ones.
+    """
     try:
         yield
     except Stopped as stop:
@@ -177,10 +186,25 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(130) from None
     except Exception as error:
         message = explain(error)
-        if message is None:
+        if message is None and os.environ.get(DEBUG) == "1":
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {message or _of_defect(error, log())}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _of_defect(error: Exception, log: Path | None) -> str:
+    """Describe an error that no user has made in one line, and keep its traceback."""
+    report = "".join(traceback.format_exception(error))
+    text = " ".join(str(error).split())[:200]
+    try:
+        if log is None:
+            with tempfile.NamedTemporaryFile("w", prefix="partwise-", suffix=".txt", delete=False) as file:
+                log = Path(file.name)
+        with log.open("a", encoding="utf-8") as end:
+            end.write(report)
+    except OSError:  # a full disk may be the error
+        return f"{type(error).__name__}: {text}; {DEBUG}=1 shows the traceback"
+    return f"{type(error).__name__}: {text}; its traceback is in {log}, and {DEBUG}=1 shows it"
 
 
 def _is_interrupt(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from omegaconf import DictConfig
 
 from partwise.errors import InputError
+
+PROCESSES = 8  # per core of a CPU, more than any test needs and fewer than stop a machine
 
 
 def device(accelerator: str) -> torch.device:
@@ -52,6 +55,9 @@ def trainer_options(trainer: Mapping[str, Any]) -> dict[str, Any]:
     on_cpu = runs_on_cpu(trainer["accelerator"])
     if on_cpu and trainer.get("sync_batchnorm"):
         raise InputError("trainer.sync_batchnorm=true needs GPUs, torch has it nowhere else; leave it false on a CPU")
+    processes, most = trainer.get("devices"), (os.cpu_count() or 1) * PROCESSES
+    if on_cpu and isinstance(processes, int) and processes > most:
+        raise InputError(f"trainer.devices={processes}, but on this machine's CPU it is at most {most}; give fewer")
     wanted = trainer.get("deterministic")
     return {"deterministic": ("warn" if on_cpu else False) if wanted is None else wanted}
 

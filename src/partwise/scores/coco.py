@@ -19,8 +19,8 @@ import numpy as np
 
 from partwise.arrays import Float64Array
 from partwise.errors import InputError
-from partwise.scores.coco_rle import Row
 
+Row: TypeAlias = dict[str, Any]
 IouType = Literal["segm", "keypoints"]
 Backend = Literal["pycocotools", "faster-coco-eval"]
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")

@@ -59,6 +59,27 @@ def test_nothing_right(tmp_path: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
+def test_nothing_found(tmp_path: Path, iou_type: str, backend: str) -> None:
+    """As for results that find nothing right; pycocotools itself does not load an empty list."""
+    scene = nasty(0, iou_type == "keypoints")
+    scene.results.clear()
+    metrics = evaluate(*scene.write(tmp_path), workers=1, iou_type=iou_type, backend=backend)
+    assert metrics == dict.fromkeys(METRICS, 0) | {"APL": metrics["APL"]}
+    assert metrics["APL"] in (0, None)
+
+
+def test_flags_of_crowds_may_be_truth_values_and_ids_may_lack(tmp_path: Path) -> None:
+    scene = nasty(3)
+    gt, pred = scene.write(tmp_path)
+    expected = evaluate(gt, pred, workers=1)
+    scene.truths = [{**row, "iscrowd": bool(row["iscrowd"])} for row in scene.truths]
+    for row in scene.truths:
+        del row["id"]
+    assert evaluate(*scene.write(tmp_path), workers=1) == expected
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_but_crowds_is_undefined(tmp_path: Path, backend: str) -> None:
     scene = Scene(0, images=1)
     scene.truth(0, rectangle(0, 0, 90, 90), iscrowd=1)

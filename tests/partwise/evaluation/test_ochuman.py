@@ -240,3 +240,8 @@ def test_real_annotations(tmp_path: Path, real: Path, iou_type: str) -> None:
     pred.write_text(json.dumps(results))
     metrics = evaluate(folder, pred, iou_type=iou_type)
     assert metrics == pytest.approx(directly(folder, pred, iou_type), abs=1e-12)
+
+
+def test_nothing_found(files: tuple[Path, Path]) -> None:
+    files[1].write_text("[]")
+    assert evaluate(*files) == {"AP": 0, "AP_M": 0, "AP_H": 0}

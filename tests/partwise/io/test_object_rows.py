@@ -60,6 +60,22 @@ def test_scores(file: Path) -> None:
     assert read_scores(file).dtype == np.float64
 
 
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ("0 0 nan 10", "is not finite"),
+        ("0 -inf 10 10", "is not finite"),
+        ("0 0 10 1e300", "reaches beyond 327670 pixels"),
+        ("20 0 10 10", "ends before it begins"),
+        ("0 20 10 10", "ends before it begins"),
+    ],
+)
+def test_boxes_that_cannot_be(file: Path, box: str, message: str) -> None:
+    file.write_text(f"0.5 0 0 10 10\n0.5 {box}\n")
+    with pytest.raises(InputError, match=rf"7.txt, line 2: the box of '0.5 {box}' {message}"):
+        read_scores(file, SCORE_AND_BOX)
+
+
 def test_scored_classes(file: Path) -> None:
     file.write_text("3 0.5\n1.000000e+00 0.25\n")  # numpy.savetxt writes all as floats
     classes, scores = read_scored_classes(file, 20)

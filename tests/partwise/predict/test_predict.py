@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as rle
+from videos import encode
 
 from partwise.errors import InputError
 from partwise.io.atomic import write_text
@@ -222,6 +224,42 @@ class TestVideo:
         assert "breaks off" in said.failed[str(tmp_path / "clip.mp4")]
         assert len(list((tmp_path / "out" / "parts").iterdir())) == said.frames
         assert summary(tmp_path / "out")["finished"] is True
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+    def test_the_overlay_has_the_times_of_its_source(self, tmp_path, suffix):
+        times = [0, 40, 90, 500, 510, 2000]
+        path = encode(tmp_path / f"clip{suffix}", [picture()] * 6, times=times)
+        predict(Toy(ahead=4), path, tmp_path / "out")
+        with open_video(path) as video, open_video(tmp_path / "out" / "overlay.mp4") as overlay:
+            assert overlay.size == video.size
+            shown = [(frame.time, frame.duration) for frame in video.frames()]
+            assert [(frame.time, frame.duration) for frame in overlay.frames()] == shown
+        told = json.loads((tmp_path / "out" / "frames.json").read_text())
+        assert [(row["frame"], row["name"]) for row in told] == [(n, f"{n:06d}") for n in range(6)]
+        assert [row["time"] for row in told] == pytest.approx([n / 1000 for n in times])
+        assert [row["time"] for row in rows(tmp_path / "out")[::2]] == [row["time"] for row in told]
+
+    def test_pixels_that_are_not_square_are_shown_as_by_a_player(self, tmp_path):
+        path = encode(tmp_path / "clip.mp4", [picture()] * 3, aspect=Fraction(2))
+        predict(Toy(), path, tmp_path / "out")
+        assert summary(tmp_path / "out")["size"] == [48, 160]
+        assert rows(tmp_path / "out")[0]["bbox"] == pytest.approx([20, 10, 40, 30], abs=2)
+        with open_video(tmp_path / "out" / "overlay.mp4") as video:
+            assert video.size == (48, 160)
+
+    def test_damage_is_passed_over_and_told_once(self, tmp_path, capsys):
+        count = iter(range(20))
+        path = encode(
+            tmp_path / "clip.mkv", [picture()] * 20, codec="mjpeg", pix_fmt="yuvj420p",
+            keep=lambda packet: packet if next(count) != 9 else None,
+        )  # fmt: skip
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) * 7 // 10])
+        said = predict(Toy(), path, tmp_path / "out")
+        assert 8 < said.frames < 15
+        assert f"breaks off after frame {said.frames}, at " in said.failed[str(path)]
+        assert "".join(capsys.readouterr().out.split("\n")).count("breaks off") == 1
+        assert summary(tmp_path / "out")["failed"] == said.failed
 
     def test_a_parser_that_swallows_frames_is_a_defect(self, tmp_path):
         class Lossy(Toy):

@@ -153,16 +153,63 @@ def test_tcnet_parses_the_people_of_a_rendered_video():
     assert all(len(p["boxes"]) == len(boxes) for p in parsings)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "[[1, 2, 3]]", "[[9, 2, 3, 4]]", "[1, 2, 3, 4]", '{"a": 1}'])
-def test_files_without_boxes_get_one_line(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("[[1, 2, 3]]", r"box 1 is \[1, 2, 3\]; it should hold"),
+        ("[[1, 2, 3, 4], [9, 2, 3, 4]]", r"box 2, \[9.0, 2.0, 3.0, 4.0\], ends before it begins"),
+        ("[[1, 2, 1, 4]]", "box 1.* is empty"),
+        ("[1, 2, 3, 4]", "box 1 is 1; it should hold"),
+        ('[[1, 2, "3", 4]]', "box 1 is '3'"),
+        ("[[1, 2, NaN, 4]]", "box 1 is NaN"),
+        ("[[1, 2, Infinity, 4]]", "box 1 is Infinity"),
+        ("[[1, 2, 1e400, 4]]", "box 1 is inf"),
+        ("[[1, 2, 1e300, 4]]", "box 1.* reaches beyond 327670 pixels"),
+        ("[null]", "box 1 is None"),
+        ('{"a": 1}', "it is {'a': 1}"),
+        ("[[1, 2, 3, 4]", "truncated"),
+        ("[" * 100000, "box 1 is wrong"),
+        ("\x1f\x8b", "boxes.json"),
+    ],
+)
+def test_files_without_boxes_get_one_line(content, message, tmp_path):
     (tmp_path / "boxes.json").write_text(content)
-    with pytest.raises(InputError, match=r"boxes\.json"):
+    with pytest.raises(InputError, match=message) as caught:
         boxes_of_file(tmp_path / "boxes.json")
+    assert "boxes.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("box", [[40, 2, 60, 9], [1, -9, 30, 0], [-401, 1, 5, 5], [1, 1, 500, 5]])
+def test_boxes_of_another_picture_are_refused(box, tmp_path):
+    (tmp_path / "boxes.json").write_text(json.dumps([[1, 2, 30, 40.5], box]))
+    with pytest.raises(InputError, match=r"boxes.json: box 2, .*but the frame is 40x30; take"):
+        boxes_of_file(tmp_path / "boxes.json")(np.zeros((30, 40, 3), np.uint8))
+
+
+@pytest.mark.parametrize("content", ["[]", "\ufeff[]"])
+def test_a_file_may_say_that_nobody_is_there(content, tmp_path):
+    (tmp_path / "boxes.json").write_text(content, encoding="utf-8")
+    find = boxes_of_file(tmp_path / "boxes.json")
+    parser = TrackletParser(Everything(), FACTS, SIZE, torch.device("cpu"), find)
+    parsings = list(parser.stream([np.zeros((30, 40, 3), np.uint8)] * 2))
+    assert [len(parsing["boxes"]) for parsing in parsings] == [0, 0]
+    assert not any(parsing["parts"].any() for parsing in parsings)
 
 
 def test_boxes_from_a_file(tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps([[1, 2, 30, 40.5]]))
-    assert boxes_of_file(tmp_path / "boxes.json")(None) == [(1, 2, 30, 40.5)]
+    assert boxes_of_file(tmp_path / "boxes.json")(np.zeros((30, 40, 3), np.uint8)) == [(1, 2, 30, 40.5)]
+
+
+def test_boxes_that_are_not_finite_are_no_detections():
+    class Broken:
+        def stream(self, frames):
+            yield {"boxes": torch.tensor([[1.0, 2, 3, 4], [0, 0, torch.nan, 9]])}
+
+    with pytest.raises(InputError, match="not finite"):
+        boxes_of_parser(Broken())(np.zeros((4, 4, 3), np.uint8))
 
 
 def test_a_detector_without_persons_is_refused():

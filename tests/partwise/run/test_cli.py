@@ -101,6 +101,41 @@ def test_other_exits_stay_as_they_are(capsys):
     assert not capsys.readouterr().err
 
 
+def defect():
+    raise ZeroDivisionError("division\nby zero")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_defect_is_one_line_and_its_traceback_is_kept(known, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    log = tmp_path / "log.txt"
+    log.write_text("before\n")
+    with pytest.raises(SystemExit) as left, cli.one_line_errors(log=lambda: log if known else None):
+        defect()
+    assert left.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith("error: ZeroDivisionError: division by zero; its traceback is in ")
+    kept = log if known else next(file for file in tmp_path.iterdir() if file != log)
+    assert f"in {kept}, and PARTWISE_DEBUG=1 shows it" in told
+    assert "in defect\n" in kept.read_text()
+    assert kept.read_text().startswith("before" if known else "Traceback")
+
+
+def test_debugging_shows_the_traceback_of_a_defect(monkeypatch):
+    monkeypatch.setenv(cli.DEBUG, "1")
+    with pytest.raises(ZeroDivisionError), cli.one_line_errors():
+        defect()
+
+
+def test_a_log_that_cannot_be_written_hides_no_defect(capsys):
+    with pytest.raises(SystemExit), cli.one_line_errors(log=lambda: Path("/proc/none/log.txt")):
+        defect()
+    assert (
+        capsys.readouterr().err == "error: ZeroDivisionError: division by zero; PARTWISE_DEBUG=1 shows the traceback\n"
+    )
+
+
 def run_py(*arguments, cwd=ROOT):
     return subprocess.run(
         [sys.executable, str(ROOT / "run.py"), *arguments], capture_output=True, text=True, cwd=cwd, check=False

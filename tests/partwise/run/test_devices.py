@@ -50,6 +50,12 @@ def test_deterministic_algorithms_are_off_on_a_gpu_unless_asked_for(
     assert trainer_options(cfg.trainer) == {"deterministic": expected}
 
 
+def test_a_cpu_is_not_asked_for_more_processes_than_it_bears(request):
+    cfg = composed(request, "trainer.accelerator=cpu", "trainer.devices=100000")
+    with pytest.raises(InputError, match=r"trainer.devices=100000, but on this machine's CPU it is at most"):
+        trainer_options(cfg.trainer)
+
+
 @pytest.mark.parametrize("available", [True, False])
 def test_a_trainer_is_made_so(available, tmp_path, monkeypatch, request):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)

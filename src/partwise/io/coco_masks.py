@@ -1,41 +1,80 @@
-"""Check that texts of compressed RLE are whole: pycocotools reads on beyond one that was cut short."""
+"""COCO's masks: their form in json, what pycocotools makes of them, and whether texts of compressed RLE are whole.
+
+pycocotools reads on beyond a text that was cut short.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
+import msgspec
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from partwise.arrays import Int64Array
+from partwise.io.boxes import LARGEST
 
-Row: TypeAlias = dict[str, Any]
+Side: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Size: TypeAlias = tuple[int, int]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 #: Characters of RLE that are checked at a time: what is made of them fits a cache.
 _TEXT = 1 << 16
 
 
-def damaged(rows: Sequence[Row]) -> Row | None:
-    """Find a row whose RLE does not describe exactly the pixels of its size; pycocotools takes any runs for a mask.
+class Rle(msgspec.Struct, gc=False):
+    """Mask by the lengths of its runs.
+
+    Attributes:
+        size: (height, width) in pixels.
+        counts: lengths of the runs down the columns, of background first; or COCO's text of them.
+    """
+
+    size: tuple[Side, Side]
+    counts: str | list[Count]
+
+
+Segmentation: TypeAlias = list[Annotated[list[float], msgspec.Meta(min_length=6)]] | Rle
+
+
+def encode(mask: Segmentation, size: Size) -> dict[str, Any]:
+    """Encode a mask as pycocotools wants it.
 
     Args:
-        rows: those that are a mask's have `segmentation`: its `size` (height, width) and `counts`.
+        mask: one or more polygons x, y, x, y, ... that are united, or an RLE; checked.
+        size: (height, width) of its image in pixels.
 
     Returns:
-        one of the damaged rows, None if all are whole.
+        `size` and `counts`, compressed RLE as bytes.
     """
-    rows = [row for row in rows if "segmentation" in row]
-    lengths = np.array([len(row["segmentation"]["counts"]) for row in rows], np.int64)
+    if not isinstance(mask, Rle):
+        return dict(coco_mask.merge(coco_mask.frPyObjects(mask, *size)))
+    if isinstance(mask.counts, str):
+        return {"size": list(mask.size), "counts": mask.counts.encode("ascii")}
+    return dict(coco_mask.frPyObjects({"size": list(mask.size), "counts": mask.counts}, *size))
+
+
+def damaged(texts: Sequence[bytes], sizes: Sequence[Size]) -> int | None:
+    """Find a compressed RLE that does not describe exactly the pixels of its size; pycocotools takes any for a mask.
+
+    Args:
+        texts: counts of the RLEs.
+        sizes: (height, width) of each.
+
+    Returns:
+        position of one that is damaged, None if all are whole.
+    """
+    lengths = np.array([len(text) for text in texts], np.int64)
     if not lengths.all():
-        return rows[int(lengths.argmin())]
+        return int(lengths.argmin())
+    pixels = np.array(sizes, np.int64).reshape(-1, 2).prod(1)
     cuts = np.searchsorted(lengths.cumsum(), np.arange(0, lengths.sum() + _TEXT, _TEXT))
     for low, high in pairwise(np.unique(cuts).tolist()):
-        masks = [row["segmentation"] for row in rows[low:high]]
-        pixels = np.array([mask["size"][0] * mask["size"][1] for mask in masks], np.int64)
-        wrong = _wrong_text(b"".join(mask["counts"] for mask in masks), lengths[low:high], pixels)
+        wrong = _wrong_text(b"".join(texts[low:high]), lengths[low:high], pixels[low:high])
         if wrong is not None:
-            return rows[int(low) + wrong]
+            return int(low) + wrong
     return None
 
 
