@@ -97,7 +97,7 @@ def main(cfg: DictConfig) -> None:
     def log() -> Path | None:
         return Path(cfg.run.folder, "log.txt") if cfg.run.folder else None
 
-    with cli.one_line_errors(log=log), interruption.taken():
+    with cli.one_line_errors(log), interruption.taken():
         if cfg.task not in TASKS:
             raise InputError(f"task={cfg.task} does not exist; it is one of {', '.join(TASKS)}")
         check_ranges(plain(cfg))

@@ -100,13 +100,9 @@ def _trainer(cfg: DictConfig, run: Run, **options: Any) -> pl.Trainer:
     trainer: pl.Trainer = instantiate(
         cfg.trainer, default_root_dir=str(run.folder), enable_model_summary=False, **options
     )
-    _leave_signals(trainer)
-    return trainer
-
-
-def _leave_signals(trainer: pl.Trainer) -> None:
-    """Leave signals to `partwise.run.signals`: Lightning stops between optimizer steps, and requeues Slurm's jobs."""
+    # Signals are `partwise.run.signals`'s: Lightning stops between optimizer steps, and requeues Slurm's jobs.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def parsing_options(cfg: DictConfig) -> dict[str, Any]:

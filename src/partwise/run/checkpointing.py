@@ -92,13 +92,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             Path(path).unlink(missing_ok=True)
 
 
-def _ways_on(path: Path) -> str:
-    """Say how a run can go on whose checkpoint cannot be used."""
-    best = path.with_name("best.ckpt")
-    copy = f"copy {best.name} over it to go on from there, or " if best.is_file() and best != path else ""
-    return f"To repeat the command, {copy}delete it to start the run over"
-
-
 def _write(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint through to the disk.
 
@@ -115,6 +108,13 @@ def _write(checkpoint: Mapping[str, Any], path: Path) -> None:
         while cause is not None and not isinstance(cause, OSError):
             cause = cause.__cause__ or cause.__context__
         raise (cause or error) from None
+
+
+def _ways_on(path: Path) -> str:
+    """Say how a run can go on whose checkpoint cannot be used."""
+    best = path.with_name("best.ckpt")
+    copy = f"copy {best.name} over it to go on from there, or " if best.is_file() and best != path else ""
+    return f"To repeat the command, {copy}delete it to start the run over"
 
 
 class Provenance(pl.Callback):

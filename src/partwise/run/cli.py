@@ -24,7 +24,7 @@ DEBUG = "PARTWISE_DEBUG"  # 1: a defect ends in its traceback
 PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
 #: Exceptions of libraries that a user's config causes.
 USERS = {"HydraException", "OmegaConfBaseException", "MisconfigurationException"}
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 #: What torch says when a loader process was killed, or there is no room in /dev/shm for its batches.
 WORKERS = re.compile(r"DataLoader worker \(pid[^.]*|unable to \w+ (\w+ )?shared memory.*(?<!\.)")
 FROM_CHECKPOINT = "from_checkpoint"  # the experiment that task=predict composes when none is named
@@ -168,7 +168,7 @@ def listing(root: Path) -> str:
 
 @contextmanager
 def one_line_errors(log: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
-    """Turn an error into one line and status 1; the traceback of a defect goes to a file.
+    """Turn an error, or a signal, into one line and a status; the traceback of a defect goes to a file.
 
     With PARTWISE_DEBUG=1 in the environment a defect ends in its traceback.
 
@@ -187,6 +187,9 @@ def one_line_errors(log: Callable[[], Path | None] = lambda: None) -> Iterator[N
             print(stop.text, file=sys.stderr)
         stop.text = ""  # said
         raise
+    except KeyboardInterrupt:
+        print("\nstopped by SIGINT", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         message = explain(error)
         if message is None and os.environ.get(DEBUG) == "1":

@@ -56,6 +56,8 @@ def settle(progress: dict[str, Any]) -> bool:
     batches, epochs = progress["epoch_loop.batch_progress"], progress["epoch_progress"]
     in_step = batches["current"]["completed"] < batches["current"]["ready"]
     if not in_step and epochs["current"]["ready"] <= epochs["current"]["processed"]:
+        for count in (epochs["total"], epochs["current"]):
+            count["completed"] = count["processed"]
         return False
     for count in (batches["total"], batches["current"]):
         count.update(dict.fromkeys(("started", "processed", "completed"), count["ready"]))

@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 
 from partwise.errors import InputError
 from partwise.run import cli
+from partwise.run.signals import Stopped
 
 AWKWARD = ["a=b", "with space", "[x]", "{y}", "a,b", "it's", 'say "hi"', "~/here", "${home}", "back\\slash", "end\\",
            "\\'", "#5", "a:b", "100%", "é", "null", "true", "*.png", "$x", "\\${x}"]  # fmt: skip
@@ -59,6 +61,22 @@ def test_ctrl_c_is_told_once(capsys):
         raise KeyboardInterrupt
     assert left.value.code == 130
     assert capsys.readouterr().err == "\nstopped by SIGINT\n"
+
+
+def test_what_a_signal_stopped_is_told_once_with_its_status(capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors(), cli.one_line_errors():
+        raise Stopped(signal.SIGTERM, "stopped at step 3 by SIGTERM")
+    assert left.value.code == 143
+    assert capsys.readouterr().err == "stopped at step 3 by SIGTERM\n"
+
+
+def test_a_full_disk_is_one_line(capsys):
+    with pytest.raises(SystemExit) as left, cli.one_line_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+    assert left.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told == "error: cannot write metrics.csv (No space left on device); free some space or name another folder\n"
 
 
 def test_other_exits_stay_as_they_are(capsys):

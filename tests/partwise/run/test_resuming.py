@@ -230,6 +230,19 @@ def test_resumed_anywhere_it_writes_the_same_checkpoints(whole):
         check(whole, lost=[k - 1])
 
 
+def test_the_best_checkpoint_in_place_of_the_last_goes_on_too(whole):
+    best = whole.folder / "best.ckpt"
+    whole.start_anew(whole.folder / "whole" / str(whole.steps))
+    if not (whole.folder / "run/checkpoints/best.ckpt").exists():
+        pytest.skip("it validates nothing")
+    shutil.copy(whole.folder / "run/checkpoints/best.ckpt", best)
+    whole.start_anew()
+    (whole.folder / "run/checkpoints").mkdir(parents=True)
+    shutil.copy(best, whole.folder / "run/checkpoints/last.ckpt")
+    whole.fit()
+    assert differences(whole.end, whole.state()) == []
+
+
 @pytest.mark.parametrize("where", ["in", "validating"])
 def test_stopped_by_signals_it_loses_nothing(where, whole):
     validations = [step + 1 for step, validated in whole.logged if validated]
