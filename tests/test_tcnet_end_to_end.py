@@ -98,7 +98,7 @@ def test_a_missing_file_of_boxes_gets_one_line(checkpoint, tmp_path):
     (tmp_path / "walk.mp4").touch()
     done = predict(checkpoint, tmp_path, f"detector={tmp_path / 'none.json'}", status=1)
     assert "Traceback" not in done.stderr
-    assert "none.json cannot be read" in done.stderr
+    assert "none.json is missing" in done.stderr
 
 
 def predict(checkpoint, folder, *arguments, status=0):

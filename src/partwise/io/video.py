@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -29,6 +31,11 @@ _FINEST = 65535
 
 #: Frames per second above which a stated rate is that of the clock.
 _FASTEST = 1000
+
+if hasattr(os, "register_at_fork"):
+    # FFmpeg's decoders and scalers wait for their threads when they are freed, and a forked process, such as that of a
+    # data loader, has none: what the parent left behind must not be collected there.
+    os.register_at_fork(after_in_child=gc.freeze)
 
 
 class Frame(NamedTuple):

@@ -1,3 +1,5 @@
+import gc
+import multiprocessing
 from fractions import Fraction
 
 import av
@@ -114,3 +116,21 @@ def test_a_video_has_all_its_frames(real):
     with open_video(real / "video" / "sam2_bedroom.mp4") as video:
         assert (video.fps, video.num_frames, video.size) == (30, 200, (540, 960))
         assert sum(1 for _ in video) == 200
+
+
+def test_a_forked_process_collects_no_frames_of_its_parent():
+    gc.disable()
+    try:
+        frame = av.VideoFrame.from_ndarray(np.zeros((720, 1280, 3), np.uint8), format="rgb24")
+        frame.reformat(format="yuv420p")  # with threads, where there are several cores
+        cycle = [frame]
+        cycle.append(cycle)
+        del frame, cycle
+        child = multiprocessing.get_context("fork").Process(target=gc.collect)
+        child.start()
+        child.join(30)
+        ended = child.exitcode
+        child.kill()
+    finally:
+        gc.enable()
+    assert ended == 0

@@ -1,25 +1,19 @@
 """Every value with a range is checked before anything is built."""
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from commands import run_py
+from composing import EXPERIMENTS, composed
 
 from partwise.errors import InputError
 from partwise.run.configs import plain
 from partwise.run.ranges import RANGES, check_ranges
 
-ROOT = Path(__file__).parents[3]
-EXPERIMENTS = ROOT / "experiments"
-
 
 @pytest.fixture(scope="module")
 def config():
-    with initialize_config_dir(str(EXPERIMENTS), version_base="1.3"):
-        return plain(compose("config", overrides=["experiment=aten_vip"]))
+    return plain(composed("experiment=aten_vip"))
 
 
 def changed(config, key, value):
@@ -66,8 +60,7 @@ def test_a_value_out_of_its_range_is_named_with_what_is_allowed(config, key, val
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 @pytest.mark.parametrize("name", sorted(file.stem for file in (EXPERIMENTS / "experiment").glob("*_*.yaml")))
 def test_every_experiment_lies_in_the_ranges(name, profile):
-    with initialize_config_dir(str(EXPERIMENTS), version_base="1.3"):
-        check_ranges(plain(compose("config", overrides=[f"experiment={name}", f"profile={profile}"])))
+    check_ranges(plain(composed(f"experiment={name}", f"profile={profile}")))
 
 
 @pytest.mark.parametrize(
@@ -81,8 +74,7 @@ def test_other_forms_and_other_keys_are_taken(config, key, value):
 
 
 def test_the_key_that_others_refer_to_is_named():
-    with initialize_config_dir(str(EXPERIMENTS), version_base="1.3"):
-        wrong = plain(compose("config", overrides=["experiment=aten_vip", "image_size=-1"]))
+    wrong = plain(composed("experiment=aten_vip", "image_size=-1"))
     with pytest.raises(InputError, match=r"^image_size=-1 must be a side"):
         check_ranges(wrong)
 
@@ -93,8 +85,6 @@ def test_keys_are_those_of_a_config():
 
 @pytest.mark.process
 def test_the_command_refuses_before_it_builds(tmp_path):
-    command = [sys.executable, str(ROOT / "run.py"), "experiment=aten_vip", "data.batch_size=0", f"outputs={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    done = run_py("experiment=aten_vip", "data.batch_size=0", f"outputs={tmp_path}", status=1)
     assert done.stderr == "error: data.batch_size=0 must be an integer of at least 1\n"
     assert not any(tmp_path.iterdir())
