@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from checkpoint_files import differences
 from hydra import compose, initialize_config_dir
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
@@ -36,9 +37,6 @@ VARIANTS = {
     "no validation": (["trainer.limit_val_batches=0", "callbacks.best=null"], 4),
     "counted in steps": (["trainer.max_epochs=-1", "trainer.max_steps=12", "ema=0.9"], 4),
 }
-
-#: What a resumed run begins anew, without effect on anything.
-UNLOADED = {"epoch_loop.val_loop.batch_progress", "current_score"}
 
 
 class Killed(BaseException):
@@ -175,26 +173,6 @@ class Runs:
     def rows(self):
         with (self.folder / "run/metrics.csv").open(newline="") as file:
             return [(int(row["step"]), bool(row.get("val/score"))) for row in csv.DictReader(file)]
-
-
-def differences(one, two, at=""):
-    """Where two checkpoints differ."""
-    if isinstance(one, dict):
-        assert isinstance(two, dict)
-        keys = [key for key in {**one, **two} if key not in one or key not in two]
-        both = one.keys() & two.keys() - UNLOADED
-        return [f"{at}.{key}" for key in keys] + [
-            found for key in both for found in differences(one[key], two[key], f"{at}.{key}")
-        ]
-    if isinstance(one, list | tuple):
-        if len(one) != len(two):
-            return [at]
-        return [
-            found for n, (a, b) in enumerate(zip(one, two, strict=True)) for found in differences(a, b, f"{at}.{n}")
-        ]
-    if isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor):
-        return [] if torch.equal(one, two) else [at]
-    return [] if type(one) is type(two) and one == two else [f"{at} {one} {two}"]
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
