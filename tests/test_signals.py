@@ -112,3 +112,14 @@ def test_a_full_disk_is_one_line_and_keeps_the_earlier_checkpoint(vip_stand_in, 
     assert "Traceback" not in shown
     assert {file.name for file in last.parent.iterdir()} <= {"last.ckpt", "best.ckpt"}
     assert equal(checkpoint(run), before)
+
+
+def test_a_run_whose_checkpoint_is_gone_starts_anew_and_says_so(vip_stand_in, tmp_path):
+    run = Started(arguments(vip_stand_in, "checkpoint_every=1"), tmp_path)
+    run.wait_for(lambda: run.steps() >= 2)
+    run.send("SIGTERM")
+    assert run.end()[0] == 143
+    (run.folder() / "checkpoints/last.ckpt").unlink()
+    again = finish(arguments(vip_stand_in, "trainer.max_epochs=1", "resume=auto"), tmp_path)
+    assert f"{run.folder()} has no last.ckpt: starts anew" in again.text().splitlines()
+    assert [step for step, validated in rows(again) if not validated] == [0, 1, 2, 3]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from partwise.checkpoints.loading import load
-from partwise.predict.output import FOLDERS
 from partwise.run.folder import Run, is_first
 from partwise.run.signals import Stopped
 
@@ -48,7 +47,7 @@ def prediction_stops(output: Path) -> Iterator[None]:
     try:
         yield
     except Stopped as stop:
-        finished = _unfinished(output) and len(list((output / FOLDERS[0]).glob("*.png")))
+        finished = _unfinished(output) and len(list((output / "parts").glob("*.png")))
         kept = f"{finished} frames are finished in {output}" if finished else "no frame is finished"
         stop.text = f"stopped by {stop.signal}: {kept}; the same command starts over"
         raise
