@@ -13,7 +13,7 @@ from torchvision.models.vgg import make_layers
 
 from partwise.errors import InputError
 from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
-from partwise.nn.layers import conv_relu, small
+from partwise.nn.layers import conv_relu, near_zero
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 RATES = (6, 12, 18, 24)  # dilations of DeepLab-v2's classifiers
@@ -98,7 +98,7 @@ class ClassifierPyramid(nn.Module):
             nn.Sequential(
                 conv_relu(in_channels, width, 3, rate, norm), nn.Dropout(dropout),
                 conv_relu(width, width, 1, norm=norm), nn.Dropout(dropout),
-                small(nn.Conv2d(width, num_classes, 1)),
+                near_zero(nn.Conv2d(width, num_classes, 1)),
             )
             for rate in rates
         )  # fmt: skip
