@@ -23,7 +23,7 @@ ROUNDS = 5  # iterations over all classes that adapt the biases
 _BELOW = 1e-5
 
 
-class EMAdapt(DenseParser):
+class EMAdapt(DenseParser[ClipBatch]):
     """DeepLab-v2 trained on clips of one unlabelled and one labelled frame of a tracklet.
 
     Args:

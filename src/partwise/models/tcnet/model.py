@@ -90,7 +90,7 @@ class Fused(NamedTuple):
     carried: list[Carried]
 
 
-class TCNet(DenseParser):
+class TCNet(DenseParser[ClipBatch]):
     """A parser of each frame of a tracklet from the frame itself and earlier ones.
 
     Args:
