@@ -32,11 +32,13 @@ class LabelSet:
     pairs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the pairs.
+        """Check the names and the pairs.
 
         Raises:
-            ValueError: pairs overlap, or hold an id that is no class.
+            ValueError: two classes have one name; or pairs overlap, or hold an id that is no class.
         """
+        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            raise ValueError(f"label set {self.name}: {', '.join(twice)} names several classes; give each its own name")
         paired = [i for pair in self.pairs for i in pair]
         if len(set(paired)) != len(paired) or not all(0 < i < len(self.names) for i in paired):
             raise ValueError(f"label set {self.name}: pairs {self.pairs} overlap or leave 1..{len(self.names) - 1}")
@@ -100,7 +102,7 @@ class LabelSet:
         """Build a label set from its `state`.
 
         Raises:
-            ValueError: the state holds no lists of names and pairs, or pairs that do not fit.
+            ValueError: the state holds no lists of names and pairs, a name twice, or pairs that do not fit.
         """
         names, pairs = state["names"], state["pairs"]
         if not isinstance(names, list) or not isinstance(pairs, list):

@@ -75,6 +75,13 @@ def test_overlapping_pairs_are_refused():
         labels.LabelSet("bad", ("background", "a", "b", "c"), ((1, 2), (2, 3)))
 
 
+def test_classes_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"^label set bad: a names several classes; give each its own name$"):
+        labels.LabelSet("bad", ("background", "a", "b", "a"))
+    with pytest.raises(ValueError, match="a names several classes"):
+        labels.LabelSet.from_state({"name": "bad", "names": ["background", "a", "a"], "pairs": []})
+
+
 def test_remaps_keep_ignore_and_cover_their_source():
     left_right = labels.LR_TO_PASCAL_PERSON_PART
     for i, name in enumerate(labels.PASCAL_PERSON_PART_LR.names):

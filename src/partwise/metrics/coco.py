@@ -1,4 +1,4 @@
-"""Compute COCO's AP of persons during training, by masks and by keypoints, as pycocotools has it."""
+"""COCO's AP of persons during training, by masks and by keypoints, as pycocotools has it."""
 
 from __future__ import annotations
 

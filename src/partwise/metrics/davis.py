@@ -1,4 +1,4 @@
-"""Compute the metrics of DAVIS by its 2016 protocol: mean, recall and decay of J and of F."""
+"""The metrics of DAVIS by its 2016 protocol: mean, recall and decay of J and of F."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute the metrics of TCNet's tables: PaperDoll's accuracies, precision, recall and F-1."""
+"""The metrics of TCNet's tables: PaperDoll's accuracies, precision, recall and F-1."""
 
 from __future__ import annotations
 

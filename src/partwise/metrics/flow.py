@@ -1,4 +1,4 @@
-"""Measure optical flow: its end-point error, and how well it reconstructs images."""
+"""Metrics of optical flow: its end-point error, and how well it reconstructs images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute AP^r: average precision of disjoint regions, by both matchings in use (`partwise.scores.matching`)."""
+"""AP^r: average precision of disjoint regions, by both matchings in use (`partwise.scores.matching`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from partwise.arrays import Float64Array, Int64Array, IntpArray
 from partwise.batches import InstanceMap, Instances
 from partwise.errors import InputError
+from partwise.metrics.ranges import check_range
 from partwise.metrics.shards import ShardMetric, first_visits
 from partwise.scores.average_precision import MATCHINGS, APScores, Matching, ap_scores, image_rows
 
@@ -154,9 +155,7 @@ def joint_histogram(preds: Tensor, target: Tensor, n: int, m: int) -> Int64Array
     if preds.shape != target.shape:
         raise ValueError(f"the predicted map is {tuple(preds.shape)}, the true one {tuple(target.shape)}")
     for name, ids, count in (("predicted", preds, n), ("true", target, m)):
-        low, high = (int(x) for x in ids.aminmax())
-        if low < 0 or high > count:
-            raise ValueError(f"the {name} map holds id {low if low < 0 else high} but has {count} rows")
+        check_range(ids, f"the {name} map", count + 1)
     pairs = preds.flatten().long().mul(m + 1).add_(target.flatten().to(preds.device))
     counts: Int64Array = pairs.bincount(minlength=(n + 1) * (m + 1)).view(n + 1, m + 1).cpu().numpy()
     return counts

@@ -1,4 +1,4 @@
-"""Compute pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
+"""Pixel accuracy and intersection over union from one confusion matrix for the whole dataset.
 
 Averaging per image gives other metrics; the benchmarks sum first. `confusion[t, p]` counts the pixels of true
 class t that are called p. Metrics are percent, float64 on the CPU, NaN where undefined.
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from partwise.labels import IGNORE
+from partwise.metrics.ranges import check_range
 from partwise.metrics.shards import IndexedRows
 
 
@@ -41,13 +42,14 @@ def confusion_matrix(preds: Tensor, target: Tensor, num_classes: int) -> Tensor:
     """
     if preds.shape != target.shape:
         raise ValueError(f"preds {tuple(preds.shape)} and target {tuple(target.shape)} differ in shape")
-    for name, labels in (("preds", preds), ("target", target)):
-        _check_bytes(labels, name)
+    check_range(preds, "preds", 256)
+    check_range(target, "target", 256)
     # One histogram over all 256 x 256 pairs: faster than masking out ignored pixels, and it finds bad labels.
     pairs = preds.flatten().long().add(target.flatten().to(preds.device).long(), alpha=256)
     counts = torch.bincount(pairs, minlength=256 * 256).view(256, 256)
-    _check_counts(counts[num_classes:IGNORE].sum(1), "target", num_classes)
-    _check_counts(counts[:num_classes, num_classes:].sum(0), "preds", num_classes)
+    true, called = counts[:IGNORE].nonzero().unbind(1)
+    check_range(true, "target", num_classes)
+    check_range(called, "preds", num_classes)
     return counts[:num_classes, :num_classes].clone()
 
 
@@ -123,22 +125,9 @@ class IndexedConfusion(IndexedRows):
                 raise ValueError(f"image {i}: {error}") from error
             self.add([i], confusion[None])
 
-    def compute(self) -> Any:
+    def compute(self) -> Tensor:
         """Sum the matrices so far, (C, C) int64, rows = ground truth; collective over ranks."""
         return torch.from_numpy(self.distinct().sum(0))
-
-
-class IndexedParsingMetric(IndexedConfusion):
-    """Compute `parsing_scores` of all images seen, each counted once.
-
-    Args:
-        num_classes: classes, background included.
-        kwargs: of `torchmetrics.Metric`.
-    """
-
-    def compute(self) -> ParsingScores:
-        """Compute the metrics so far; collective over ranks."""
-        return parsing_scores(super().compute())
 
 
 def _precise(confusion: Tensor) -> Tensor:
@@ -150,20 +139,3 @@ def _checked(num_classes: int) -> int:
     if not 2 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes is {num_classes}; it must lie in 2..{IGNORE}, background included")
     return num_classes
-
-
-def _check_bytes(labels: Tensor, name: str) -> None:
-    """Raise ValueError for labels that are no integers of 0..255."""
-    if labels.is_floating_point() or labels.is_complex():
-        raise ValueError(f"{name} must hold integer classes, not {labels.dtype}")
-    if labels.dtype != torch.uint8 and labels.numel():
-        low, high = (int(x) for x in labels.aminmax())
-        if low < 0 or high > IGNORE:
-            raise ValueError(f"label {low if low < 0 else high} in {name} is out of range")
-
-
-def _check_counts(counts: Tensor, name: str, num_classes: int) -> None:
-    """Raise ValueError if any label from `num_classes` on has been counted."""
-    bad = counts.nonzero()
-    if bad.numel():
-        raise ValueError(f"label {int(bad[0]) + num_classes} in {name} is out of range 0..{num_classes - 1}")

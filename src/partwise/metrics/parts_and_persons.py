@@ -1,4 +1,4 @@
-"""Compute the metrics of the VIP benchmark (Zhou et al., ACM MM 2018): mIoU, AP^r of persons, AP^r of parts.
+"""The metrics of the VIP benchmark (Zhou et al., ACM MM 2018): mIoU, AP^r of persons, AP^r of parts.
 
 They suit any label set whose annotations have disjoint persons and part instances.
 """
@@ -12,7 +12,7 @@ from torch import nn
 from partwise.batches import Annotation, Instances, Parsing
 from partwise.labels import LabelSet
 from partwise.metrics.instance import InstanceAP
-from partwise.metrics.parsing import IndexedParsingMetric
+from partwise.metrics.parsing import IndexedConfusion, parsing_scores
 from partwise.scores.vip import HUMAN_THRESHOLDS, PART_THRESHOLDS, InstanceScores, instance_scores, nested
 
 
@@ -30,7 +30,7 @@ class VIPMetrics(nn.Module):
     def __init__(self, label_set: LabelSet, instances: bool = True) -> None:
         super().__init__()
         self.label_set = label_set
-        self.parsing = IndexedParsingMetric(label_set.num_classes)
+        self.confusion = IndexedConfusion(label_set.num_classes)
         self.human = InstanceAP([1], HUMAN_THRESHOLDS) if instances else None
         self.part = InstanceAP(range(1, label_set.num_classes), PART_THRESHOLDS) if instances else None
 
@@ -53,7 +53,7 @@ class VIPMetrics(nn.Module):
             InputError: persons may overlap.
             ValueError: a field is missing, sizes differ or a label is out of range; the image is named.
         """
-        self.parsing.update(index, [p["parts"] for p in preds], [t["parts"] for t in target])
+        self.confusion.update(index, [p["parts"] for p in preds], [t["parts"] for t in target])
         if self.human is not None and self.part is not None:
             pairs = list(zip(index, preds, target, strict=True))
             self.human.update(
@@ -74,7 +74,7 @@ class VIPMetrics(nn.Module):
             Metrics by name, NaN where undefined. A key without the name of a matching is `one_to_one`'s: `human_ap_50`,
             `human_authors_ap_50`. Each class has its own: `iou_hair`.
         """
-        parsing = self.parsing.compute()
+        parsing = parsing_scores(self.confusion.compute())
         flat = {
             "miou": float(parsing["miou"]),
             "pixel_accuracy": float(parsing["pixel_accuracy"]),
@@ -89,12 +89,12 @@ class VIPMetrics(nn.Module):
 
     def report(self) -> dict[str, object]:
         """Compute the metrics so far, nested under the keys of the evaluation command; None where undefined."""
-        parsing = self.parsing.compute()
+        parsing = parsing_scores(self.confusion.compute())
         return nested(float(parsing["miou"]), parsing["iou_per_class"].tolist(), self._instance_scores())
 
     def reset(self) -> None:
         """Forget all images."""
-        self.parsing.reset()
+        self.confusion.reset()
         if self.human is not None and self.part is not None:
             self.human.reset()
             self.part.reset()

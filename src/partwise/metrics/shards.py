@@ -1,4 +1,4 @@
-"""Keep rows per image, so that an image scored twice can be told from two images.
+"""States of rows per image, so that an image scored twice can be told from two images.
 
 A padded `DistributedSampler` gives some images to two ranks. Sums cannot undo that; rows that remember their
 image can. Ranks may hold any number of rows, none included.

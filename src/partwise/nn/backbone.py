@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.errors import InputError
+from partwise.nn.weights import missing_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,10 +75,8 @@ class Backbone(nn.Module):
         except Exception as error:
             if not pretrained:
                 raise
-            raise InputError(
-                f"pre-trained weights of {name} cannot be had ({type(error).__name__}): place timm's file in the "
-                "Hugging Face cache (HF_HOME), or train from scratch: pretrained=false where the config has it"
-            ) from error
+            cache = "the Hugging Face cache (HF_HOME)"
+            raise missing_weights(f"pre-trained weights of {name}", error, "timm's file", cache) from error
         if not hasattr(body, "layer4"):
             raise InputError(f"backbone={name} has no res5 stage; name a timm ResNet such as resnet50")
         _dilate(body.layer4, 2)

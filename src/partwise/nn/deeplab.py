@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from partwise.batches import ImageBatch
 from partwise.nn.backbone import Backbone
 from partwise.nn.dense import ImageParser
-from partwise.nn.layers import conv_relu, small
+from partwise.nn.layers import conv_relu, near_zero
 from partwise.nn.losses import lovasz_loss, parsing_loss
 from partwise.ops.resize import canvas_size
 
@@ -126,7 +126,7 @@ class ParsingBranch(nn.Module):
     def __init__(self, in_channels: int, num_classes: int, dilations: Sequence[int] = DILATIONS) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            small(nn.Conv2d(in_channels, num_classes, 3, padding=d, dilation=d)) for d in dilations
+            near_zero(nn.Conv2d(in_channels, num_classes, 3, padding=d, dilation=d)) for d in dilations
         )
 
     def forward(self, feature: Tensor) -> Tensor:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from partwise.batches import ImageBatch, Parsing
+from partwise.batches import ClipBatch, ImageBatch, Parsing
 from partwise.nn.losses import parsing_loss
 from partwise.ops.resize import Letterbox
+
+Batch = TypeVar("Batch", ImageBatch, ClipBatch)
 
 AT_ONCE = 4  # frames of a video that a parser of single images processes together
 
 
-class DenseParser(nn.Module, ABC):
+class DenseParser(nn.Module, ABC, Generic[Batch]):
     """A parser that scores every class at every pixel. Subclasses define `scores` and `stream_scores`."""
 
     @abstractmethod
-    def scores(self, batch: Any) -> Tensor:
+    def scores(self, batch: Batch) -> Tensor:
         """Compute logits (B, K, H, W) on the canvas for the B samples of a batch."""
 
     @abstractmethod
@@ -35,7 +37,7 @@ class DenseParser(nn.Module, ABC):
             (n, K, H, W) logits of the next n frames.
         """
 
-    def parse(self, batch: Any, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+    def parse(self, batch: Batch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Parse the samples of a batch.
 
         Args:
@@ -61,7 +63,7 @@ class DenseParser(nn.Module, ABC):
             yield from most_probable(scores.float().softmax(1), [letterbox] * len(scores))
 
 
-class ImageParser(DenseParser):
+class ImageParser(DenseParser[ImageBatch]):
     """A dense parser of single images. Subclasses define `logits`."""
 
     @abstractmethod

@@ -20,7 +20,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import roi_align
 
 from partwise.nn.deeplab import REFERENCE_SIZE, STRIDE
-from partwise.nn.layers import conv_relu, small
+from partwise.nn.layers import conv_relu, near_zero
 from partwise.ops.instances import boxes_of
 from partwise.ops.resize import Letterbox, canvas_size
 
@@ -45,8 +45,8 @@ class RPNHead(nn.Module):
             conv_relu(in_channels, in_channels),
             conv_relu(in_channels, width),
         )
-        self.objectness = small(nn.Conv2d(width, num_anchors, 1))
-        self.deltas = small(nn.Conv2d(width, 4 * num_anchors, 1))
+        self.objectness = near_zero(nn.Conv2d(width, num_anchors, 1))
+        self.deltas = near_zero(nn.Conv2d(width, 4 * num_anchors, 1))
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Compute objectness and box deltas of every anchor.
@@ -118,7 +118,7 @@ class MaskHead(nn.Module):
         self.upsample = nn.Sequential(nn.ConvTranspose2d(width, width, 2, stride=2), nn.ReLU(inplace=True))
         self.local = nn.Conv2d(width, 2, 1)
         self.linear = nn.Sequential(conv_relu(width, width), conv_relu(width, width // 2))
-        self.whole = small(nn.Conv2d(width // 2, 784 * 2, 14))
+        self.whole = near_zero(nn.Conv2d(width // 2, 784 * 2, 14))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute float32 mask logits (N, 2, 28, 28) of background and person from pooled features (N, C, 14, 14).

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import FlowBatch
-from partwise.nn.layers import small
+from partwise.nn.layers import near_zero
 from partwise.nn.products import PatchConv2d, SpreadConv2d, SpreadConvTranspose2d
 from partwise.ops.correlation import correlation
 from partwise.ops.flow import centred_mean, enlarge_flow
@@ -36,7 +36,7 @@ class FlowDecoder(nn.Module):
         ups = [round(width * c) for c in (512, 256, 128, 64)]
         joined = [s + u + 2 for s, u in zip(skips, ups, strict=True)]
         self.deconvs = nn.ModuleList(_deconv(i, o) for i, o in zip([coarsest, *joined[:-1]], ups, strict=True))
-        self.predictors = nn.ModuleList(small(SpreadConv2d(c, 2, 3, padding=1)) for c in [coarsest, *joined])
+        self.predictors = nn.ModuleList(near_zero(SpreadConv2d(c, 2, 3, padding=1)) for c in [coarsest, *joined])
         self.upsample = nn.ModuleList(nn.ConvTranspose2d(2, 2, 4, 2, 1, bias=False) for _ in skips)
         self.top_channels = joined[-1]
 

@@ -32,8 +32,15 @@ def conv_relu(
     return nn.Sequential(conv, *([nn.BatchNorm2d(out_channels)] if norm else []), nn.ReLU(inplace=True))
 
 
-def small(layer: Layer) -> Layer:
-    """Initialise an output layer near zero: weights N(0, 0.01), biases 0. Returns the layer."""
+def near_zero(layer: Layer) -> Layer:
+    """Initialise an output layer near zero, in place: weights N(0, 0.01), biases 0.
+
+    Args:
+        layer: layer to initialise.
+
+    Returns:
+        the layer.
+    """
     nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from kornia.losses import lovasz_softmax_loss
 from torch import Tensor
 
+from partwise.labels import IGNORE
+
 
 def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
     """Compute the Lovasz-softmax loss (Berman et al., CVPR 2018).
@@ -20,7 +22,7 @@ def lovasz_loss(logits: Tensor, parts: Tensor) -> Tensor:
     Returns:
         (); 0 for a batch without labelled pixels.
     """
-    labelled = parts != 255
+    labelled = parts != IGNORE
     target = parts[labelled][None, :, None]
     if not target.numel():
         return logits.sum() * 0
@@ -42,5 +44,5 @@ def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:
         () float32; 0, not NaN, for a batch without labelled pixels.
     """
     logits = F.interpolate(logits.float(), parts.shape[-2:], mode="bilinear", align_corners=False)
-    total = F.cross_entropy(logits, parts, ignore_index=255, reduction="sum")
-    return total / (parts != 255).sum().clamp(min=1)
+    total = F.cross_entropy(logits, parts, ignore_index=IGNORE, reduction="sum")
+    return total / (parts != IGNORE).sum().clamp(min=1)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from partwise.batches import ClipBatch, ImageBatch, Parsing
+from partwise.batches import ImageBatch, Parsing
 from partwise.errors import InputError
 from partwise.nn.deeplab import STRIDE, DeepLabFeature, ParsingBranch, dilations
-from partwise.nn.dense import at_once, most_probable
+from partwise.nn.dense import Batch, at_once, most_probable
 from partwise.nn.detection import detection_targets, person_heads, region_proposals
 from partwise.nn.layers import conv_relu
 from partwise.nn.losses import parsing_loss
@@ -163,13 +163,13 @@ class DenseHeads(nn.Module):
         return most_probable(_probabilities(self.parsing, feature), letterboxes)
 
 
-class HeadedParser(nn.Module, ABC):
+class HeadedParser(nn.Module, ABC, Generic[Batch]):
     """A parser made of features and heads. Subclasses define `sample_features` and `stream_features`."""
 
     heads: ParsingHeads | DenseHeads
 
     @abstractmethod
-    def sample_features(self, batch: Any) -> Tensor:
+    def sample_features(self, batch: Batch) -> Tensor:
         """Compute the features (B, C, H/4, W/4) of a batch's B samples."""
 
     @abstractmethod
@@ -183,7 +183,7 @@ class HeadedParser(nn.Module, ABC):
             (n, C, H/4, W/4) features of the next n frames.
         """
 
-    def losses(self, batch: ImageBatch | ClipBatch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the heads' losses () of a batch by name, with unit weights (ATEN Eq. 7); label 255 is ignored.
 
         Raises:
@@ -191,7 +191,7 @@ class HeadedParser(nn.Module, ABC):
         """
         return self.heads.losses(self.sample_features(batch), batch["parts"], batch.get("instances"))
 
-    def parse(self, batch: Any, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+    def parse(self, batch: Batch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Parse the samples of a batch.
 
         Args:
@@ -217,7 +217,7 @@ class HeadedParser(nn.Module, ABC):
             yield from self.heads.parse(features, [letterbox] * len(features))
 
 
-class ParsingRCNN(HeadedParser):
+class ParsingRCNN(HeadedParser[ImageBatch]):
     """ATEN's frame-level model: the DeepLabv3+ feature and heads on it.
 
     Args:

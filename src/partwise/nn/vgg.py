@@ -13,7 +13,8 @@ from torchvision.models.vgg import make_layers
 
 from partwise.errors import InputError
 from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
-from partwise.nn.layers import conv_relu, small
+from partwise.nn.layers import conv_relu, near_zero
+from partwise.nn.weights import TORCH_HUB, missing_weights
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 RATES = (6, 12, 18, 24)  # dilations of DeepLab-v2's classifiers
@@ -98,7 +99,7 @@ class ClassifierPyramid(nn.Module):
             nn.Sequential(
                 conv_relu(in_channels, width, 3, rate, norm), nn.Dropout(dropout),
                 conv_relu(width, width, 1, norm=norm), nn.Dropout(dropout),
-                small(nn.Conv2d(width, num_classes, 1)),
+                near_zero(nn.Conv2d(width, num_classes, 1)),
             )
             for rate in rates
         )  # fmt: skip
@@ -116,14 +117,12 @@ def pretrained_vgg() -> torchvision.models.VGG:
     Raises:
         InputError: the weights cannot be loaded.
     """
+    weights = VGG16_Weights.IMAGENET1K_V1
     try:
-        return vgg16(weights=VGG16_Weights.IMAGENET1K_V1)
+        return vgg16(weights=weights)
     except Exception as error:
-        raise InputError(
-            f"pre-trained weights of VGG-16 cannot be had ({type(error).__name__}): place torchvision's file "
-            f"{VGG16_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[-1]} in the torch hub cache (TORCH_HOME), or train from "
-            "scratch: pretrained=false where the config has it"
-        ) from error
+        file = f"torchvision's file {weights.url.rsplit('/', 1)[-1]}"
+        raise missing_weights("pre-trained weights of VGG-16", error, file, TORCH_HUB) from error
 
 
 def _blocks(layers: nn.Sequential) -> list[nn.Sequential]:

@@ -13,6 +13,7 @@ from partwise.arrays import Picture
 from partwise.errors import InputError
 from partwise.io.boxes import REACH, fault_of_box
 from partwise.io.json_file import Misfit, read_json
+from partwise.nn.weights import TORCH_HUB, missing_weights
 
 Boxes = list[tuple[float, float, float, float]]
 Detector = Callable[[Picture], Boxes]
@@ -100,11 +101,8 @@ def torchvision_detector(device: torch.device) -> Detector:
     try:
         network = fasterrcnn_resnet50_fpn(weights=weights).to(device).eval()
     except Exception as error:
-        raise InputError(
-            f"detector=torchvision: its weights cannot be had ({type(error).__name__}); place "
-            f"{weights.url.rsplit('/', 1)[-1]} in the torch hub cache (TORCH_HOME), or take detector=CKPT of Parsing "
-            "R-CNN or detector=BOXES.json"
-        ) from error
+        file, instead = weights.url.rsplit("/", 1)[-1], "take detector=CKPT of Parsing R-CNN or detector=BOXES.json"
+        raise missing_weights("detector=torchvision: its weights", error, file, TORCH_HUB, instead) from error
 
     @torch.inference_mode()
     def detect(frame: Picture) -> Boxes:

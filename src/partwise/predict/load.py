@@ -44,8 +44,8 @@ def load_parser(
         size: side of a larger square input in pixels, or its (height, width), which a dense parser of images parses in
             windows of the trained size. None takes the trained size.
         smoothing: weight of earlier frames in a video, 0 (none) to below 1, for dense parsers of images only.
-        bfloat16: run convolutions in bfloat16.
-        channels_last: keep the network in channels-last memory layout.
+        bfloat16: run convolutions in bfloat16, those of a detector from a checkpoint included.
+        channels_last: keep the network in channels-last memory layout, and that of a detector from a checkpoint.
         detector: finds the persons whose tracklets are parsed: "torchvision", a checkpoint, or a JSON file of boxes.
             None takes every frame as a crop of one person. For TCNet only.
         scale_search: the boxes of tracklets may grow and shrink.
@@ -73,12 +73,14 @@ def load_parser(
     if detector is not None:
         if not isinstance(network, FollowsPersons):
             raise InputError(f"detector={detector}: {type(network).__name__} parses whole frames; leave it out")
-        find = _detector(detector, device)
+        find = _detector(detector, device, bfloat16, channels_last)
         return TrackletParser(network, label_set, canvas, device, find, scale_search, bfloat16)
     return FrameParser(network, label_set, canvas, device, smoothing=smoothing, bfloat16=bfloat16, stretch=stretch)
 
 
-def _detector(name: str, device: torch.device) -> Detector:
+def _detector(name: str, device: torch.device, bfloat16: bool, channels_last: bool) -> Detector:
     if name == "torchvision":
         return torchvision_detector(device)
-    return boxes_of_file(name) if name.endswith(".json") else boxes_of_parser(load_parser(name, device))
+    if name.endswith(".json"):
+        return boxes_of_file(name)
+    return boxes_of_parser(load_parser(name, device, bfloat16=bfloat16, channels_last=channels_last))

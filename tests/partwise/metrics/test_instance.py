@@ -211,9 +211,9 @@ def test_scores_keep_their_order_in_any_type():
     ("pred", "truth", "message"),
     [
         (objects([[1, 1]], [1], [0.5]), NOBODY, r"image 0: the predicted map is \(1, 2\)"),
-        (objects([[1, 2, 0, 0]], [1], [0.5]), NOBODY, "predicted map holds id 2 but has 1 rows"),
-        (FOUND, objects([[0, 0, 3, 0]], [1, 1]), "true map holds id 3 but has 2 rows"),
-        (FOUND, objects([[0, 0, -1, 0]], [1, 1]), "true map holds id -1"),
+        (objects([[1, 2, 0, 0]], [1], [0.5]), NOBODY, "label 2 in the predicted map is out of range 0..1"),
+        (FOUND, objects([[0, 0, 3, 0]], [1, 1]), "label 3 in the true map is out of range 0..2"),
+        (FOUND, objects([[0, 0, -1, 0]], [1, 1]), "label -1 in the true map"),
         (objects([[1, 1, 1, 1]], [1]), PERSON, "no scores"),
         (objects([[1, 1, 1, 1]], [1], [0.5, 0.4]), PERSON, "1 predicted objects have 2 scores"),
         (objects([[1, 1, 1, 1]], [1], [math.nan]), PERSON, "NaN"),
@@ -222,6 +222,12 @@ def test_scores_keep_their_order_in_any_type():
 def test_faults_are_named(pred, truth, message):
     with pytest.raises(ValueError, match=message):
         values([(pred, truth)], [1])
+
+
+def test_a_map_without_pixels_has_no_objects():
+    empty = objects(np.empty((0, 4), np.int64), [1], [0.5])
+    scores = values([(empty, empty)], [1], [0.5])
+    assert math.isnan(scores["one_to_one"]["ap"][0])
 
 
 @pytest.mark.parametrize("side", [0, 1])

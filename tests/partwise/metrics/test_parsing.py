@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partwise.metrics.parsing import (
-    IndexedParsingMetric,
+    IndexedConfusion,
     confusion_matrix,
     fg_accuracy,
     iou,
+    parsing_scores,
     pixel_accuracy,
 )
 
@@ -61,10 +62,10 @@ def assert_equal(values, expected):
 
 
 def measured(*pairs, num_classes):
-    metric = IndexedParsingMetric(num_classes)
+    metric = IndexedConfusion(num_classes)
     for i, (preds, target) in enumerate(pairs):
         metric.update([i], [torch.as_tensor(preds)], [torch.as_tensor(target)])
-    return metric.compute()
+    return parsing_scores(metric.compute())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -101,22 +102,22 @@ def test_nothing_to_score_is_undefined(pairs):
 
 def test_repeated_images_count_once():
     pairs = images(3)
-    metric = IndexedParsingMetric(5)
+    metric = IndexedConfusion(5)
     preds, target = zip(*pairs, strict=True)
     metric.update([4, 2, 9, 0], preds, target)
     metric.update([9], preds[:1], target[:1])  # an index already taken
-    assert_equal(metric.compute(), reference(pairs, 5))
+    assert_equal(parsing_scores(metric.compute()), reference(pairs, 5))
 
 
 def test_reset_and_forward():
     first, second = (([i], [preds], [target]) for i, (preds, target) in enumerate(images(1, 2)))
-    pairs, metric = images(1, 2), IndexedParsingMetric(5)
+    pairs, metric = images(1, 2), IndexedConfusion(5)
     metric.update(*first)
     metric.reset()
     metric.update(*second)
-    assert_equal(metric.compute(), reference(pairs[1:], 5))
-    assert_equal(metric(*first), reference(pairs[:1], 5))
-    assert_equal(metric.compute(), reference(pairs, 5))
+    assert_equal(parsing_scores(metric.compute()), reference(pairs[1:], 5))
+    assert_equal(parsing_scores(metric(*first)), reference(pairs[:1], 5))
+    assert_equal(parsing_scores(metric.compute()), reference(pairs, 5))
 
 
 @pytest.mark.parametrize(
@@ -129,18 +130,23 @@ def test_reset_and_forward():
         ([0, 0], [0, 254], "label 254 in target"),
         ([0, 0], [0, 1000], "label 1000 in target"),
         ([0, 0, 0], [0, 0], "differ in shape"),
-        ([0.5, 0], [0, 0], "preds must hold integer classes"),
+        ([0.5, 0], [0, 0], "preds must hold integer labels"),
     ],
 )
 def test_bad_labels_are_named(preds, target, message):
     with pytest.raises(ValueError, match=f"image 12: .*{message}"):
-        IndexedParsingMetric(3).update([12], [torch.tensor(preds)], [torch.tensor(target)])
+        IndexedConfusion(3).update([12], [torch.tensor(preds)], [torch.tensor(target)])
 
 
 @pytest.mark.parametrize("num_classes", [1, 256])
 def test_impossible_class_counts(num_classes):
     with pytest.raises(ValueError, match="num_classes"):
-        IndexedParsingMetric(num_classes)
+        IndexedConfusion(num_classes)
+
+
+def test_an_empty_map_counts_nothing():
+    empty = torch.empty(0, 4, dtype=torch.int64)
+    assert confusion_matrix(empty, empty, 3).tolist() == [[0] * 3] * 3
 
 
 def test_small_integer_types():
@@ -152,9 +158,9 @@ def test_small_integer_types():
 @given(st.integers(0, 10**6), st.integers(1, 5), st.permutations(range(4)))
 def test_properties(seed, present, order):
     pairs = images(seed, present=present)
-    shuffled = IndexedParsingMetric(5)
+    shuffled = IndexedConfusion(5)
     for i in order:
         shuffled.update([i], *([x] for x in pairs[i]))
-    assert_equal(shuffled.compute(), reference(pairs, 5))
+    assert_equal(parsing_scores(shuffled.compute()), reference(pairs, 5))
     perfect = measured(*((torch.where(target == 255, 0, target), target) for _, target in pairs), num_classes=5)
     assert all(((v == 100) | torch.isnan(v)).all() for v in perfect.values())

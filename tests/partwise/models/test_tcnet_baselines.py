@@ -196,7 +196,9 @@ def test_fcn8s_answers_at_the_images_size():
     torch.nn.init.normal_(network.score.weight)
     images = torch.rand(1, 3, 121, 61)
     assert network.logits(images).shape == (1, 5, 121, 61)
-    (parsing,) = network.parse({"images": images}, [Letterbox.stretch((100, 50), (121, 61))])
+    (parsing,) = network.parse(
+        {"images": images, "index": [0], "sample_ids": ["a"]}, [Letterbox.stretch((100, 50), (121, 61))]
+    )
     assert parsing["parts"].shape == (100, 50)
 
 

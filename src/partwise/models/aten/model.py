@@ -91,7 +91,7 @@ class Coarse(nn.Module):
         return current + F.interpolate(change, current.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class ATEN(HeadedParser):
+class ATEN(HeadedParser[ClipBatch]):
     """A parser of videos: features of key frames, encoded over time and propagated to the frames between them.
 
     Args:

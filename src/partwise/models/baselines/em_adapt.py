@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from partwise.batches import ClipBatch
+from partwise.labels import IGNORE
 from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.nn.dense import DenseParser
 from partwise.nn.losses import parsing_loss
@@ -22,7 +23,7 @@ ROUNDS = 5  # iterations over all classes that adapt the biases
 _BELOW = 1e-5
 
 
-class EMAdapt(DenseParser):
+class EMAdapt(DenseParser[ClipBatch]):
     """DeepLab-v2 trained on clips of one unlabelled and one labelled frame of a tracklet.
 
     Args:
@@ -91,7 +92,7 @@ class EMAdapt(DenseParser):
         else:
             biased = adapt(scores, present, 0.5 * self.areas / self.frames.clamp(min=1))
             best = biased.masked_fill(~present[..., None, None], -torch.inf).argmax(1)
-        return torch.where(present.any(1)[:, None, None], best, 255)
+        return torch.where(present.any(1)[:, None, None], best, IGNORE)
 
     def scores(self, batch: ClipBatch) -> Tensor:
         """Compute logits (B, K, H, W) of the last frame of each clip, independent of the others."""

@@ -15,7 +15,7 @@ from partwise.nn.vgg import WIDTHS, pretrained_vgg
 PAD = 99  # pixels around the image; with conv1_1's own 100, so that the fully connected layers' kernel fits
 FULL = 4096  # width of VGG-16's fully connected layers
 SCALES = {4: 0.01, 3: 0.0001}  # factors on pool4 and pool3, as in the "at once" release
-CROPS = {4: 5, 3: 9, 0: 31}
+CROPS = {4: 5, 3: 9, 0: 31}  # offsets in pixels of pool4, of pool3 and of the result, as in the release
 
 
 class FCN8s(ImageParser):
@@ -96,6 +96,7 @@ def _upsample(scores: Tensor, factor: int) -> Tensor:
 
 
 def _crop(x: Tensor, offset: int, like: Tensor) -> Tensor:
+    """Cut from x (B, C, H, W) the window of another tensor's height and width, `offset` pixels from above and left."""
     height, width = like.shape[-2:]
     return x[..., offset : offset + height, offset : offset + width]
 

@@ -16,7 +16,7 @@ from partwise.nn.parsing_rcnn import HeadedParser, ParsingRCNN
 from partwise.ops.flow import warp
 
 
-class FGFA(HeadedParser):
+class FGFA(HeadedParser[ClipBatch]):
     """Averages the features of neighbouring frames, warped to a frame, weighted by similarity to its own feature.
 
     Args:

@@ -67,7 +67,7 @@ class PlainFlow(nn.Module):
         return resize_flow(flow, (height, width))
 
 
-class NetWarp(DenseParser):
+class NetWarp(DenseParser[ClipBatch]):
     """z~_t = w1 z_t + w2 W(z_{t-1}, Lambda(F)), with z before the ReLU of conv5_3.
 
     Args:

@@ -1,4 +1,4 @@
-"""Fuse frames at both levels of TCNet: linear layers over frames (section 3.3, Fig. 4)."""
+"""The fusion of frames at both levels of TCNet: linear layers over frames (section 3.3, Fig. 4)."""
 
 from __future__ import annotations
 

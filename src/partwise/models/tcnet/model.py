@@ -30,7 +30,7 @@ from partwise.models.tcnet.fusion import FrameFusion, PixelFusion, Start
 from partwise.nn.deeplab_v2 import DeepLabV2, enlarge
 from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import CorrelationFlow, full_flow
-from partwise.nn.layers import small
+from partwise.nn.layers import near_zero
 from partwise.nn.losses import parsing_loss
 from partwise.ops.flow import warp
 
@@ -90,7 +90,7 @@ class Fused(NamedTuple):
     carried: list[Carried]
 
 
-class TCNet(DenseParser):
+class TCNet(DenseParser[ClipBatch]):
     """A parser of each frame of a tracklet from the frame itself and earlier ones.
 
     Args:
@@ -131,7 +131,7 @@ class TCNet(DenseParser):
         K, frames, width = frame.num_classes, len(self.offsets) + 1, self.trunk.conv5_channels
         self.pixel_fusion = PixelFusion(K, frames, fusion_layers, fusion_start)
         pooled = nn.BatchNorm1d(width, affine=False) if frame.norm else nn.Identity()
-        self.classification = nn.Sequential(pooled, small(nn.Linear(width, K))).requires_grad_(frame_level)
+        self.classification = nn.Sequential(pooled, near_zero(nn.Linear(width, K))).requires_grad_(frame_level)
         self.frame_fusion = FrameFusion(K if class_weights else 1, frames, fusion_start)
         self.frame_fusion.requires_grad_(frame_level)
 
