@@ -179,9 +179,6 @@ def one_line_errors(log: Callable[[], Path | None] = lambda: None) -> Iterator[N
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
     try:
         yield
-    except KeyboardInterrupt:
-        print("\nstopped by SIGINT", file=sys.stderr)
-        raise SystemExit(130) from None
     except Stopped as stop:
         if stop.text:
             print(stop.text, file=sys.stderr)
