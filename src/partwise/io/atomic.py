@@ -7,8 +7,8 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,36 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+@contextmanager
+def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
+    """Write a JSON array row by row.
+
+    Args:
+        path: file to write; it appears under its name once the array is complete.
+
+    Yields:
+        the function that appends a row.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with atomic(path) as temporary, ExitStack() as stack:
+        with writing(path):
+            file = stack.enter_context(temporary.open("w", encoding="utf-8", errors="backslashreplace"))
+        separator = "[\n"
+
+        def append(row: Any) -> None:
+            nonlocal separator
+            with writing(path):
+                file.write(separator + json.dumps(row, ensure_ascii=False, allow_nan=False))
+            separator = ",\n"
+
+        yield append
+        with writing(path):
+            file.write("[]\n" if separator == "[\n" else "\n]\n")
+            file.close()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from partwise.errors import InputError
+from partwise.io.json_file import Misfit, read_json
 
 Record: TypeAlias = dict[str, Any]
 
@@ -67,9 +67,6 @@ def read(file: Path) -> Record:
         InputError: it cannot be read, or holds something else.
     """
     try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no JSON object")
-    return content
+        return read_json(file, Record)
+    except Misfit as misfit:
+        raise InputError(f"{file} holds no JSON object: it {misfit.says}") from misfit

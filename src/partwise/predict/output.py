@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +18,8 @@ from partwise import viz
 from partwise.arrays import BoolArray, Picture
 from partwise.batches import Parsing, map_of, masks_of
 from partwise.errors import InputError
-from partwise.io import lock
-from partwise.io.atomic import atomic, write_json, writing
+from partwise.io import lock, run_json
+from partwise.io.atomic import json_array, write_json, writing
 from partwise.io.images import LONGEST_JPEG, write_image, write_labels
 from partwise.io.listing import warn_once
 from partwise.io.video import Video, VideoWriter
@@ -231,36 +230,6 @@ class ContactSheet:
         self._seen += 1
 
 
-@contextmanager
-def json_array(path: Path) -> Iterator[Callable[[Any], None]]:
-    """Write a JSON array row by row.
-
-    Args:
-        path: file to write; it appears under its name once the array is complete.
-
-    Yields:
-        the function that appends a row.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    with atomic(path) as temporary, ExitStack() as stack:
-        with writing(path):
-            file = stack.enter_context(temporary.open("w", encoding="utf-8", errors="backslashreplace"))
-        separator = "[\n"
-
-        def append(row: Any) -> None:
-            nonlocal separator
-            with writing(path):
-                file.write(separator + json.dumps(row, ensure_ascii=False, allow_nan=False))
-            separator = ",\n"
-
-        yield append
-        with writing(path):
-            file.write("[]\n" if separator == "[\n" else "\n]\n")
-            file.close()
-
-
 def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[float] | None = None) -> dict[str, Any]:
     """Make the row of a person in COCO's results format.
 
@@ -285,6 +254,17 @@ def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[flo
     return row if keypoints is None else row | {"keypoints": list(keypoints)}
 
 
+def summary(folder: Path) -> run_json.Record:
+    """Read the summary of a folder of results; empty if there is none, or none that can be read.
+
+    Args:
+        folder: folder of the results; it need not exist.
+    """
+    with suppress(InputError):
+        return run_json.read(folder / "summary.json")
+    return {}
+
+
 def replaceable(folder: Path, overwrite: bool) -> list[Path]:
     """Return the results of an earlier run in a folder.
 
@@ -299,11 +279,7 @@ def replaceable(folder: Path, overwrite: bool) -> list[Path]:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output {folder} is a file; name a folder")
     present = [folder / name for name in (*FOLDERS, *FILES) if (folder / name).exists()]
-    try:
-        ours = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["written_by"] == WRITTEN_BY
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if present and not ours:
+    if present and summary(folder).get("written_by") != WRITTEN_BY:
         raise InputError(f"output {folder} holds {present[0].name} that predict did not write; name another folder")
     if present and not overwrite:
         raise InputError(f"output {folder} holds the results of an earlier run; name another folder or allow overwrite")

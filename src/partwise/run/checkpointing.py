@@ -118,7 +118,7 @@ def _ways_on(path: Path) -> str:
 
 
 class Provenance(pl.Callback):
-    """Puts what `load_network` needs into every checkpoint.
+    """Puts what `build_network` needs into every checkpoint.
 
     Args:
         experiment: name of the experiment.

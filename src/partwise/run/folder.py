@@ -156,9 +156,9 @@ def _new(base: Path, traits: str) -> Run:
 
 
 def _named(base: Path, name: str) -> Run:
-    if not (base / name).is_dir():
-        found = ", ".join(sorted(p.name for p in base.glob("*/"))[-5:]) or "none"
-        raise InputError(f"resume={name}: no such run in {base}; the latest are {found}")
+    known = sorted(folder.name for folder in base.glob("*/"))
+    if name not in known:  # a path, such as .., is none
+        raise InputError(f"resume={name}: no such run in {base}; the latest are {', '.join(known[-5:]) or 'none'}")
     return Run(base / name, resumed=True, lock=lock.hold(base / name))
 
 

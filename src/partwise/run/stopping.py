@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from partwise.checkpoints.loading import load
+from partwise.predict.output import summary
 from partwise.run.folder import Run, is_first
 from partwise.run.signals import Stopped
 
@@ -47,15 +47,8 @@ def prediction_stops(output: Path) -> Iterator[None]:
     try:
         yield
     except Stopped as stop:
-        finished = _unfinished(output) and len(list((output / "parts").glob("*.png")))
+        begun = not summary(output).get("finished", True)  # else they are an earlier prediction's, or none
+        finished = begun and len(list((output / "parts").glob("*.png")))
         kept = f"{finished} frames are finished in {output}" if finished else "no frame is finished"
         stop.text = f"stopped by {stop.signal}: {kept}; the same command starts over"
         raise
-
-
-def _unfinished(output: Path) -> bool:
-    """Whether a folder holds results of a prediction that did not come to its end, rather than of an earlier one."""
-    try:
-        return not json.loads((output / "summary.json").read_text(encoding="utf-8"))["finished"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

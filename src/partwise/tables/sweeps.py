@@ -35,8 +35,7 @@ Row = dict[str, Any]  # metrics of a run
 
 def cell_name(cell: Cell) -> str:
     """Name a cell's folder: key=value of every parameter that varies, and a digest where that does not say it all."""
-    name = _readable(cell)
-    exact = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
+    name, exact = _readable(cell), _exact(cell)
     separated = exact.count("=") == len(cell) and exact.count(",") == max(0, len(cell) - 1)
     if name == (exact or "only") and len(name) <= LONGEST and separated:
         return name
@@ -44,9 +43,12 @@ def cell_name(cell: Cell) -> str:
     return f"{name[:LONGEST]}-{hashlib.sha256(written.encode()).hexdigest()[:8]}"
 
 
+def _exact(cell: Cell) -> str:
+    return ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
+
+
 def _readable(cell: Cell) -> str:
-    text = ",".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in cell.items())
-    return "".join(c if (c.isalnum() and c.isascii()) or c in "=,.-_" else "_" for c in text) or "only"
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "=,.-_" else "_" for c in _exact(cell)) or "only"
 
 
 def place(outputs: Path, cell: Cell) -> Path:

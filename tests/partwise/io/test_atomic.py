@@ -1,11 +1,14 @@
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from partwise.errors import InputError
-from partwise.io.atomic import atomic, write_csv, write_json, write_text
+from partwise.io.atomic import atomic, json_array, write_csv, write_json, write_text
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -46,3 +49,12 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match=r"cannot write .*a\.txt \(No space left on device\)"):
         write_text(tmp_path / "a.txt", "")
+
+
+@given(st.lists(st.dictionaries(st.text(), st.integers() | st.text())))
+def test_json_arrays_come_back(tmp_path_factory, values):
+    path = tmp_path_factory.getbasetemp() / "rows.json"
+    with json_array(path) as append:
+        for value in values:
+            append(value)
+    assert json.loads(path.read_text(encoding="utf-8")) == values

@@ -178,10 +178,14 @@ class Runs:
 QUICK = ("plain", "accumulated over a remainder")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.process) for name in VARIANTS],
+PARAMETERS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.process) for name in VARIANTS]
+#: Of the tests for variants that validate.
+validating = pytest.mark.parametrize(
+    "whole", [p for p, name in zip(PARAMETERS, VARIANTS, strict=True) if name != "no validation"], indirect=True
 )
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
 def whole(request, tmp_path_factory):
     """A training that was never stopped."""
     overrides, steps = VARIANTS[request.param]
@@ -214,11 +218,10 @@ def test_resumed_anywhere_it_writes_the_same_checkpoints(whole):
         check(whole, lost=[k - 1])
 
 
+@validating
 def test_the_best_checkpoint_in_place_of_the_last_goes_on_too(whole):
     best = whole.folder / "best.ckpt"
     whole.start_anew(whole.folder / "whole" / str(whole.steps))
-    if not (whole.folder / "run/checkpoints/best.ckpt").exists():
-        pytest.skip("it validates nothing")
     shutil.copy(whole.folder / "run/checkpoints/best.ckpt", best)
     whole.start_anew()
     (whole.folder / "run/checkpoints").mkdir(parents=True)
@@ -227,12 +230,18 @@ def test_the_best_checkpoint_in_place_of_the_last_goes_on_too(whole):
     assert differences(whole.end, whole.state()) == []
 
 
-@pytest.mark.parametrize("where", ["in", "validating"])
-def test_stopped_by_signals_it_loses_nothing(where, whole):
-    validations = [step + 1 for step, validated in whole.logged if validated]
-    stops = [1, whole.steps * 2 // 3 - 1] if where == "in" else validations[:2]
-    if not stops:
-        pytest.skip("it validates nothing")
+def test_stopped_by_signals_in_steps_it_loses_nothing(whole):
+    stop_by_signals(whole, "in", [1, whole.steps * 2 // 3 - 1])
+
+
+@validating
+def test_stopped_by_signals_in_validations_it_loses_nothing(whole):
+    stop_by_signals(whole, "validating", [step + 1 for step, validated in whole.logged if validated][:2])
+
+
+def stop_by_signals(whole, where, stops):
+    """Signals behind each of which the run goes on."""
+    assert stops
     whole.start_anew()
     for n, stop in enumerate(stops):
         whole.fit(kill=(f"signal {where}", stop), resume=n > 0)
