@@ -195,17 +195,18 @@ def differences(one: Any, two: Any, at: str = "") -> Iterator[str]:
         two: containers, tensors and plain values.
         at: keys that lead there.
     """
-    if isinstance(one, Mapping) and isinstance(two, Mapping) and one.keys() == two.keys():
-        for key in one:
-            yield from differences(one[key], two[key], f"{at}.{key}")
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        yield from (f"{at}.{key} is in one of them".lstrip(".") for key in one.keys() ^ two.keys())
+        for key in one.keys() & two.keys():
+            yield from differences(one[key], two[key], f"{at}.{key}".lstrip("."))
     elif isinstance(one, list | tuple) and isinstance(two, list | tuple) and len(one) == len(two):
         for number, pair in enumerate(zip(one, two, strict=True)):
             yield from differences(*pair, f"{at}.{number}")
     elif isinstance(one, Tensor) and isinstance(two, Tensor) and one.shape == two.shape:
         if not torch.equal(one, two):
-            yield f"{at[1:]} differs by {(one - two).abs().max():.2g}"
+            yield f"{at} differs by {(one - two).abs().max():.2g}"
     elif type(one) is not type(two) or one != two:
-        yield f"{at[1:]}: {str(one)[:60]} became {str(two)[:60]}"
+        yield f"{at}: {str(one)[:60]} became {str(two)[:60]}"
 
 
 if __name__ == "__main__":
