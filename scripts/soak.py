@@ -196,8 +196,8 @@ def differences(one: Any, two: Any, at: str = "") -> Iterator[str]:
         at: keys that lead there.
     """
     if isinstance(one, Mapping) and isinstance(two, Mapping):
-        yield from (f"{at}.{key} is in one of them".lstrip(".") for key in one.keys() ^ two.keys())
-        for key in one.keys() & two.keys():
+        yield from (f"{at}.{key} is in one of them".lstrip(".") for key in sorted(one.keys() ^ two.keys(), key=str))
+        for key in sorted(one.keys() & two.keys(), key=str):
             yield from differences(one[key], two[key], f"{at}.{key}".lstrip("."))
     elif isinstance(one, list | tuple) and isinstance(two, list | tuple) and len(one) == len(two):
         for number, pair in enumerate(zip(one, two, strict=True)):
