@@ -72,6 +72,7 @@ def predict(cfg: DictConfig) -> None:
     """Parse an image, a folder, a glob or a video with a checkpoint alone."""
     from partwise.predict.load import load_parser
     from partwise.predict.predict import predict as parse
+    from partwise.predict.predict import usual_folder
     from partwise.run import report
     from partwise.run.build import parsing_options
     from partwise.run.stopping import prediction_stops
@@ -80,7 +81,7 @@ def predict(cfg: DictConfig) -> None:
         raise InputError("task=predict needs ckpt=PATH and input=PATH (image, folder, glob or video)")
     asked = None if cfg.name == cli.FROM_CHECKPOINT else cfg.name
     parser = load_parser(cfg.ckpt, experiment=asked, **parsing_options(cfg))
-    output = Path(cfg.output or Path(cfg.outputs) / "predict" / Path(cfg.input).stem)
+    output = Path(cfg.output) if cfg.output else usual_folder(Path(cfg.outputs), cfg.input)
     with prediction_stops(output):
         report.show_summary(parse(parser, cfg.input, output))
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partwise.errors import InputError
+from partwise.io.atomic import reason
 from partwise.io.headers import is_picture
 from partwise.io.images import IMAGE_SUFFIXES
 from partwise.io.listing import hidden, list_files, warn_once
@@ -33,13 +34,22 @@ def list_inputs(spec: str | Path) -> list[Path] | Path:
     Raises:
         InputError: nothing is there, or nothing that can be read.
     """
-    path = Path(spec) if Path(spec).exists() else Path(os.path.expanduser(spec))
     if not str(spec).strip():
         raise InputError("the input is empty; name an image, a folder, a glob pattern or a video")
+    try:
+        return _inputs(spec)
+    except OSError as error:
+        raise InputError(f"cannot read {spec} ({reason(error)}); check the path and its permissions") from error
+
+
+def _inputs(spec: str | Path) -> list[Path] | Path:
+    path = Path(spec) if Path(spec).exists() else Path(os.path.expanduser(spec))
     if path.is_dir():
         return _folder(path)
     if path.is_file():
         return [path] if _is_image(path) else path
+    if os.path.lexists(path):
+        raise InputError(f"{path} is a broken link, a pipe or a device; name a file")
     found = _matches(path)
     images = natural_sort([p for p in found if p.suffix.lower() in IMAGE_SUFFIXES])
     if images:
@@ -47,7 +57,7 @@ def list_inputs(spec: str | Path) -> list[Path] | Path:
             warn_once(f"{spec}: {len(others)} of {len(found)} files are no images (such as {others[0]}) and left out")
         return images
     if len(found) == 1:
-        return found[0]
+        return [found[0]] if _is_image(found[0]) else found[0]
     if found:
         raise InputError(f"{spec} matches {len(found)} files and no image; name one video, or images")
     if glob.has_magic(str(spec)):
@@ -102,8 +112,11 @@ def _matches(path: Path) -> list[Path]:
     while not fixed.exists() and fixed != fixed.parent:
         fixed = fixed.parent
     rest = path.parts[len(fixed.parts) :] if fixed != Path() else path.parts
-    found = map(Path, glob.glob(str(Path(glob.escape(str(fixed)), *rest)), recursive=True))
-    return [p for p in found if p.is_file() and not _aside(p.relative_to(fixed), fixed, rest)]
+    matches = map(Path, glob.glob(str(Path(glob.escape(str(fixed)), *rest)), recursive=True))
+    found = [p for p in matches if not p.is_dir() and not _aside(p.relative_to(fixed), fixed, rest)]
+    if lost := [p for p in found if not p.is_file()]:
+        warn_once(f"{path}: {len(lost)} broken links, pipes or devices (such as {lost[0]}) are left out")
+    return [p for p in found if p.is_file()]
 
 
 def _aside(match: Path, fixed: Path, asked: Sequence[str]) -> bool:

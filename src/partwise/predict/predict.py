@@ -26,6 +26,7 @@ from partwise.labels import LabelSet
 from partwise.predict.inputs import list_inputs
 from partwise.predict.linking import PersonLinker
 from partwise.predict.output import FILES, FOLDERS, Results
+from partwise.predict.output import summary as earlier_summary
 
 
 class Parser(Protocol):
@@ -68,6 +69,25 @@ class Summary:
     persons: int = 0
     fps: float = 0.0
     failed: dict[str, str] = field(default_factory=dict)
+
+
+def usual_folder(outputs: Path, source: str) -> Path:
+    """Name the folder for the results of an input where the user names none.
+
+    Args:
+        outputs: folder of all results.
+        source: the input as the user named it.
+
+    Returns:
+        a folder that need not exist; results of the same input in it may be replaced.
+
+    Raises:
+        InputError: it holds the results of another input of the same name.
+    """
+    folder = outputs / "predict" / Path(source).stem
+    if (earlier := earlier_summary(folder).get("source", source)) != source:
+        raise InputError(f"{folder} holds the results of {earlier}; name another folder for {source}: output=DIR")
+    return folder
 
 
 def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite: bool = True) -> Summary:

@@ -119,3 +119,41 @@ def test_pictures_that_cannot_be_read_are_not_taken_for_videos(tmp_path, name):
     (file,) = touch(tmp_path, name)
     with pytest.raises(InputError, match="cannot be read; convert it"):
         list_inputs(file)
+
+
+def test_a_pattern_that_matches_one_file_reads_it_as_its_path_does(tmp_path):
+    (tmp_path / "photo").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    assert list_inputs(tmp_path / "ph*") == [tmp_path / "photo"]
+    touch(tmp_path, "a.heic")
+    with pytest.raises(InputError, match="cannot be read; convert it"):
+        list_inputs(tmp_path / "*.heic")
+
+
+def test_links_that_lead_nowhere_and_pipes_are_said(tmp_path, capsys):
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert list_inputs(tmp_path / "*.jpg") == [tmp_path / "a.jpg"]
+    assert "3 broken links, pipes or devices (such as" in capsys.readouterr().err
+    for name in ("gone.jpg", "self.jpg", "pipe.jpg"):
+        with pytest.raises(InputError, match=rf"{name} is a broken link, a pipe or a device"):
+            list_inputs(tmp_path / name)
+
+
+def test_a_name_that_no_system_takes_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*File name too long"):
+        list_inputs(tmp_path / ("x" * 5000))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+@pytest.mark.parametrize("name", ["a.jpg", "*.jpg", "film"])
+def test_a_folder_that_may_not_be_entered_is_one_line(tmp_path, name):
+    folder = tmp_path / "locked"
+    touch(folder, "a.jpg", "film")
+    folder.chmod(0)
+    try:
+        with pytest.raises(InputError, match=r"cannot read .*locked.*Permission denied"):
+            list_inputs(folder / name)
+    finally:
+        folder.chmod(0o700)

@@ -12,7 +12,7 @@ from partwise.errors import InputError
 from partwise.io.atomic import write_text
 from partwise.io.images import read_ids, read_image, read_labels, write_image
 from partwise.labels import PASCAL_PERSON_PART
-from partwise.predict.predict import predict, unique_names
+from partwise.predict.predict import predict, unique_names, usual_folder
 
 
 def test_one_picture(tmp_path):
@@ -168,3 +168,15 @@ def test_summary_tells_labels_and_that_it_finished(tmp_path):
 def test_real_photographs_of_any_size(real, tmp_path):
     said = predict(Toy(), real / "ochuman" / "images", tmp_path / "out")
     assert (said.frames, said.failed) == (3, {})
+
+
+def test_results_of_another_input_of_the_same_name_are_kept(tmp_path):
+    first, second = str(tmp_path / "v1" / "clip.png"), str(tmp_path / "v2" / "clip.jpg")
+    for source in (first, second):
+        write_image(source, picture())
+    folder = usual_folder(tmp_path, first)
+    assert folder == tmp_path / "predict" / "clip"
+    predict(Toy(), first, folder)
+    assert usual_folder(tmp_path, first) == folder  # the same command again
+    with pytest.raises(InputError, match=r"holds the results of .*v1/clip\.png; name another folder .*output=DIR"):
+        usual_folder(tmp_path, second)
