@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
 #: Formats that Pillow may open; some others that it knows run programs.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-_SIGNATURES = (PNG, JPEG + b"\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", *(b"P%d" % n for n in range(1, 7)))
+_PNM = tuple(b"P%d" % n for n in range(1, 7))
+_SIGNATURES = (PNG, JPEG + b"\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", *_PNM)
 _ORIENTATION = 0x0112
 Answer = TypeVar("Answer")
 #: Markers of a JPEG: of its frame, which states the size, and of its first scan; 0 stands for its bytes' end.
@@ -24,6 +26,11 @@ _SCAN, _END = 0xDA, 0
 def is_picture(start: bytes) -> bool:
     """Check by its first 16 bytes whether a file is a picture in one of the formats that are read."""
     return start.startswith(_SIGNATURES) or start[8:12] == b"WEBP" or is_avif(start)
+
+
+def is_pnm(start: bytes) -> bool:
+    """Check by its first 2 bytes whether a file is a PBM, PGM or PPM picture."""
+    return start.startswith(_PNM)
 
 
 def is_avif(start: bytes) -> bool:
@@ -46,8 +53,10 @@ def asked(content: bytes, question: Callable[[Image.Image], Answer], otherwise: 
         Image.DecompressionBombError: the picture has more than 178,956,970 pixels.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            return question(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's do not name the file
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                return question(image)
     except Image.DecompressionBombError:
         raise
     except Exception:  # damaged headers make Pillow raise nearly anything
@@ -76,8 +85,8 @@ def pages_of(content: bytes) -> int:
 
 
 def is_turned(content: bytes) -> bool:
-    """Check whether EXIF says that the pixels are to be turned or mirrored."""
-    return asked(content, lambda image: image.getexif().get(_ORIENTATION, 1) not in (0, 1), False)
+    """Check whether EXIF says that the pixels are to be turned or mirrored, as decoders do it: XMP does not count."""
+    return asked(content, _orientation, None) in range(2, 9)
 
 
 def cut_short(content: bytes) -> bool:
@@ -117,6 +126,14 @@ def damaged_chunk(content: bytes) -> str | None:
             return None
         at = end
     return "IEND"
+
+
+def _orientation(image: Image.Image) -> int | None:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image.tag_v2.get(_ORIENTATION)
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return exif.get(_ORIENTATION)
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from partwise.arrays import AnyArray, Int32Array, UInt8Array
 from partwise.errors import InputError
 from partwise.io.atomic import reason, write_bytes
-from partwise.io.headers import PNG, asked, cut_short, damaged_chunk, is_avif, pages_of, pixels_of
+from partwise.io.headers import PNG, asked, cut_short, damaged_chunk, is_avif, is_pnm, pages_of, pixels_of
 from partwise.io.listing import warn_once
 
 # What is wrong with a file is said in one line, by an exception.
@@ -49,8 +49,8 @@ def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
     _check_pixels(content, path)
     if (pages := pages_of(content)) > 1:
         warn_once(f"{path} holds {pages} pictures; the first one is read")
-    if is_avif(content):  # OpenCV leaves it lying on its side
-        return _decode_avif(content, path, upright)
+    if is_avif(content) or is_pnm(content):  # OpenCV leaves the one lying on its side, and the other's values unscaled
+        return _decode_by_pillow(content, path, upright)
     flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -61,9 +61,11 @@ def read_image(path: str | Path, *, upright: bool = True) -> UInt8Array:
     return image.astype(np.uint8, copy=False)
 
 
-def _decode_avif(content: bytes, path: str | Path, upright: bool) -> UInt8Array:
+def _decode_by_pillow(content: bytes, path: str | Path, upright: bool) -> UInt8Array:
     try:
-        with Image.open(io.BytesIO(content), formats=("AVIF",)) as image:
+        with Image.open(io.BytesIO(content), formats=("AVIF", "PPM")) as image:
+            if image.mode == "I":  # grey of more than 8 bits, scaled to 16
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, 2)
             return np.array((ImageOps.exif_transpose(image) if upright else image).convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); replace it with a whole JPEG or PNG") from error

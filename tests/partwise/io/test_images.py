@@ -305,6 +305,31 @@ class TestKinds:
         cv2.imwrite(str(tmp_path / "a.png"), smooth()[..., ::-1].astype(np.uint16) * 257)
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), smooth())
 
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            (b"P5 2 2 15\n" + bytes([0, 5, 10, 15]), [0, 85, 170, 255]),
+            (b"P2 2 2 15\n0 5 10 15\n", [0, 85, 170, 255]),
+            (b"P5 2 1 1023\n" + struct.pack(">HH", 0, 1023), [0, 255]),
+            (b"P5 2 1 65535\n" + struct.pack(">HH", 32768, 65535), [128, 255]),
+        ],
+    )
+    def test_the_white_of_a_pnm_is_what_its_header_says(self, tmp_path, content, expected):
+        (tmp_path / "a.pgm").write_bytes(content)
+        read = read_image(tmp_path / "a.pgm")
+        np.testing.assert_array_equal(read.reshape(-1, 3), np.repeat(expected, 3).reshape(-1, 3))
+
+    def test_what_does_not_turn_a_picture_does_not_count_as_turned(self, tmp_path, recwarn):
+        xmp = b'http://ns.adobe.com/xap/1.0/\0<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+        unknown = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x09\0\0\0\0\0\0"
+        cut = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1\x12"
+        for segment in (xmp, unknown, cut):
+            content = JPEG[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + JPEG[2:]
+            (tmp_path / "a.jpg").write_bytes(content)
+            assert read_image(tmp_path / "a.jpg").shape == (48, 64, 3)
+            assert not is_turned(content)
+        assert not recwarn
+
     @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
     def test_of_several_pictures_the_first_is_read_and_that_is_said(self, tmp_path, kind, capsys):
         first = Image.fromarray(smooth())
