@@ -80,7 +80,7 @@ def read_json(file: Path, form: type[T], occurrences: Callable[[T], Mapping[str,
     try:
         if (encoding := json.detect_encoding(data)) != "utf-8":
             data = data.decode(encoding).encode()
-        content = msgspec.json.decode(data, type=form)
+        content = _decode(data, form)
     except msgspec.ValidationError as error:
         raise _misfit(str(error), _loosely(data)) from error
     except (ValueError, RecursionError) as error:
@@ -96,6 +96,18 @@ def read_json(file: Path, form: type[T], occurrences: Callable[[T], Mapping[str,
 def shown(value: Any) -> str:
     """Show a value in one line, shortened."""
     return " ".join(_SHOWN.repr(value).split())
+
+
+def _decode(data: bytes, form: type[T]) -> T:
+    """Decode JSON in UTF-8, also with halves of surrogate pairs: names of files that are not Unicode are written so."""
+    try:
+        return msgspec.json.decode(data, type=form)
+    except msgspec.DecodeError as error:
+        if "surrogate" not in str(error):
+            raise
+    content = json.loads(data)
+    json.dumps(content, allow_nan=False)  # raises ValueError at NaN and infinity, which Python reads
+    return msgspec.convert(content, form, str_keys=True)
 
 
 def _loosely(data: bytes) -> Any:

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from partwise.errors import InputError
@@ -27,3 +29,12 @@ def test_a_damaged_record_is_named_once_and_passed_over(content, tmp_path, capsy
     assert [line.split(" is passed over: ")[0] for line in said] == [f"warning: {tmp_path / name}" for name in "ac"]
     with pytest.raises(InputError, match=r"run\.json"):
         run_json.read(tmp_path / "a" / "run.json")
+
+
+def test_names_that_are_not_unicode_come_back(tmp_path):
+    record = {"root": os.fsdecode(b"/data/\xff\xfe"), os.fsdecode(b"\xe4"): 1}
+    write_json(tmp_path / "run.json", record)
+    assert run_json.read(tmp_path / "run.json") == record
+    (tmp_path / "run.json").write_text(r'{"root": "\udcff", "loss": NaN}')
+    with pytest.raises(InputError, match="no json"):
+        run_json.read(tmp_path / "run.json")
