@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partwise.errors import InputError
+from partwise.io.atomic import reason
 from partwise.io.headers import is_picture
 from partwise.io.images import IMAGE_SUFFIXES
 from partwise.io.listing import hidden, list_files, warn_once
@@ -33,13 +34,18 @@ def list_inputs(spec: str | Path) -> list[Path] | Path:
     Raises:
         InputError: nothing is there, or nothing that can be read.
     """
-    path = Path(spec) if Path(spec).exists() else Path(os.path.expanduser(spec))
     if not str(spec).strip():
         raise InputError("the input is empty; name an image, a folder, a glob pattern or a video")
-    if path.is_dir():
-        return _folder(path)
-    if path.is_file():
-        return [path] if _is_image(path) else path
+    try:
+        path = Path(spec) if Path(spec).exists() else Path(os.path.expanduser(spec))
+        if path.is_dir():
+            return _folder(path)
+        if path.is_file():
+            return [path] if _is_image(path) else path
+        if path.exists():
+            raise InputError(f"input {spec} is a device or a pipe; save what it gives as a file, and name that")
+    except OSError as error:
+        raise InputError(f"cannot read {spec} ({reason(error)}); check the path and its permissions") from error
     found = _matches(path)
     images = natural_sort([p for p in found if p.suffix.lower() in IMAGE_SUFFIXES])
     if images:

@@ -68,6 +68,11 @@ def test_files_without_a_suffix_are_told_by_their_content(tmp_path):
     assert list_inputs(tmp_path / "film") == tmp_path / "film"
 
 
+def test_a_film_of_jpegs_is_no_picture(tmp_path):
+    (tmp_path / "a.mjpeg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    assert list_inputs(tmp_path / "a.mjpeg") == tmp_path / "a.mjpeg"
+
+
 @pytest.mark.parametrize(
     ("names", "spec", "says"),
     [
@@ -84,6 +89,15 @@ def test_nothing_to_read_is_one_line(tmp_path, names, spec, says):
     with pytest.raises(InputError, match=says) as caught:
         list_inputs(tmp_path / spec)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [("x" * 300 + ".mp4", r"cannot read xxx.* \(.*\); check the path"), (os.devnull, "is a device or a")],
+)
+def test_what_is_no_file_is_one_line(spec, says):
+    with pytest.raises(InputError, match=says):
+        list_inputs(spec)
 
 
 @pytest.mark.parametrize("spec", ["", "  "])

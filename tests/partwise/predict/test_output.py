@@ -61,6 +61,12 @@ def test_a_file_is_no_folder(tmp_path):
         predict(Toy(), tmp_path / "a.png", tmp_path / "out")
 
 
+def test_a_name_that_is_too_long_is_reported(tmp_path):
+    write_image(tmp_path / "a.png", picture())
+    with pytest.raises(InputError, match="cannot write"):
+        predict(Toy(), tmp_path / "a.png", tmp_path / ("o" * 300))
+
+
 def test_a_disk_that_fills_up_is_reported(tmp_path, monkeypatch):
     write_image(tmp_path / "a.png", picture())
 
