@@ -58,6 +58,8 @@ def list_inputs(spec: str | Path) -> list[Path] | Path:
         raise InputError(f"{spec} matches {len(found)} files and no image; name one video, or images")
     if glob.has_magic(str(spec)):
         raise InputError(f"{spec} matches no file; check the pattern")
+    if "://" in str(spec):
+        raise InputError(f"input {spec} is an address; download the file, and name that")
     raise InputError(f"input {spec} does not exist; name an image, a folder, a glob pattern or a video")
 
 

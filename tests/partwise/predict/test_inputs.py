@@ -93,7 +93,11 @@ def test_nothing_to_read_is_one_line(tmp_path, names, spec, says):
 
 @pytest.mark.parametrize(
     ("spec", "says"),
-    [("x" * 300 + ".mp4", r"cannot read xxx.* \(.*\); check the path"), (os.devnull, "is a device or a")],
+    [
+        ("x" * 300 + ".mp4", r"cannot read xxx.* \(.*\); check the path"),
+        (os.devnull, "is a device or a pipe"),
+        ("https://a.org/b.mp4", "is an address; download"),
+    ],
 )
 def test_what_is_no_file_is_one_line(spec, says):
     with pytest.raises(InputError, match=says):
