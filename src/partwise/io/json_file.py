@@ -129,6 +129,8 @@ def _find_constant(data: bytes, form: Any) -> None:
             msgspec.convert(content, form)
         except msgspec.ValidationError as error:
             raise _misfit(str(error), content) from error
+        except UnicodeEncodeError:  # half a surrogate pair, which Python's reader takes
+            pass
 
 
 def _misfit(message: str, content: Any) -> Misfit:
