@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import re
@@ -15,6 +16,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.base import ParsingDataModule
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.labels import IGNORE
 
@@ -187,11 +189,26 @@ class _Sample:
     digest: bytes | None = None
 
 
+class _Once:
+    """A reader of pictures that keeps the last one, which a sample and its digest share."""
+
+    def __init__(self, read: Callable[[int], UInt8Array]) -> None:
+        self._read, self._kept = read, (-1, np.empty(0, np.uint8))
+
+    def __call__(self, index: int) -> UInt8Array:
+        if index != self._kept[0]:
+            self._kept = index, self._read(index)
+        return self._kept[1]
+
+
 class _Checked(Dataset[_Sample]):
     """A dataset's faults instead of its samples."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
+        if hasattr(dataset, "picture"):
+            self.dataset = copy.copy(dataset)
+            self.dataset.picture = _Once(dataset.picture)
 
     def __len__(self) -> int:
         return len(self.dataset)

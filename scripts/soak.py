@@ -49,6 +49,7 @@ COMPARED = (
     "state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "global_step", "epoch",
 )  # fmt: skip
 LONGEST = 900.0  # seconds of a single start
+STEP, END = 0.3, 10.0  # seconds from a row to the kill at most; from the start, once all rows are there
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,7 +92,8 @@ def play(folder: Path, variant: str, number: int, seed: int, kills: int) -> bool
     outputs, rng = folder / variant / str(number), random.Random(f"{seed} {variant} {number}")
     killed: list[int] = []
     while not ended(outputs) and len(killed) < kills:
-        if not kill(variant, outputs, rng.randint(rows_of(outputs), steps), rng.random()):
+        row = min(rows_of(outputs) + rng.randint(1, steps // 4), steps)
+        if not kill(variant, outputs, row, rng.random() * (STEP if row < steps else END)):
             break
         killed.append(rows_of(outputs))
     found = list(differences(content(whole), content(finish(variant, outputs))))

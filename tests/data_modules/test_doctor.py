@@ -13,7 +13,7 @@ from data_modules.pascal_person_part import PascalPersonPartDataModule
 from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
 from data_modules.vip import VIPDataModule
 from partwise.errors import InputError
-from partwise.io.images import write_image, write_labels
+from partwise.io.images import read_image, write_image, write_labels
 from partwise.labels import PASCAL_PERSON_PART
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,3 +236,11 @@ def test_the_command_prints_notes_and_passes(vip_stand_in):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "note: train: 3 of 304 published videos are here\n" in done.stdout
     assert "nothing found wrong" in done.stdout
+
+
+def test_a_picture_is_read_once_for_its_labels_and_its_digest(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("data_modules.datasets.folder.read_image", lambda file: read.append(file) or read_image(file))
+    result = examine(own(tmp_path / "own", 1), ["train"], workers=0)
+    assert not result.findings
+    assert len(read) == len(set(read)) == 5

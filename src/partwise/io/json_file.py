@@ -67,9 +67,9 @@ def read_json(file: Path, form: type[T], occurrences: Callable[[T], Mapping[str,
         InputError: the file is missing, damaged or no JSON, or an object has a key twice.
         Misfit: a value is not of the form.
     """
-    if not file.is_file():
-        raise InputError(f"{file} is missing; name a json file")
     try:
+        if not file.is_file():
+            raise InputError(f"{file} is missing; name a json file")
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error}); make it readable") from error
@@ -141,6 +141,8 @@ def _find_constant(data: bytes, form: Any) -> None:
             msgspec.convert(content, form)
         except msgspec.ValidationError as error:
             raise _misfit(str(error), content) from error
+        except UnicodeEncodeError:  # half a surrogate pair, which Python's reader takes
+            pass
 
 
 def _misfit(message: str, content: Any) -> Misfit:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from partwise.arrays import UInt8Array
 
@@ -53,6 +54,7 @@ class Screen:
         self._aspect = aspect if oblong <= _MOST_OBLONG else Fraction(1)
         self._seen: tuple[int, int, int] | None = None
         self._turn = (False, 1, 1)
+        self._converter = VideoReformatter()  # kept: that for high dynamic range takes seconds to make
         self._look(first)
         self.size = self._upright_size(first)
 
@@ -62,8 +64,8 @@ class Screen:
         size, (swap, down, across) = self._upright_size(frame), self._turn
         scale = min(Fraction(self.size[0], size[0]), Fraction(self.size[1], size[1]))
         height, width = (max(1, round(side * scale)) for side in size)
-        coded = (width, height) if swap else (height, width)
-        image = frame.to_ndarray(format="rgb24", height=coded[0], width=coded[1], **_tones(frame))
+        coded = (height, width) if swap else (width, height)
+        image = self._converter.reformat(frame, *coded, "rgb24", **_tones(frame)).to_ndarray()
         image = (image.swapaxes(0, 1) if swap else image)[::down, ::across]
         if image.shape[:2] != self.size:
             top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2

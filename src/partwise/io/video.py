@@ -19,9 +19,13 @@ from partwise.arrays import UInt8Array
 from partwise.errors import InputError
 from partwise.io.atomic import atomic, reason, writing
 from partwise.io.decoding import Decoder
+from partwise.io.listing import warn_once
 from partwise.io.shown import Clock, Screen, film
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".gif")
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".m4v", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".gif",
+    ".mjpg", ".mjpeg"
+)  # fmt: skip
 
 #: Flag of FFmpeg's formats in which parts with other clocks may be joined.
 _JOINED = 0x200
@@ -29,8 +33,11 @@ _JOINED = 0x200
 #: Largest number of ticks in a second that MPEG-4 part 2 has.
 _FINEST = 65535
 
-#: Frames per second above which a stated rate is that of the clock.
-_FASTEST = 1000
+#: Pixels that a side of H.264 video has at most.
+_LONGEST = 16_384
+
+#: Frames per second above which a stated rate, or a guessed one, as of browsers' recordings, is that of the clock.
+_FASTEST, _FASTEST_GUESS = 1000, 120
 
 if hasattr(os, "register_at_fork"):
     # FFmpeg's decoders and scalers wait for their threads when they are freed, and a forked process, such as that of a
@@ -79,8 +86,8 @@ class Video:
     def __init__(self, path: Path, container: Any, stream: Any) -> None:
         self.path, self._container, self._stream = path, container, stream
         stream.thread_type = "AUTO"
-        rates = (stream.average_rate, stream.guessed_rate)
-        self._rate = next((Fraction(rate) for rate in rates if rate and rate <= _FASTEST), Fraction(25))
+        rates = ((stream.average_rate, _FASTEST), (stream.guessed_rate, _FASTEST_GUESS))
+        self._rate = next((Fraction(rate) for rate, most in rates if rate and rate <= most), Fraction(25))
         self.fps, self.clock = float(self._rate), Fraction(stream.time_base)
         self.num_frames: int | None = stream.frames or None
         self._screen: Screen | None = None
@@ -130,9 +137,15 @@ class Video:
         start = Fraction(self._container.start_time or 0, av.time_base)
         clock = Clock(self.clock, start, 1 / self._rate, bool(self._container.format.flags & _JOINED))
         shown = (self._show(frame, clock) for frame in decoded)
+        together = 0
         for frame, after in pairwise(chain(shown, [None])):
             assert frame is not None
+            together += after is not None and after.time == frame.time
             yield frame if after is None else frame._replace(duration=after.time - frame.time)
+        if together:
+            warn_once(
+                f"video {self.path}: {together} frames are timed no later than the frame before; times may be wrong"
+            )
         missing = "" if key else decoder.missing()
         if missing:
             raise InputError(f"video {self.path}: {missing}; repair it, or copy or download it again")
@@ -169,6 +182,8 @@ def open_video(path: str | Path) -> Iterator[Video]:
     with container:
         stream = film(container.streams.video)
         if stream is None:
+            if any(stream.codec_context is None for stream in container.streams.video):
+                raise InputError(f"{path} is coded in a way that cannot be decoded; convert it to MP4 with H.264")
             cover = " but a cover" if container.streams.video else ""
             raise InputError(f"{path} has no video stream{cover}; give a file with pictures in it")
         yield Video(path, container, stream)
@@ -183,7 +198,8 @@ class VideoWriter:
     Args:
         path: file to write; its suffix chooses the container.
         fps: frames per second.
-        size: (H, W); odd sides are padded by one repeated pixel, which 4:2:0 colour needs.
+        size: (H, W); odd sides are padded by one repeated pixel, which 4:2:0 colour needs. Frames that are longer
+            than H.264 allows are made smaller, with a warning.
         clock: unit in seconds of the times of frames, if `write` is given them; None for a constant rate.
     """
 
@@ -219,7 +235,8 @@ class VideoWriter:
             if self.size[0] % 2 or self.size[1] % 2:
                 frame = np.pad(frame, ((0, self.size[0] % 2), (0, self.size[1] % 2), (0, 0)), mode="edge")
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
+            size = self._stream.width, self._stream.height
+            picture = picture.reformat(*size, format="yuv420p", dst_colorspace="ITU709")
             if self._clock is not None and time is not None and duration is not None:
                 picture.time_base, picture.pts = self._clock, max(round(time / self._clock), self._next)
                 self._next = picture.pts + 1
@@ -249,7 +266,11 @@ class VideoWriter:
         if self._clock is not None and codec == "libx264":
             quality["bf"] = "0"  # in order of time, so that MP4 states the length of the last frame
         self._stream: Any = self._container.add_stream(codec, rate=self._rate, options=quality)
-        self._stream.height, self._stream.width = (side + side % 2 for side in self.size)
+        scale = min(1, _LONGEST / max(self.size))
+        if scale < 1:
+            warn_once(f"{self.path} is made smaller than its frames: a video has {_LONGEST} pixels a side at most")
+        height, width = (max(1, round(scale * side)) for side in self.size)
+        self._stream.height, self._stream.width = height + height % 2, width + width % 2
         self._stream.pix_fmt = "yuv420p"
         # Without these tags players guess the colour matrix from the size, and colours shift.
         context = self._stream.codec_context

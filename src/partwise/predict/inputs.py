@@ -48,8 +48,10 @@ def _inputs(spec: str | Path) -> list[Path] | Path:
         return _folder(path)
     if path.is_file():
         return [path] if _is_image(path) else path
-    if os.path.lexists(path):
-        raise InputError(f"{path} is a broken link, a pipe or a device; name a file")
+    if path.exists():
+        raise InputError(f"input {spec} is a device or a pipe; save what it gives as a file, and name that")
+    if path.is_symlink():
+        raise InputError(f"input {spec} is a broken link; name the file itself")
     found = _matches(path)
     images = natural_sort([p for p in found if p.suffix.lower() in IMAGE_SUFFIXES])
     if images:
@@ -62,6 +64,8 @@ def _inputs(spec: str | Path) -> list[Path] | Path:
         raise InputError(f"{spec} matches {len(found)} files and no image; name one video, or images")
     if glob.has_magic(str(spec)):
         raise InputError(f"{spec} matches no file; check the pattern")
+    if "://" in str(spec):
+        raise InputError(f"input {spec} is an address; download the file, and name that")
     raise InputError(f"input {spec} does not exist; name an image, a folder, a glob pattern or a video")
 
 
@@ -115,7 +119,7 @@ def _matches(path: Path) -> list[Path]:
     matches = map(Path, glob.glob(str(Path(glob.escape(str(fixed)), *rest)), recursive=True))
     found = [p for p in matches if not p.is_dir() and not _aside(p.relative_to(fixed), fixed, rest)]
     if lost := [p for p in found if not p.is_file()]:
-        warn_once(f"{path}: {len(lost)} broken links, pipes or devices (such as {lost[0]}) are left out")
+        warn_once(f"{path}: {len(lost)} broken links, devices or pipes (such as {lost[0]}) are left out")
     return [p for p in found if p.is_file()]
 
 

@@ -66,8 +66,8 @@ class Results:
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        replaceable(self.folder, self._overwrite)  # before a file is made there
         with writing(self.folder):
+            replaceable(self.folder, self._overwrite)  # before a file is made there
             self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock.hold(self.folder)
         with ExitStack() as stack:

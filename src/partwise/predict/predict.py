@@ -118,12 +118,13 @@ def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite
             results, facts = _parse_video(parser, inputs, summary, overwrite, progress)
         else:
             results, facts = _parse_images(parser, inputs, summary, overwrite, progress)
-    summary.frames, summary.persons = results.frames, results.persons
-    seconds = time.perf_counter() - start
-    summary.fps = summary.frames / seconds
-    counts = {"frames": summary.frames, "persons": summary.persons, "failed": summary.failed}
-    speed = {"seconds": round(seconds, 3), "fps": round(summary.fps, 2)}
-    results.finish({"source": summary.source, **facts, **counts, **speed})
+        summary.frames, summary.persons = results.frames, results.persons
+        seconds = time.perf_counter() - start
+        summary.fps = summary.frames / seconds
+        counts = {"frames": summary.frames, "persons": summary.persons, "failed": summary.failed}
+        speed = {"seconds": round(seconds, 3), "fps": round(summary.fps, 2)}
+        # Before the display ends, which ends the program where nobody reads it, as in `| head`.
+        results.finish({"source": summary.source, **facts, **counts, **speed})
     return summary
 
 

@@ -37,9 +37,7 @@ def with_views(
     if tuple(scales) == (1.0,) and not flip:
         return network
     if not isinstance(network, ImageParser):
-        raise InputError(
-            f"{type(network).__name__} is no dense parser: leave testing.scales at [1.0] and testing.flip at false"
-        )
+        raise InputError(f"{type(network).__name__} is no dense parser: leave testing.views unset")
     return MultiScale(network, label_set, scales, flip)
 
 
@@ -109,7 +107,7 @@ class MultiScale(ImageParser):
     ) -> None:
         super().__init__()
         if not scales or min(scales) <= 0:
-            raise InputError(f"testing.scales={list(scales)} must be positive factors, such as [0.75,1.0,1.25]")
+            raise InputError(f"testing.views.scales={list(scales)} must be positive factors, such as [0.75,1.0,1.25]")
         self.network = network
         self.label_set, self.scales, self.flip = label_set, tuple(scales), flip
 

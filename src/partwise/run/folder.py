@@ -25,7 +25,7 @@ from partwise.io.run_json import UNFINISHED
 RUN_ID = "PARTWISE_RUN_ID"  # shared with the processes that a DDP run starts
 
 
-console = Console(width=None if sys.stdout.isatty() else 120)
+console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
 def is_first() -> bool:

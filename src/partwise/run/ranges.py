@@ -117,6 +117,7 @@ RANGES: Mapping[str, Range] = {
     "channels_last": FLAG,
     "scale_search": FLAG,
     "checkpoint_every": COUNT,
+    "init": sequence(TEXT),
     "outputs": TEXT,
     "stages_in": TEXT,
     "testing.views.scales": sequence(number(0, 8, open_low=True), 1),

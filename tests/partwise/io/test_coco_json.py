@@ -216,6 +216,7 @@ def test_every_encoding_of_json_is_read(encoding: str, tmp_path: Path) -> None:
         (b'{"info": ' + b"[" * 100000 + b"]" * 100000 + TEXT[1:].encode(), "is damaged or no json"),
         (b"[" * 100000, "has no list 'images'"),
         (b"<!DOCTYPE html>", "is damaged or no json"),
+        (rb'"\ud800"', "is damaged or no json"),
         (TEXT.replace('"area": 32.5', '"area": 1e400').encode(), "annotation 7: area is inf"),
         (TEXT.replace('"area": 32.5', '"area": ' + "9" * 5000).encode(), "'annotations': area is wrong"),
         (TEXT.replace('"area": 32.5', '"image_id": 2').encode(), "an object has 'image_id' twice, 1 and 2; keep one"),

@@ -1,4 +1,5 @@
 import struct
+import time
 from fractions import Fraction
 from itertools import pairwise
 
@@ -205,6 +206,36 @@ class TestTimes:
     def test_raw_streams_are_timed_by_their_rate(self, tmp_path):
         assert times_of(encode(tmp_path / "a.h264", numbered(5))) == pytest.approx([0.04 * n for n in range(5)])
 
+    def test_the_clock_of_a_browsers_recording_is_no_rate(self, tmp_path):
+        late = [0, *np.random.default_rng(0).integers(-6, 6, 29).tolist()]
+        times = [34 * n + late[n] for n in range(30)]
+        path = tmp_path / "a.webm"
+        with av.open(str(path), "w", options={"live": "1"}) as file:
+            stream = add(file, "libvpx", (48, 64), 1000)
+            for packet in packets(stream, numbered(30), times, Fraction(1, 1000)):
+                packet.duration = 0
+                file.mux(packet)
+        content = bytearray(path.read_bytes())
+        at = content.index(b"\x23\xe3\x83\x83")  # the duration of a frame, which browsers do not write
+        content[at : at + 7] = b"\xec\x85" + bytes(5)
+        path.write_bytes(content)
+        with open_video(path) as video:
+            assert 24 < video.fps < 32
+            assert [float(frame.time) for frame in video.frames()] == pytest.approx([n / 1000 for n in times])
+
+    @pytest.mark.parametrize(("times", "told"), [([0, 0, 0, 0], 3), ([0, 40, 80, 120], 0)])
+    def test_frames_without_times_of_their_own_are_told(self, tmp_path, capsys, times, told):
+        stamps = iter(times)
+
+        def keep(packet):
+            packet.pts = packet.dts = next(stamps)
+            return packet
+
+        path = encode(tmp_path / "a.mkv", numbered(4), codec="mjpeg", pix_fmt="yuvj420p", keep=keep)
+        assert len(frames_of(path)) == 4
+        said = capsys.readouterr().err
+        assert (f"a.mkv: {told} frames are timed no later" in said) if told else (said == "")
+
     def test_a_clock(self):
         clock = Clock(Fraction(1, 10), Fraction(1), Fraction(1, 2), joined=False)
         stamps = (5, 6, 6, None, 5, 8, 500, 2, 3, None)
@@ -228,6 +259,14 @@ class TestColours:
             context = stream.codec_context
             context.colorspace, context.color_primaries, context.color_trc, context.color_range = 9, 9, curve, 1
             frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range = 9, 9, curve, 1
-            frame.pts = 0
-            file.mux([*stream.encode(frame), *stream.encode(None)])
-        assert frames_of(tmp_path / "a.mkv")[0].image.min() > 225  # taken as usual tones it is 146
+            for frame.pts in range(8):
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode(None))
+        ends = [time.perf_counter()]
+        with open_video(tmp_path / "a.mkv") as video:
+            for image in video:
+                assert image.min() > 225  # taken as usual tones it is 146
+                ends.append(time.perf_counter())
+        # What converts the first frame, seconds to make, converts the others too.
+        assert len(ends) == 9
+        assert ends[-1] - ends[1] < ends[1] - ends[0]

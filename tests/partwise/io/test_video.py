@@ -6,7 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from videos import numbered, numbers
+from videos import encode, numbered, numbers
 
 from partwise.errors import InputError
 from partwise.io.video import VideoWriter, open_video
@@ -64,6 +64,19 @@ class TestVideo:
         with av.open(str(path)) as file:
             assert file.duration == pytest.approx(5e6, abs=1100)
 
+    @pytest.mark.parametrize(("size", "written"), [((48, 20_000), (40, 16_384)), ((20_001, 33), (16_384, 28))])
+    def test_frames_longer_than_h264_allows_are_made_smaller(self, tmp_path, capsys, size, written):
+        frame = np.zeros((*size, 3), np.uint8)
+        frame[: size[0] // 2] = 200
+        write_video(tmp_path / "a.mp4", [frame] * 2)
+        with open_video(tmp_path / "a.mp4") as video:
+            assert video.size == written
+            (first, _) = video
+        half = written[0] // 2
+        assert abs(int(first[: half - 2].min()) - 200) < 8
+        assert first[half + 2 :].max() < 8
+        assert "a.mp4 is made smaller than its frames" in capsys.readouterr().err
+
     def test_a_frame_of_another_size_leaves_no_file(self, tmp_path):
         with pytest.raises(ValueError, match="frame"):
             write_video(tmp_path / "a.mp4", [smooth(48), smooth(48), smooth(50)])
@@ -92,6 +105,12 @@ class TestVideo:
             sound.rate = 8000
             file.mux(stream.encode(sound))
         with pytest.raises(InputError, match="no video stream"), open_video(tmp_path / "a.wav"):
+            pass
+
+    def test_an_unknown_codec_is_not_taken_for_a_cover(self, tmp_path):
+        path = encode(tmp_path / "a.avi", numbered(5), codec="mpeg4", unit=Fraction(1, 25))
+        path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZZZ"))
+        with pytest.raises(InputError, match=r"a\.avi is coded in a way that cannot be decoded"), open_video(path):
             pass
 
     @pytest.mark.parametrize("damage", ["cut", "zeros"])

@@ -1,5 +1,9 @@
+import os
+import sys
+
 import numpy as np
 import pytest
+import rich
 from hypothesis import given
 from hypothesis import strategies as st
 from predictions import Toy, files, picture, summary, write_video
@@ -59,6 +63,24 @@ def test_a_file_is_no_folder(tmp_path):
     write_text(tmp_path / "out", "")
     with pytest.raises(InputError, match="is a file"):
         predict(Toy(), tmp_path / "a.png", tmp_path / "out")
+
+
+def test_a_name_that_is_too_long_is_reported(tmp_path):
+    write_image(tmp_path / "a.png", picture())
+    with pytest.raises(InputError, match="cannot write"):
+        predict(Toy(), tmp_path / "a.png", tmp_path / ("o" * 300))
+
+
+def test_results_are_finished_though_nobody_reads_what_is_said(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", picture())
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr(rich.get_console(), "quiet", False)  # which it is no more afterwards
+    with os.fdopen(write, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with pytest.raises(SystemExit):
+            predict(Toy(), tmp_path / "a.png", tmp_path / "out")
+    assert summary(tmp_path / "out")["finished"] is True
 
 
 def test_a_disk_that_fills_up_is_reported(tmp_path, monkeypatch):

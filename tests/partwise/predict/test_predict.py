@@ -181,3 +181,4 @@ def test_results_of_another_input_of_the_same_name_are_kept(tmp_path):
     assert usual_folder(tmp_path, first) == folder  # the same command again
     with pytest.raises(InputError, match=r"holds the results of .*v1/clip\.png; name another folder .*output=DIR"):
         usual_folder(tmp_path, second)
+    assert usual_folder(tmp_path, "x" * 300).name == "x" * 300  # such a name is reported where it is read

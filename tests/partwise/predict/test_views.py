@@ -53,7 +53,7 @@ def test_views_are_averaged_as_probabilities(network):
 def test_what_cannot_be_is_refused(network):
     with pytest.raises(InputError, match="no dense parser"):
         with_views(nn.Identity(), FACTS, flip=True)
-    with pytest.raises(InputError, match=r"testing\.scales"):
+    with pytest.raises(InputError, match=r"testing\.views\.scales"):
         with_views(network, FACTS, scales=[0.0])
     with pytest.raises(InputError, match="anchors"):
         SlidingWindows(nn.Identity(), (64, 48))
