@@ -6,6 +6,7 @@ import datetime
 import importlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,5 +55,7 @@ def _run(rank: int, module: str, name: str, scenarios: Mapping[str, Sequence[Any
     )
     work = getattr(importlib.import_module(module), name)
     results = {scenario: work(parts[rank], parts[1 - rank]) for scenario, parts in scenarios.items()}
-    dist.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(results))
+    dist.barrier()
+    dist.destroy_process_group()
+    os._exit(0)  # gloo's threads may abort an interpreter that is being torn down, see pytorch/pytorch#179291
