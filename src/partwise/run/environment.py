@@ -64,8 +64,11 @@ def _hardware() -> dict[str, str | None]:
 
 def snapshot() -> dict[str, Any]:
     """Return what a reader needs to repeat a run: code, versions, host and time; None for what is unknown."""
-    git = ["git", "-C", str(Path(__file__).parent)]  # the code's repository, from whatever folder it is run
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]  # the code's repository, from whatever folder it is run
     try:
+        # An environment may lie in another repository, which does not hold the code.
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=True)
         sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         dirty = bool(subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True).stdout)
     except (OSError, subprocess.CalledProcessError):
