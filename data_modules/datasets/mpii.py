@@ -17,6 +17,7 @@ from data_modules.formats.notes import Arrays, noted, packed, unpacked
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import Float32Array, UInt8Array
 from partwise.errors import InputError
+from partwise.io.boxes import fault_of_points
 from partwise.io.images import read_image
 from partwise.labels import FOREGROUND
 
@@ -144,12 +145,17 @@ def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:
 @lru_cache(maxsize=4)  # each stage asks for it
 def _cached(file: Path, size: int, changed: int) -> dict[str, Float32Array]:
     # The release takes long to read.
-    arrays = noted(
-        "mpii", [file], lambda: _stacked(_from_list(file) if file.suffix == ".json" else _from_release(file))
-    )
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and are refused
+        arrays = noted(
+            "mpii", [file], lambda: _stacked(_from_list(file) if file.suffix == ".json" else _from_release(file))
+        )
     ends = np.cumsum([0, *arrays["counts"]])
     names = unpacked(arrays["names"])
-    return {name: arrays["joints"][ends[n] : ends[n + 1]] for n, name in enumerate(names)}
+    people = {name: arrays["joints"][ends[n] : ends[n + 1]] for n, name in enumerate(names)}
+    if fault_of_points(arrays["joints"][..., :2]):
+        name, fault = next((n, fault) for n, p in people.items() if (fault := fault_of_points(p[..., :2])))
+        raise InputError(f"{file}: a joint in {name} {fault}; mend or remove that person")
+    return people
 
 
 def _stacked(people: dict[str, Float32Array]) -> Arrays:
@@ -172,7 +178,9 @@ def _from_list(file: Path) -> dict[str, Float32Array]:
         try:
             places, seen = np.array(row["joints"], np.float32), np.array(row["joints_vis"], np.float32)
             joints = np.concatenate([places.reshape(16, 2) - 1, 2 * (seen.reshape(16, 1) > 0)], 1, dtype=np.float32)
-            people.setdefault(str(row["image"]), []).append(_zeroed(joints))
+            if not isinstance(row["image"], str):
+                raise TypeError(f"image is {row['image']!r}")
+            people.setdefault(row["image"], []).append(_zeroed(joints))
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{file}, entry {number}: a person has image, 16 joints and joints_vis ({error!r}); mend or remove it"

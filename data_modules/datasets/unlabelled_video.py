@@ -16,6 +16,7 @@ from data_modules.loading.sampling import Draw
 from data_modules.loading.transforms import ClipTransform, Labels
 from partwise.arrays import Float32Array
 from partwise.errors import InputError
+from partwise.io.boxes import fault_of_points
 from partwise.io.listing import hidden
 from partwise.labels import FOREGROUND
 
@@ -151,6 +152,8 @@ def read_joints(file: Path) -> Float32Array:
         places = places[..., None]
     if places.ndim != 3 or places.shape[:2] != (2, len(JHMDB_JOINTS)) or places.dtype.kind not in "fiu":
         raise InputError(f"{file}: pos_img is {places.shape}, not (2, 15, frames); download it again")
+    if fault := fault_of_points(places):
+        raise InputError(f"{file}: a joint {fault}; download it again")
     joints = np.full((places.shape[2], len(JHMDB_JOINTS), 3), 2, np.float32)
     joints[..., :2] = places.transpose(2, 1, 0) - 1
     return joints

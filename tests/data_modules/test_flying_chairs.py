@@ -127,6 +127,15 @@ FAULTS = {
         lambda root: write_flo(root / DATA / "00001_flow.flo", np.zeros((2, 4, 5))),
         "5x4 but its image is 128x96",
     ),
+    **{
+        f"{value} in the flow": (
+            lambda root, value=value: write_flo(
+                root / DATA / "00001_flow.flo", np.where(np.eye(96, 128) > 0, value, np.zeros((2, 1, 1)))
+            ),
+            r"00001_flow\.flo has flow that is not finite, or unknown",
+        )
+        for value in (np.nan, np.inf, 1.7e9)
+    },
     "cut frame": (_cut(DATA / "00001_img1.ppm", 500), r"00001_img1\.ppm"),
     "no frame": (lambda root: (root / DATA / "00002_img2.ppm").unlink(), r"00002_img2\.ppm is missing"),
     "no list": (lambda root: (root / LIST).unlink(), f"{LIST} is missing"),

@@ -139,6 +139,10 @@ def _rewrite(rows):
     return lambda root: (root / "annot/valid.json").write_text(json.dumps(rows))
 
 
+def _person(**fields):
+    return {"image": "000000001.jpg", "joints": [[1, 1]] * 16, "joints_vis": [1] * 16} | fields
+
+
 LIST_FAULTS = {
     "cut": (lambda root: (root / "annot/valid.json").write_text("[{"), r"valid\.json is damaged"),
     "empty": (_rewrite([]), r"valid\.json lists nobody"),
@@ -148,6 +152,11 @@ LIST_FAULTS = {
         r"valid\.json, entry 0",
     ),
     "no picture": (lambda root: (root / "images/000000010.jpg").unlink(), r"images/000000010\.jpg is missing"),
+    **{
+        f"a joint at {x}": (_rewrite([_person(joints=[[1, 1]] * 15 + [[x, 1]])]), rf"valid\.json: a joint in .*{says}")
+        for x, says in ((float("nan"), "not finite"), (1e300, "not finite"), (1e9, "beyond 327670 pixels"))
+    },
+    "a name that is none": (_rewrite([_person(image=None)]), r"valid\.json, entry 0.*image is None"),
 }
 
 FAULTS = {
@@ -157,6 +166,15 @@ FAULTS = {
     "nothing": (lambda root: (root / MAT).unlink(), r"does not hold MPII: neither annot/train\.json"),
     "no picture": (lambda root: (root / "images/000000010.jpg").unlink(), r"images/000000010\.jpg is missing"),
 }
+
+
+def test_a_joint_of_the_release_that_is_no_place_is_named(copy):
+    release = scipy.io.loadmat(copy / MAT)["RELEASE"]
+    points = release["annolist"][0, 0][0, 5]["annorect"][0, 0]["annopoints"]
+    points[0, 0]["point"][0, 0]["x"] = np.nan
+    scipy.io.savemat(copy / MAT, {"RELEASE": release})
+    with pytest.raises(InputError, match=f"{MAT}: a joint in .* is not finite"):
+        dataset(copy)
 
 
 @pytest.mark.parametrize("fault", LIST_FAULTS.values(), ids=LIST_FAULTS)

@@ -182,6 +182,8 @@ def test_jhmdbs_joints_are_those_of_the_middle_frame(tmp_path):
 JOINT_FAULTS = {
     "other length": ({"count": 5}, r"joint_positions\.mat has 5 frames, catch/a has 4"),
     "other joints": ({"pos_img": np.zeros((2, 13, 4))}, r"joint_positions\.mat: pos_img is \(2, 13, 4\)"),
+    "no number": ({"pos_img": np.full((2, 15, 4), np.nan)}, r"joint_positions\.mat: a joint is not finite"),
+    "far away": ({"pos_img": np.full((2, 15, 4), 1e300)}, r"joint_positions\.mat: a joint reaches beyond"),
 }
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from partwise.arrays import FloatArray
+
 #: Largest width and height of an image, in pixels.
 LARGEST = (1 << 15) - 1
 
@@ -32,4 +36,13 @@ def fault_of_box(corners: Sequence[float], farthest: float = FARTHEST) -> str | 
         return f"reaches beyond {farthest:g} pixels"
     if corners[2] < corners[0] or corners[3] < corners[1]:
         return "ends before it begins"
+    return None
+
+
+def fault_of_points(points: FloatArray) -> str | None:
+    """Say what is wrong with points (..., 2) in pixels; None if nothing is. Returns the rest of a sentence on one."""
+    if not np.isfinite(points).all():
+        return "is not finite"
+    if points.size and np.abs(points).max() > FARTHEST:
+        return f"reaches beyond {FARTHEST:g} pixels"
     return None

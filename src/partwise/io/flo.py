@@ -16,6 +16,7 @@ from partwise.io.atomic import write_bytes
 MAGIC = np.float32(202021.25)
 
 _HEADER = 12  # bytes
+_UNKNOWN = 1e9  # Middlebury's flow is larger where it is unknown
 _LARGEST = 2**15  # pixels per side; a larger one means another kind of file
 
 
@@ -29,7 +30,8 @@ def read_flo(path: str | Path) -> Float32Array:
         (2, H, W) float32 (dx, dy) in pixels, from this frame to the other.
 
     Raises:
-        InputError: the file is missing, no `.flo` file, or longer or shorter than its size requires.
+        InputError: the file is missing, no `.flo` file, longer or shorter than its size requires, or its flow is
+            unknown somewhere.
     """
     try:
         content = Path(path).read_bytes()
@@ -48,6 +50,8 @@ def read_flo(path: str | Path) -> Float32Array:
             "copy or download it again"
         )
     pixels = np.frombuffer(content, "<f4", offset=_HEADER).reshape(height, width, 2)
+    if not (np.abs(pixels) <= _UNKNOWN).all():  # nor is any comparison with NaN true
+        raise InputError(f"{path} has flow that is not finite, or unknown; take a dense flow, or copy it again")
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
 
 
