@@ -12,6 +12,7 @@ from data_modules.base import ParsingDataModule
 from data_modules.datasets.vip import ADJACENT, IMAGES, PUBLISHED, VIP, read_list
 from data_modules.loading.contexts import Around
 from data_modules.synthetic.layouts.vip import VIPWriter
+from partwise.io.listing import hidden
 
 
 class VIPDataModule(ParsingDataModule):
@@ -73,7 +74,7 @@ adjacent_frames/videosN/ID/ID.jpg            ten frames on each side of an annot
         """Return the frames adjacent to a test frame that has them, in order, the frame itself in its place."""
         root = self.root("test")
         for name in self.read(root, "test").ids:
-            frames = {p.stem: p for p in (root / ADJACENT / name).glob("*.jpg")}
+            frames = {p.stem: p for p in (root / ADJACENT / name).glob("*.jpg") if not hidden(p.name)}
             if frames:
                 frames[name.split("/")[1]] = root / IMAGES / f"{name}.jpg"
                 return [frames[stem] for stem in sorted(frames)]

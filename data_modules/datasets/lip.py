@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_modules.datasets.folders import FolderedImages, SplitFolder
 from data_modules.formats.layout import find_folder, not_held
+from partwise.io.listing import hidden
 from partwise.labels import LIP as LABELS
 
 #: Published numbers; the labels of the 10,000 test pictures are kept back.
@@ -45,7 +46,7 @@ class LIP(FolderedImages):
         if images is None or parts is None:
             missing = IMAGES if images is None else PARTS
             raise not_held(root, "LIP", f"{missing}/ is missing", f"the folder with {IMAGES}/ and {PARTS}/")
-        lists = images if list(images.glob("*_id.txt")) else images.parent
+        lists = images if any(not hidden(p.name) for p in images.glob("*_id.txt")) else images.parent
         splits = {
             name: SplitFolder(images / PICTURES.format(name), parts / MAPS.format(name), lists / f"{name}_id.txt")
             for name in SPLITS

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from partwise.errors import InputError
+from partwise.io.listing import hidden
 from partwise.io.text import read_lines
 
 
@@ -24,7 +25,9 @@ def find_folder(root: Path, name: str) -> Path | None:
     Raises:
         InputError: several folders of `root` hold one.
     """
-    found = [root / name] if (root / name).is_dir() else sorted(p for p in root.glob(f"*/{name}") if p.is_dir())
+    found = [root / name]
+    if not found[0].is_dir():
+        found = sorted(p for p in root.glob(f"*/{name}") if p.is_dir() and not hidden(p.parent.name))
     if len(found) > 1:
         where = ", ".join(folder.parent.name for folder in found)
         raise InputError(f"{root} holds {name}/ more than once, in {where}; point data.root at one of these")

@@ -71,6 +71,14 @@ def test_the_folder_above_must_hold_one_copy(copy):
         dataset(copy.parent)
 
 
+def test_copies_that_macos_adds_do_not_count(copy):
+    ids = dataset(copy).ids
+    (copy.parent / "__MACOSX" / IMAGES).mkdir(parents=True)
+    (copy.parent / "__MACOSX" / PARTS).mkdir()
+    (copy / IMAGES / "._train_id.txt").write_bytes(b"\0\5\x16\7")
+    assert dataset(copy.parent).ids == ids
+
+
 def test_splits_may_name_ids_of_either_folder(stand_in):
     mixed = [FIRST, "1_1000001"]
     data = module(stand_in, splits={"train": mixed})

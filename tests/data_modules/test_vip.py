@@ -100,6 +100,13 @@ def test_the_clip_is_consecutive_and_holds_the_frame_itself(vip_stand_in):
     assert any("Images" in p.parts for p in clip)
 
 
+def test_copies_that_macos_adds_are_not_of_the_clip(vip_copy):
+    clip = module(vip_copy).clip()
+    frame = next(p for p in clip if "Images" not in p.parts)
+    frame.with_name(f"._{frame.name}").write_bytes(b"\0\5\x16\7")
+    assert module(vip_copy).clip() == clip
+
+
 def damaged(root, part, name):
     return root / "Annotations" / part / f"{name}.png"
 
