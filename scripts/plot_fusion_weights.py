@@ -29,10 +29,11 @@ def main() -> None:
         if not isinstance(network, TCNet) or len(network.pixel_fusion.layers) > 1:
             raise InputError(f"{options.checkpoint} holds no TCNet with one layer of fusion; give one of tcnet_indoor")
         figure = plot_fusion_map(network, LabelSet.from_state(about["label_set"]))
-    figure.suptitle(
-        f"{about['experiment']}, {checkpoint['global_step']} steps on {origin(about['synthetic'])} data", fontsize=10
-    )
-    figure.savefig(options.out, dpi=100)
+        figure.suptitle(
+            f"{about['experiment']}, {checkpoint['global_step']} steps on {origin(about['synthetic'])} data",
+            fontsize=10,
+        )
+        figure.savefig(options.out, dpi=100)
     print(options.out)
 
 

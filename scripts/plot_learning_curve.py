@@ -14,6 +14,11 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from partwise.errors import InputError
+from partwise.io import atomic
+from partwise.io.text import read_text
+from partwise.run import cli
+
 LINES = {"test/miou": "mIoU", "test/pixel_accuracy": "pixel accuracy", "test/fg_accuracy": "foreground accuracy"}
 
 
@@ -26,12 +31,23 @@ def main() -> None:
     parser.add_argument("--title", default="", help="what was trained, on what, for how long")
     parser.add_argument("--out", type=Path, default=Path("learning_curve.png"), help="picture to write")
     options = parser.parse_args()
-    with options.results.open(newline="") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: float(row[options.x]))
-    counts = [float(row[options.x]) for row in rows]
+    with cli.one_line_errors():
+        draw(options)
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Draw and save; raise InputError if the file is missing or no table with the columns."""
+    try:
+        table = csv.DictReader(read_text(options.results).splitlines())
+        rows = sorted(
+            ({key: float(row[key]) for key in (options.x, *LINES)} for row in table), key=lambda row: row[options.x]
+        )
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{options.results} is no table of {options.x} and {', '.join(LINES)} ({error!r})") from error
+    counts = [row[options.x] for row in rows]
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for key, name in LINES.items():
-        values = [float(row[key]) for row in rows]
+        values = [row[key] for row in rows]
         axes.plot(counts, values, "o-", label=name)
         for x, y in zip(counts, values, strict=True):
             axes.annotate(f"{y:.1f}", (x, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
@@ -40,7 +56,8 @@ def main() -> None:
     axes.set(xlabel=options.label, ylabel="percent", ylim=(0, 118), title=options.title)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right")
-    figure.savefig(options.out, dpi=120)
+    with atomic.writing(options.out):
+        figure.savefig(options.out, dpi=120)
     print(options.out)
 
 
