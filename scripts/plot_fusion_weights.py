@@ -10,6 +10,7 @@ from pathlib import Path
 
 from partwise.checkpoints.loading import KEY, build_network, load
 from partwise.errors import InputError
+from partwise.io import atomic
 from partwise.labels import LabelSet
 from partwise.models.tcnet.model import TCNet
 from partwise.models.tcnet.pictures import plot_fusion_map
@@ -33,7 +34,8 @@ def main() -> None:
             f"{about['experiment']}, {checkpoint['global_step']} steps on {origin(about['synthetic'])} data",
             fontsize=10,
         )
-        figure.savefig(options.out, dpi=100)
+        with atomic.writing(options.out):
+            figure.savefig(options.out, dpi=100)
     print(options.out)
 
 

@@ -152,9 +152,9 @@ def _cached(file: Path, size: int, changed: int) -> dict[str, Float32Array]:
     ends = np.cumsum([0, *arrays["counts"]])
     names = unpacked(arrays["names"])
     people = {name: arrays["joints"][ends[n] : ends[n + 1]] for n, name in enumerate(names)}
-    if fault_of_points(arrays["joints"][..., :2]):
-        name, fault = next((n, fault) for n, p in people.items() if (fault := fault_of_points(p[..., :2])))
-        raise InputError(f"{file}: a joint in {name} {fault}; mend or remove that person")
+    for name, joints in people.items():
+        if fault := fault_of_points(joints[..., :2]):
+            raise InputError(f"{file}: a joint in {name} {fault}; mend or remove that person")
     return people
 
 
