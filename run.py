@@ -22,7 +22,7 @@ def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
     from partwise.predict.views import with_views
     from partwise.run import report, stages
-    from partwise.run.build import make_scorer, make_task, make_trainer
+    from partwise.run.build import make_baselines, make_scorer, make_task, make_trainer
     from partwise.run.configs import overrides
     from partwise.run.start import start
     from partwise.run.stopping import run_stops
@@ -39,9 +39,7 @@ def train(cfg: DictConfig) -> None:
         trainer.save_checkpoint(run.last)
         interruption.stop_if_asked()
         task.network = with_views(task.network, data.label_set, **cfg.testing.views)
-        untrained = make_task(cfg, data.label_set)
-        simplest = make_task(cfg, data.label_set, task.simplest(data))
-        tasks = {"trained": task, "untrained": untrained, simplest.network.name: simplest}
+        tasks = {"trained": task, **make_baselines(cfg, data, task)}
         report.finish(run, make_scorer(cfg, run), data, tasks)
 
 

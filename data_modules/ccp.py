@@ -18,8 +18,8 @@ class CCPDataModule(StillsDataModule):
     Args:
         train_photos: number of training photos used, spread evenly over them; None takes all.
         options: further arguments of `StillsDataModule`: label_set, root (the folder with photos/, annotations/ and
-            label_list.mat), splits ("train", "val", "all", or ids), synthetic (options of `CCPWriter`), image_size,
-            flip, augment, batch_size, num_workers, seed and test_root.
+            label_list.mat), splits ("train", "val", "all", "fit", "held_out", or ids), synthetic (options of
+            `CCPWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     layout = """\

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.process
 
 # Experiments of a user's own folder: the papers' chains at tiny sizes.
 SHARED = """
+pretrained: none
 trainer: {max_epochs: 1, check_val_every_n_epoch: 1, accelerator: cpu}
 checkpoint_every: 1
 """

@@ -47,7 +47,7 @@ SOURCES = {
 #: Too small or too rarely labelled to be scored.
 IGNORED = ("accessories", "belt", "bracelet", "earrings", "gloves", "necklace", "ring", "watch")
 
-SPLITS = ("train", "val", "all")
+SPLITS = ("train", "val", "all", "fit", "held_out")
 
 #: Folders of the photos and of their labels.
 PHOTOS, MATS = "photos", "annotations/pixel-level"
@@ -58,11 +58,12 @@ class CCP(LabelledImages):
 
     Layout: `photos/NNNN.jpg`, `annotations/pixel-level/NNNN.mat` (`groundtruth`, (H, W) uint8) and `label_list.mat`
     (the 59 names, 0 = null). Sorted by number, every fifth labelled photo (positions 4, 9, 14, ...) is validation,
-    the others are training.
+    the others are training. Settings are chosen within training: every tenth of its photos is "held_out", the others
+    "fit".
 
     Args:
         root: folder of the layout.
-        split: "train", "val", "all", or the ids themselves ("0001").
+        split: "train", "val", "all", "fit", "held_out", or the ids themselves ("0001").
         transform: makes the training or evaluation sample.
         seed: of the augmentation; None does none.
         annotations: whether samples have the native ground truth (evaluation).
@@ -111,7 +112,7 @@ def split_ids(root: Path, split: str) -> list[str]:
 
     Args:
         root: folder of the layout.
-        split: "train", "val" or "all".
+        split: one of `SPLITS`; see `CCP`.
 
     Returns:
         Ids by number.
@@ -129,10 +130,22 @@ def split_ids(root: Path, split: str) -> list[str]:
     if alone := sorted(set(labelled) - photos):
         raise InputError(f"photos/{alone[0]}.jpg is missing from {root}, which holds its labels; copy it there")
     ids = sorted(labelled, key=int)
-    chosen = [name for i, name in enumerate(ids) if split == "all" or (i % 5 == 4) == (split == "val")]
+    chosen = _chosen(ids, split)
     if not chosen:
-        raise InputError(f"{root} has {len(ids)} labelled photos, none of them in split {split}; it needs at least 5")
+        least = 12 if split == "held_out" else 5
+        raise InputError(f"{root} has {len(ids)} labelled photos, none of them in split {split}; it needs {least}")
     return chosen
+
+
+def _chosen(ids: list[str], split: str) -> list[str]:
+    if split == "all":
+        return ids
+    training = [name for i, name in enumerate(ids) if i % 5 != 4]
+    if split == "train":
+        return training
+    if split == "val":
+        return ids[4::5]
+    return training[9::10] if split == "held_out" else [name for i, name in enumerate(training) if i % 10 != 9]
 
 
 def read_merged(file: Path, size: tuple[int, int], merged: UInt8Array) -> UInt8Array:

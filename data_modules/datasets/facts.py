@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,11 @@ class FACTS(LabelledClips):
         """Return the path of the labelled frame."""
         return self.root / IMAGES / f"{self.ids[index]}.jpg"
 
+    def video(self, index: int) -> tuple[int, Mapping[int, Path]]:
+        """Return the number of the labelled frame, and number -> file of all frames of its tracklet."""
+        target = self.file(index)
+        return int(target.stem), numbered(target.parent)
+
     def clip_files(self, index: int, rng: np.random.Generator) -> ClipFiles | None:
         """Choose the frames l and s earlier, no earlier than the tracklet's first; or another frame.
 
@@ -127,9 +132,8 @@ class FACTS(LabelledClips):
         """
         if not self.offsets:
             return None
-        target = self.file(index)
-        frames = numbered(target.parent)
-        now, first = int(target.stem), min(frames)
+        now, frames = self.video(index)
+        first = min(frames)
         if self.another:
             number = int(rng.choice([n for n in frames if n != now] or [now]))
             return ClipFiles([frames[number]], [number - now])

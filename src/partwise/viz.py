@@ -147,6 +147,13 @@ def legend(label_set: LabelSet, present: Collection[int], width: int = 640, size
     return np.asarray(picture)
 
 
+def captioned(picture: Picture, text: str) -> Picture:
+    """Return a copy of a picture (H, W, 3) with a text in its upper left corner, dark on white."""
+    out = picture.copy()
+    _caption(out, text, 0, 0, list(PAPER), max(11, round(min(out.shape[:2]) / 24)))
+    return out
+
+
 def flow_colors(flow: FloatArray, longest: float) -> Picture:
     """Colour a flow: the direction is the hue, the length the saturation.
 

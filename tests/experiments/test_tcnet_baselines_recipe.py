@@ -93,7 +93,7 @@ def test_fcn8s_starts_from_vggs_fully_connected_layers(vgg):
 @pytest.mark.parametrize("change", ["width=1024", "backbone_multiplier=0.5", "norm=true"])
 def test_other_sizes_of_fcn8s_have_no_pretrained_weights(change):
     cfg = recipe("fcn8s_facts", "profile=paper", f"model.network.{change}")
-    with pytest.raises(InstantiationException, match="pretrained=false") as raised:
+    with pytest.raises(InstantiationException, match="pretrained=none") as raised:
         make_task(cfg, FACTS)
     assert isinstance(raised.value.__cause__, InputError)
 

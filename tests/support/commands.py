@@ -10,7 +10,7 @@ from types import ModuleType
 ROOT = Path(__file__).parents[2]
 #: A parser of frames and one of clips that are trained in seconds, with what makes any training short.
 FRAMES = ["experiment=parsing_rcnn_vip", "model.network.feature.width=16", "model.network.heads.box_width=32"]
-CLIPS = ["experiment=aten_vip", "model.network.key_interval=2", "model.network.encoding_range=1",
+CLIPS = ["experiment=aten_vip", "init=[]", "model.network.key_interval=2", "model.network.encoding_range=1",
          "model.network.frame.feature.width=16", "model.network.frame.heads.box_width=32"]  # fmt: skip
 TINY = ["image_size=64", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=2",
         "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1"]  # fmt: skip

@@ -54,7 +54,7 @@ def build(description: object, weights: Mapping[str, Any], where: str | Path) ->
     """
     try:
         check(description)
-        with torch.device("meta"), _at_most(2 * len(weights) + 64):  # shapes without memory; some are built and dropped
+        with torch.device("meta"), _at_most(4 * len(weights) + 64):  # shapes without memory; some are built and dropped
             planned = _construct(description)
         if not isinstance(planned, nn.Module):
             raise UnfitError("it describes no network")
@@ -162,7 +162,8 @@ def _construct(value: Any) -> Any:
         if not _fits(argument, hints[name]):
             raise UnfitError(f"{network.__name__} takes no {name}={short(argument)}")
     if "pretrained" in hints:
-        arguments["pretrained"] = False  # the weights follow; left out, it would be true
+        # The weights follow; left out, it would be ImageNet's.
+        arguments |= {"pretrained": "none", **({"weights": None} if "weights" in hints else {})}
     return network(**arguments)
 
 

@@ -13,6 +13,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
+from partwise.checkpoints import standin
 from partwise.checkpoints.archive import check_archive
 from partwise.errors import InputError
 from partwise.labels import IGNORE, LabelSet
@@ -76,7 +77,7 @@ def read(path: Path) -> Any:
     """Read plain containers and tensors from a file that `torch.save` wrote, onto the CPU.
 
     Args:
-        path: the file.
+        path: the file, or standin/NAME for one that the package brings.
 
     Returns:
         its content.
@@ -84,6 +85,8 @@ def read(path: Path) -> Any:
     Raises:
         InputError: the file is missing, damaged, or none of `torch.save`.
     """
+    if path.as_posix().startswith(standin.PREFIX) and not path.exists():
+        return standin.read(path.as_posix())
     if not path.is_file():
         found = "is no file" if path.exists() else "does not exist"
         raise InputError(f"checkpoint {path} {found}; name the file with ckpt=PATH")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from partwise.batches import FlowBatch, Parsing
 from partwise.ops.resize import Letterbox
@@ -74,6 +74,15 @@ class Memory(Protocol):
         Returns:
             (1, K, H, W).
         """
+        ...
+
+
+@runtime_checkable
+class OnFrames(Protocol):
+    """A parser of videos on a frame-level model, which it can be compared with."""
+
+    def frame_model(self) -> nn.Module:
+        """Return the frame-level model, which shares its weights."""
         ...
 
 

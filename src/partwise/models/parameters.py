@@ -49,10 +49,25 @@ def group_parameters(network: nn.Module, rates: Mapping[str, float], bias_rate: 
     for decayed in (True, False):
         for name, parameter in network.named_parameters():
             if parameter.requires_grad and (parameter.ndim > 1) == decayed:
-                rate = next((r for part, r in rates.items() if name.startswith(f"{part}.")), 1.0)
-                rate *= bias_rate if name.endswith(".bias") else 1.0
+                rate = _rate(name, rates) * (bias_rate if name.endswith(".bias") else 1.0)
                 groups.setdefault((rate, decayed), []).append(parameter)
     return [Group(rate, decayed, parameters) for (rate, decayed), parameters in groups.items()]
+
+
+def freeze(network: nn.Module, rates: Mapping[str, float]) -> None:
+    """Let the parameters of parts whose rate is 0 have no gradient, which saves computing it.
+
+    Args:
+        network: whose parameters are frozen.
+        rates: factors on the learning rate of parts of the network, by the parts' names.
+    """
+    for name, parameter in network.named_parameters():
+        if _rate(name, rates) == 0:
+            parameter.requires_grad_(False)
+
+
+def _rate(name: str, rates: Mapping[str, float]) -> float:
+    return next((rate for part, rate in rates.items() if name.startswith(f"{part}.")), 1.0)
 
 
 def rate_factors(

@@ -17,7 +17,7 @@ from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.models.baselines.majority import MajorityClass
 from partwise.models.finite import LossWatch
-from partwise.models.parameters import group_parameters, rate_factors
+from partwise.models.parameters import freeze, group_parameters, rate_factors
 from partwise.models.scoring import letterboxes, parse_annotated
 
 
@@ -32,7 +32,7 @@ class ParsingTask(pl.LightningModule):
         schedule: factor on the learning rate by progress through training, 0 to 1, such as those of
             `partwise.run.schedules`; None keeps it constant.
         stretch: images fill the network's input; otherwise they keep their aspect ratio.
-        rates: factors on the learning rate of parts of the network, by the parts' names.
+        rates: factors on the learning rate of parts of the network, by the parts' names; 0 freezes a part.
         bias_rate: further factor on the learning rate of biases, 2 in Caffe's recipes.
     """
 
@@ -52,6 +52,7 @@ class ParsingTask(pl.LightningModule):
         self.label_set, self.stretch = label_set, stretch
         self.optimizer, self.schedule = optimizer, schedule
         self.rates, self.bias_rate = dict(rates or {}), bias_rate
+        freeze(network, self.rates)
         self._watch = LossWatch()
         self.val_metrics: Any = metrics(label_set)
         self.test_metrics: Any = metrics(label_set)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 import torch.nn.functional as F
+from timm.layers.format import Format
+from timm.layers.norm_act import BatchNormAct2d
+from timm.models import load_state_dict
 from torch import Tensor, nn
 
+from partwise.checkpoints.reading import UnfitError
+from partwise.checkpoints.standin import Pretrained, initial_weights, trunk
 from partwise.errors import InputError
 from partwise.nn.weights import missing_weights
+
+# A classifier's head is left out on purpose; timm tells of each of its weights.
+logging.getLogger("timm.models._builder").addFilter(lambda record: "Unexpected keys" not in record.getMessage())
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,7 +34,7 @@ class FrozenStatistics(nn.Module):
     dict has the same names, so weights of one load into the other.
 
     Args:
-        norm: batch norm whose parameters and statistics are taken over.
+        norm: batch norm whose parameters and statistics are taken over, and in timm's form its dropout and activation.
     """
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
@@ -32,62 +44,63 @@ class FrozenStatistics(nn.Module):
         self.running_var: Tensor
         for name, buffer in norm.named_buffers():
             self.register_buffer(name, buffer)
+        self.after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute gamma (x - mean) / sqrt(variance + eps) + beta of x (B, C, H, W)."""
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        """Compute gamma (x - mean) / sqrt(variance + eps) + beta of x (B, C, H, W), then what comes `after`."""
+        return self.after(F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps))
 
 
 class Backbone(nn.Module):
-    """A timm ResNet at output stride 16 that also returns pool1, the max-pooled first activation.
+    """A timm backbone that returns a low-level feature at stride 4 and its last feature, at stride 16 if it can dilate.
 
-    Follows ATEN's released network: strides 4, 8, 16, 16; every 3x3 convolution of res5 dilated by 2; the low-level
-    feature taken before res2. timm's ResNets differ in two points. The first block of a dilated stage keeps dilation 1,
-    which is corrected here. A bottleneck's stride sits on its 3x3 convolution, which is kept.
+    ResNets follow ATEN's released network: strides 4, 8, 16, 16; every 3x3 convolution of res5 dilated by 2; the
+    low-level feature is pool1, the max-pooled first activation, taken before res2. timm's ResNets differ in two points.
+    The first block of a dilated stage keeps dilation 1, which is corrected here. A bottleneck's stride sits on its 3x3
+    convolution, which is kept. Other families keep timm's dilation and have no pool1: the low-level feature is their
+    own at stride 4. Those that cannot dilate, transformers among them, keep their own last stride, 32.
 
     With pre-trained weights, batch-norm statistics are frozen while gamma and beta train. From scratch the statistics
     train too: if they were frozen, zero-initialised residual branches would get no gradient.
 
     Args:
-        name: name of a timm ResNet.
-        pretrained: load timm's ImageNet weights.
-        multiplier: factor on the four stages' widths; 1 with `pretrained`.
+        name: name of a timm model with features at strides 4 and 16 or 32, for images of any size.
+        pretrained: initial weights: timm's of ImageNet; "standin", partwise's own of rendered people; or "none".
+        multiplier: factor on the four stages' widths of a ResNet; 1 with timm's weights.
+        weights: file with timm's weights for the model, with or without its head, in place of `pretrained`.
 
     Raises:
-        InputError: `name` is no timm ResNet, its weights cannot be loaded, or `multiplier` has none.
+        InputError: `name` is no such model, its weights cannot be loaded, or `multiplier` has none.
     """
 
-    def __init__(self, name: str = "resnet50", pretrained: bool = True, multiplier: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str = "resnet50",
+        pretrained: Pretrained = "imagenet",
+        multiplier: float = 1.0,
+        weights: str | None = None,
+    ) -> None:
         super().__init__()
         if set(":/") & set(name) or not timm.is_model(name):  # timm also accepts URLs and folders
-            raise InputError(f"backbone={name} is none of timm's models; name a timm ResNet such as resnet50")
-        if pretrained and multiplier != 1:
-            raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=false")
-        widths: dict[str, Any] = (
-            {} if multiplier == 1 else {"channels": tuple(round(c * multiplier) for c in (64, 128, 256, 512))}
-        )
-        try:
-            body: Any = timm.create_model(
-                name, pretrained=pretrained, features_only=True, output_stride=16, out_indices=(0, 4), **widths
-            )
-        except RuntimeError as error:
-            raise InputError(f"backbone={name}: {error}; name a timm ResNet") from error
-        except Exception as error:
-            if not pretrained:
-                raise
-            cache = "the Hugging Face cache (HF_HOME)"
-            raise missing_weights(f"pre-trained weights of {name}", error, "timm's file", cache) from error
-        if not hasattr(body, "layer4"):
-            raise InputError(f"backbone={name} has no res5 stage; name a timm ResNet such as resnet50")
-        _dilate(body.layer4, 2)
-        if pretrained:
+            raise InputError(f"backbone={name} is none of timm's models; name one such as resnet50 or convnext_tiny")
+        source = initial_weights(pretrained)
+        if multiplier != 1 and (source == "imagenet" or weights):
+            raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=none")
+        self.body = body = _body(name, source == "imagenet", multiplier, weights)
+        if hasattr(body, "layer4"):
+            _dilate(body.layer4, 2)
+        if source == "standin" and weights is None:
+            body.load_state_dict(trunk(f"{name} x {multiplier:g}"))
+        if source != "none" or weights:
             freeze_statistics(body)
-        self.body = body
+        self.pools = body.feature_info.reduction()[0] == 2
+        self.channels_last = getattr(body, "output_fmt", None) == Format.NHWC
         self.low_channels, self.channels = body.feature_info.channels()
+        settings = timm.get_pretrained_cfg(name)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", channels(IMAGENET_MEAN), persistent=False)
-        self.register_buffer("std", channels(IMAGENET_STD), persistent=False)
+        self.register_buffer("mean", channels(settings.mean if settings else IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", channels(settings.std if settings else IMAGENET_STD), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the low-level and the last feature of images.
@@ -96,10 +109,12 @@ class Backbone(nn.Module):
             images: (B, 3, H, W) RGB in [0, 1].
 
         Returns:
-            pool1 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16).
+            pool1 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16), or what stands for them.
         """
-        first, res5 = self.body((images - self.mean) / self.std)
-        return F.max_pool2d(first, 3, stride=2, padding=1), res5
+        first, last = self.body((images - self.mean) / self.std)
+        if self.channels_last:
+            first, last = first.permute(0, 3, 1, 2), last.permute(0, 3, 1, 2)
+        return F.max_pool2d(first, 3, stride=2, padding=1) if self.pools else first, last
 
 
 def freeze_statistics(module: nn.Module) -> None:
@@ -112,7 +127,7 @@ def freeze_statistics(module: nn.Module) -> None:
         InputError: a batch norm is of a subclass, which may do more than normalise.
     """
     for name, child in module.named_children():
-        if type(child) is nn.BatchNorm2d:
+        if isinstance(child, nn.BatchNorm2d) and type(child) in (nn.BatchNorm2d, BatchNormAct2d):
             setattr(module, name, FrozenStatistics(child))
         elif isinstance(child, nn.BatchNorm2d):
             raise InputError(
@@ -121,6 +136,62 @@ def freeze_statistics(module: nn.Module) -> None:
             )
         else:
             freeze_statistics(child)
+
+
+def _body(name: str, imagenet: bool, multiplier: float, weights: str | None) -> Any:
+    """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 16 or 32."""
+    plan = _plan(name)
+    options: dict[str, Any] = {"features_only": True, **plan}
+    if multiplier != 1:
+        options["channels"] = tuple(round(c * multiplier) for c in (64, 128, 256, 512))
+    if weights:
+        options["pretrained_cfg_overlay"] = {"state_dict": _weights_of(name, Path(weights))}
+    try:
+        return timm.create_model(name, pretrained=imagenet or bool(weights), **options)
+    except Exception as error:
+        if weights:
+            raise InputError(f"{weights} does not fit {name}: {' '.join(str(error).split())[:160]}") from error
+        if not imagenet:
+            raise InputError(f"backbone={name}: {error}; name another, such as resnet50") from error
+        file = "timm's file (or give one as weights=FILE)"
+        raise missing_weights(
+            f"pre-trained weights of {name}", error, file, "the Hugging Face cache (HF_HOME)"
+        ) from error
+
+
+@cache
+def _plan(name: str) -> dict[str, Any]:
+    """Find the options with which a model gives the features wanted, from its shapes alone."""
+    for options in ({"output_stride": 16}, {"strict_img_size": False}, {}):
+        try:
+            with torch.device("meta"):
+                model: Any = timm.create_model(name, features_only=True, **options).eval()
+                model(torch.zeros(1, 3, 64, 96))
+        except UnfitError:  # a checkpoint has no weights for so many parameters
+            raise
+        except Exception:  # each family refuses options and sizes in its own way
+            continue
+        strides = model.feature_info.reduction()
+        first = 0 if hasattr(model, "layer4") else strides.index(4) if 4 in strides else None
+        if first is not None and strides[-1] in (16, 32):
+            return {**options, "out_indices": (first, len(strides) - 1)}
+    raise InputError(
+        f"backbone={name} gives no features at strides 4 and 16 or 32 of images of any size; name another, such as "
+        "resnet50, convnext_tiny or swin_tiny_patch4_window7_224"
+    )
+
+
+def _weights_of(name: str, file: Path) -> dict[str, Tensor]:
+    """Read a model's weights from a file and check that none is missing; those of a classifier may be."""
+    try:
+        state: dict[str, Tensor] = load_state_dict(str(file), device="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{file} holds no weights that can be read: {' '.join(str(error).split())[:160]}") from error
+    with torch.device("meta"):
+        own = timm.create_model(name, num_classes=0).state_dict()
+    if missing := [key for key in own if key not in state and not key.endswith("num_batches_tracked")]:
+        raise InputError(f"{file} holds no {missing[0]}, one of {len(missing)} entries of {name} that it lacks")
+    return state
 
 
 def _dilate(stage: nn.Module, dilation: int) -> None:

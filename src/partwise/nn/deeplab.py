@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ImageBatch
+from partwise.checkpoints.standin import Pretrained
 from partwise.nn.backbone import Backbone
 from partwise.nn.dense import ImageParser
 from partwise.nn.layers import conv_relu, near_zero
@@ -73,29 +74,32 @@ class DeepLabFeature(nn.Module):
     The decoder reads pool1, as in ATEN's released network, not res2 as in DeepLabv3+.
 
     Args:
-        backbone: name of a timm ResNet.
-        pretrained: start from timm's ImageNet weights and freeze their batch-norm statistics.
+        backbone: name of a timm model; see `Backbone`.
+        pretrained: initial weights of the backbone, whose batch-norm statistics are then frozen: timm's of ImageNet
+            ("imagenet"), partwise's own of rendered people ("standin"), or "none".
         width: channels of the feature.
         image_size: side of the square input in pixels, or its (height, width); determines the `dilations`.
         backbone_multiplier: factor on the backbone's widths; 1 with `pretrained`.
         norm: batch norm in encoder and decoder, which the paper does not have.
+        weights: file with the backbone's weights in timm's names, in place of `pretrained`.
 
     Raises:
-        InputError: `backbone` is no timm ResNet, its weights cannot be loaded, or `backbone_multiplier` has none.
+        InputError: `backbone` does not fit, its weights cannot be loaded, or `backbone_multiplier` has none.
     """
 
     def __init__(
         self,
         backbone: str = "resnet50",
-        pretrained: bool = True,
+        pretrained: Pretrained = "imagenet",
         width: int = 256,
         image_size: int | Sequence[int] = REFERENCE_SIZE,
         backbone_multiplier: float = 1.0,
         norm: bool = False,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.width, self.dilations = width, dilations(image_size)
-        self.backbone = Backbone(backbone, pretrained, backbone_multiplier)
+        self.backbone = Backbone(backbone, pretrained, backbone_multiplier, weights)
         self.encoder = ASPP(self.backbone.channels, width, self.dilations, norm)
         self.low = conv_relu(self.backbone.low_channels, 48, 1, norm=norm)
         self.decoder = nn.Sequential(conv_relu(width + 48, width, norm=norm), conv_relu(width, width, norm=norm))
@@ -104,7 +108,7 @@ class DeepLabFeature(nn.Module):
         """Compute the feature of images.
 
         Args:
-            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16.
+            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16, and by 32 where the backbone cannot dilate.
 
         Returns:
             (B, width, H/4, W/4).

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from partwise.checkpoints.standin import Pretrained
 from partwise.nn.dense import ImageParser
 from partwise.nn.vgg import RATES, VGG, ClassifierPyramid
 from partwise.ops.resize import canvas_size
@@ -21,10 +22,10 @@ class DeepLabV2(ImageParser):
         num_classes: part classes, background included.
         image_size: side of the square input in pixels, or its (height, width); determines the `rates`. Sides of 8n + 1
             pixels make the corners of image and feature coincide.
-        pretrained: start from torchvision's ImageNet weights.
+        pretrained: initial weights of the trunk: "imagenet", "standin" or "none"; see `VGG`.
         width: channels of the classifiers' hidden layers, 1024 in the paper.
-        backbone_multiplier: factor on VGG's widths; 1 with `pretrained`.
-        norm: batch norm after every hidden convolution; False with `pretrained`.
+        backbone_multiplier: factor on VGG's widths; 1 with ImageNet's weights, 0.25 with the stand-in's.
+        norm: batch norm after every hidden convolution; False with ImageNet's weights, true with the stand-in's.
 
     Raises:
         InputError: no pre-trained weights exist for `backbone_multiplier` or `norm`, or they cannot be loaded.
@@ -34,7 +35,7 @@ class DeepLabV2(ImageParser):
         self,
         num_classes: int,
         image_size: int | Sequence[int] = (241, 121),
-        pretrained: bool = True,
+        pretrained: Pretrained = "imagenet",
         width: int = 1024,
         backbone_multiplier: float = 1.0,
         norm: bool = False,

@@ -14,7 +14,7 @@ from partwise.batches import ClipBatch, ImageBatch, Parsing
 from partwise.nn.losses import parsing_loss
 from partwise.ops.resize import Letterbox
 
-Batch = TypeVar("Batch", ImageBatch, ClipBatch)
+Batch = TypeVar("Batch", ImageBatch, ClipBatch, ImageBatch | ClipBatch)
 
 AT_ONCE = 4  # frames of a video that a parser of single images processes together
 

@@ -190,13 +190,14 @@ def region_proposals(in_channels: int, image_size: int | Sequence[int], proposal
     return rpn
 
 
-def person_heads(in_channels: int, box_width: int, rois: int) -> PersonHeads:
+def person_heads(in_channels: int, box_width: int, rois: int, mask_width: int) -> PersonHeads:
     """Build the box and mask heads of the persons.
 
     Args:
         in_channels: channels of the feature.
         box_width: width of the box head's two layers.
         rois: proposals per image that the heads train on.
+        mask_width: channels of the mask head.
 
     Returns:
         torchvision's RoI heads, with detections clipped to their images.
@@ -205,7 +206,7 @@ def person_heads(in_channels: int, box_width: int, rois: int) -> PersonHeads:
         RoIPool(7), TwoMLPHead(in_channels * 49, box_width), BoxPredictor(box_width, 2),
         fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=rois, positive_fraction=0.33,
         bbox_reg_weights=DELTA_WEIGHTS, score_thresh=0.7, nms_thresh=0.3, detections_per_img=100,
-        mask_roi_pool=RoIPool(14), mask_head=MaskHead(in_channels, in_channels), mask_predictor=nn.Identity(),
+        mask_roi_pool=RoIPool(14), mask_head=MaskHead(in_channels, mask_width), mask_predictor=nn.Identity(),
     )  # fmt: skip
 
 

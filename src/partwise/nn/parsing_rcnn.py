@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from partwise.batches import ImageBatch, Parsing
+from partwise.batches import ClipBatch, ImageBatch, Parsing
 from partwise.errors import InputError
 from partwise.nn.deeplab import STRIDE, DeepLabFeature, ParsingBranch, dilations
 from partwise.nn.dense import Batch, at_once, most_probable
@@ -37,6 +37,7 @@ class ParsingHeads(nn.Module):
         box_width: width of the box head's two layers.
         rois: proposals per image that the heads train on.
         proposals: proposals kept in testing for a 512-pixel image; six times as many enter non-maximum suppression.
+        mask_width: channels of the mask head; None: `in_channels`, as in the release.
     """
 
     def __init__(
@@ -47,12 +48,13 @@ class ParsingHeads(nn.Module):
         box_width: int = 1024,
         rois: int = 128,
         proposals: int = 1000,
+        mask_width: int | None = None,
     ) -> None:
         super().__init__()
         self.parsing = ParsingBranch(in_channels, num_classes, dilations(image_size))
         self.rpn = region_proposals(in_channels, image_size, proposals)
         self.roi_trunk = nn.Sequential(conv_relu(in_channels, in_channels), conv_relu(in_channels, in_channels))
-        self.roi_heads = person_heads(in_channels, box_width, rois)
+        self.roi_heads = person_heads(in_channels, box_width, rois, mask_width or in_channels)
 
     def compile(self, *arguments: Any, **options: Any) -> None:
         """Compile each group of layers separately; torchvision's code between them depends on the detections.
@@ -217,7 +219,7 @@ class HeadedParser(nn.Module, ABC, Generic[Batch]):
             yield from self.heads.parse(features, [letterbox] * len(features))
 
 
-class ParsingRCNN(HeadedParser[ImageBatch]):
+class ParsingRCNN(HeadedParser[ImageBatch | ClipBatch]):
     """ATEN's frame-level model: the DeepLabv3+ feature and heads on it.
 
     Args:
@@ -229,9 +231,9 @@ class ParsingRCNN(HeadedParser[ImageBatch]):
         super().__init__()
         self.feature, self.heads = feature, heads
 
-    def sample_features(self, batch: ImageBatch) -> Tensor:
-        """Compute the features (B, C, H/4, W/4) of a batch's images."""
-        features: Tensor = self.feature(batch["images"])
+    def sample_features(self, batch: ImageBatch | ClipBatch) -> Tensor:
+        """Compute the features (B, C, H/4, W/4) of a batch's images, or of the last frames of its clips."""
+        features: Tensor = self.feature(batch["frames"][:, -1] if "frames" in batch else batch["images"])
         return features
 
     def stream_features(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
 from torchvision.models.vgg import make_layers
 
+from partwise.checkpoints.standin import Pretrained, initial_weights, trunk
 from partwise.errors import InputError
-from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
+from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels, freeze_statistics
 from partwise.nn.layers import conv_relu, near_zero
 from partwise.nn.weights import TORCH_HUB, missing_weights
 
@@ -27,27 +28,34 @@ class VGG(nn.Module):
     With sides of 8n + 1 pixels, the corner pixels of every feature lie on those of the image.
 
     Args:
-        pretrained: load torchvision's ImageNet weights.
-        multiplier: factor on all widths; 1 with `pretrained`.
-        norm: batch norm after every convolution; False with `pretrained`.
+        pretrained: initial weights: torchvision's of ImageNet ("imagenet"); "standin", partwise's own of rendered
+            people, whose batch-norm statistics are then frozen; or "none".
+        multiplier: factor on all widths; 1 with ImageNet's weights, 0.25 with partwise's.
+        norm: batch norm after every convolution; False with ImageNet's weights, true with partwise's.
 
     Raises:
-        InputError: `pretrained` with another `multiplier` or with `norm`, or the weights cannot be loaded.
+        InputError: there are no such weights of that `multiplier` and `norm`, or they cannot be loaded.
     """
 
-    def __init__(self, pretrained: bool = True, multiplier: float = 1.0, norm: bool = False) -> None:
+    def __init__(self, pretrained: Pretrained = "imagenet", multiplier: float = 1.0, norm: bool = False) -> None:
         super().__init__()
-        if pretrained and (multiplier != 1 or norm):
-            raise InputError("backbone_multiplier and norm have no pre-trained weights; set pretrained=false")
+        source = initial_weights(pretrained)
+        if source == "imagenet" and (multiplier != 1 or norm):
+            raise InputError("backbone_multiplier and norm have no weights of ImageNet; set pretrained=none")
+        if source == "standin" and not norm:
+            raise InputError("norm=false has no weights of pretrained=standin; set norm=true or pretrained=none")
         widths = [[round(multiplier * width) for width in stage] for stage in WIDTHS]
         plan = [item for stage in widths for item in ("M", *stage)][1:]
-        layers = pretrained_vgg().features if pretrained else make_layers(plan, norm)
+        layers = pretrained_vgg().features if source == "imagenet" else make_layers(plan, norm)
         self.blocks = nn.ModuleList(_blocks(layers))
         for conv in self.blocks[4].modules():
             if isinstance(conv, nn.Conv2d):
                 conv.dilation, conv.padding = (2, 2), (2, 2)
-        if not pretrained:
+        if source == "none":
             _initialise(self.blocks)
+        elif source == "standin":
+            self.blocks.load_state_dict(trunk(f"vgg16 x {multiplier:g}"))
+            freeze_statistics(self.blocks)
         self.conv3_channels, self.conv5_channels = widths[2][-1], widths[4][-1]
         self.mean: Tensor
         self.std: Tensor

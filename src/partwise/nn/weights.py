@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from partwise.errors import InputError
 
-FROM_SCRATCH = "train from scratch: pretrained=false where the config has it"
+FROM_SCRATCH = "train from scratch: pretrained=none where the config has it"
 TORCH_HUB = "the torch hub cache (TORCH_HOME)"
 
 

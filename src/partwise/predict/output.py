@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from fractions import Fraction
@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from pycocotools import mask as rle
 
 from partwise import viz
-from partwise.arrays import BoolArray, Picture
-from partwise.batches import Parsing, map_of, masks_of
+from partwise.arrays import Picture
 from partwise.errors import InputError
 from partwise.io import lock, run_json
 from partwise.io.atomic import json_array, write_json, writing
-from partwise.io.images import LONGEST_JPEG, write_image, write_labels
-from partwise.io.listing import warn_once
+from partwise.io.images import write_image
 from partwise.io.video import Video, VideoWriter
 from partwise.labels import LabelSet
+from partwise.predict.result import Result, write_overlay
 
 WRITTEN_BY = "partwise predict"
 FOLDERS = ("overlays", "parts", "persons")
@@ -101,35 +99,23 @@ class Results:
                 failed.pop_all()
 
     def add(
-        self,
-        name: str,
-        about: dict[str, Any],
-        image: Picture,
-        parsing: Parsing,
-        ids: Sequence[int],
-        shown: tuple[Fraction, Fraction] | None = None,
+        self, name: str, about: dict[str, Any], result: Result, shown: tuple[Fraction, Fraction] | None = None
     ) -> None:
         """Write the files of one frame. A picture that cannot be written is noted in `failed`.
 
         Args:
             name: name of its files, without suffix.
             about: `image_id`, `file_name` and `frame` for the rows of its persons, and `time` in a video.
-            image: (H, W, 3) uint8 RGB.
-            parsing: its parsing, of that size.
-            ids: id of each person; 0 for one without pixels.
+            result: of the frame.
             shown: seconds from the start of the video and seconds for which it is shown; None for a picture.
 
         Raises:
             InputError: a file of a video cannot be written, or no file at all.
-            ValueError: the parsing has another size than the image.
         """
-        parts = parsing["parts"].numpy()
-        if parts.shape != image.shape[:2]:
-            raise ValueError(f"the parser gave parts {parts.shape} for a frame of {image.shape[:2]}")
-        if "persons" in parsing and self._rows is None:  # only now it is known that this parser finds persons
+        if result.finds_persons and self._rows is None:  # only now it is known that this parser finds persons
             self._rows = self._exit.enter_context(json_array(self.folder / "persons.json"))
-        self._pending.append((name, self._pictures.submit(self._draw, name, image, parsing, ids, shown)))
-        self._pending.append((name, self._maps.submit(self._write_maps, name, about, parsing, ids)))
+        self._pending.append((name, self._pictures.submit(self._draw, name, result, shown)))
+        self._pending.append((name, self._maps.submit(self._write_maps, name, about, result)))
         if self._times is not None and shown is not None:
             time, duration = map(float, shown)
             self._times({"frame": about["frame"], "name": name, "time": time, "duration": duration})
@@ -157,38 +143,20 @@ class Results:
         about = {"written_by": WRITTEN_BY, **facts, "label_set": self.label_set.name, "labels": labels}
         write_json(self.folder / "summary.json", about)
 
-    def _draw(
-        self,
-        name: str,
-        image: Picture,
-        parsing: Parsing,
-        ids: Sequence[int],
-        shown: tuple[Fraction, Fraction] | None,
-    ) -> None:
-        drawn = viz.overlay(image, parsing, self.label_set, person_ids=ids)
+    def _draw(self, name: str, result: Result, shown: tuple[Fraction, Fraction] | None) -> None:
+        drawn = result.overlay()
         self._sheet.add(drawn)
-        file = self.folder / "overlays" / f"{name}.jpg"
-        if max(drawn.shape[:2]) > LONGEST_JPEG:
-            warn_once(f"{file} is made smaller than its picture: a JPEG has {LONGEST_JPEG} pixels a side at most")
-        write_image(file, viz.fit(drawn, *(min(side, LONGEST_JPEG) for side in drawn.shape[:2])))
+        write_overlay(self.folder / "overlays" / f"{name}.jpg", drawn)
         if self._video is not None and shown is not None:
             self._video.write(drawn, *shown)
 
-    def _write_maps(self, name: str, about: dict[str, Any], parsing: Parsing, ids: Sequence[int]) -> None:
-        parts = parsing["parts"].numpy()
-        write_labels(self.folder / "parts" / f"{name}.png", parts, viz.palette())
-        self._present.update(np.flatnonzero(np.bincount(parts.ravel(), minlength=256)).tolist())
-        if "persons" in parsing and self._rows is not None:
-            persons = parsing["persons"]
-            people = np.take(np.array([0, *ids]), map_of(persons).numpy())
-            write_labels(self.folder / "persons" / f"{name}.png", people, viz.person_palette())
-            scores = persons["scores"].tolist() if "scores" in persons else [1.0] * len(ids)
-            poses = persons["keypoints"].flatten(1).tolist() if "keypoints" in persons else [None] * len(ids)
-            rows = zip(ids, scores, masks_of(persons).numpy(), poses, strict=True)
-            for person, score, mask, keypoints in rows:
-                if person:
-                    self._rows(about | coco_row(mask, score, person, keypoints))
-                    self.persons += 1
+    def _write_maps(self, name: str, about: dict[str, Any], result: Result) -> None:
+        result.save_maps(self.folder, name)
+        self._present.update(np.flatnonzero(np.bincount(result.parts.ravel(), minlength=256)).tolist())
+        if result.finds_persons and self._rows is not None:
+            for row in result.to_coco(about["image_id"]):
+                self._rows(about | row)
+                self.persons += 1
 
     def _drain(self, keep: int) -> None:
         while len(self._pending) > keep:
@@ -228,30 +196,6 @@ class ContactSheet:
             if self._seen % self._step == 0:
                 self.pictures.append(viz.fit(picture, self._side, self._side).copy())
         self._seen += 1
-
-
-def coco_row(mask: BoolArray, score: float, person: int, keypoints: Sequence[float] | None = None) -> dict[str, Any]:
-    """Make the row of a person in COCO's results format.
-
-    Args:
-        mask: (H, W) bool.
-        score: in [0, 1].
-        person: id, the same in all frames of a video.
-        keypoints: x, y, visibility of K keypoints, 3 K numbers; None if they are not known.
-
-    Returns:
-        category_id, person_id, bbox (x, y, width, height) of the mask in pixels, score, the mask as compressed RLE, and
-        the keypoints if any. COCO's evaluator takes the bbox's area for the result's in APM and APL.
-    """
-    encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-    row = {
-        "category_id": 1,
-        "person_id": int(person),
-        "bbox": rle.toBbox(encoded).tolist(),
-        "score": float(score),
-        "segmentation": {"size": [int(s) for s in encoded["size"]], "counts": encoded["counts"].decode()},
-    }
-    return row if keypoints is None else row | {"keypoints": list(keypoints)}
 
 
 def summary(folder: Path) -> run_json.Record:

@@ -5,49 +5,26 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.markup import escape
 from rich.progress import Progress, TimeRemainingColumn
 
 from partwise.arrays import Picture
-from partwise.batches import Parsing, masks_of
 from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.io.listing import printable
 from partwise.io.progress import counter
 from partwise.io.video import Frame, Video, open_video
-from partwise.labels import LabelSet
 from partwise.predict.inputs import list_inputs
-from partwise.predict.linking import PersonLinker
 from partwise.predict.output import FILES, FOLDERS, Results
 from partwise.predict.output import summary as earlier_summary
-
-
-class Parser(Protocol):
-    """What `predict` requires of a parser.
-
-    Attributes:
-        label_set: label set of its parts.
-    """
-
-    label_set: LabelSet
-
-    def stream(self, frames: Iterable[Picture]) -> Iterator[Parsing]:
-        """Parse a video lazily: a fixed number of frames may be read ahead, never the whole video.
-
-        Args:
-            frames: (H, W, 3) uint8 RGB each, in order.
-
-        Returns:
-            one parsing per frame at its size, on the CPU, in order.
-        """
-        ...
+from partwise.predict.parser import PeopleParser, StreamParser
 
 
 @dataclass
@@ -90,7 +67,7 @@ def usual_folder(outputs: Path, source: str) -> Path:
     return folder
 
 
-def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite: bool = True) -> Summary:
+def predict(parser: StreamParser, source: str | Path, output: str | Path, *, overwrite: bool = True) -> Summary:
     """Parse an input and write overlays, index PNGs, COCO results, a contact sheet and a summary.
 
     Each picture is parsed by itself. A video is one stream, and its persons keep their ids and colours. A picture that
@@ -129,7 +106,7 @@ def predict(parser: Parser, source: str | Path, output: str | Path, *, overwrite
 
 
 def _parse_images(
-    parser: Parser, paths: list[Path], summary: Summary, overwrite: bool, progress: Progress
+    parser: StreamParser, paths: list[Path], summary: Summary, overwrite: bool, progress: Progress
 ) -> tuple[Results, dict[str, Any]]:
     names, image_ids = unique_names(paths), _image_ids(paths)
     bar = progress.add_task("parsing", total=len(paths))
@@ -139,14 +116,12 @@ def _parse_images(
     if first is None:
         reason = next(iter(summary.failed.values()))
         raise InputError(reason if len(paths) == 1 else f"none of {len(paths)} images could be read; first: {reason}")
-    folder = Path(os.path.commonpath([p.absolute().parent for p in paths]))
+    folder, people = Path(os.path.commonpath([p.absolute().parent for p in paths])), PeopleParser(parser)
     with Results(summary.output, parser.label_set, None, overwrite) as results:
         for index, image in itertools.chain([first], pictures):
-            parsing = next(iter(parser.stream([image])))
             file_name = paths[index].absolute().relative_to(folder).as_posix()
             about = {"image_id": image_ids[index], "file_name": file_name, "frame": 0}
-            # A new linker per picture: persons are not linked between pictures.
-            results.add(names[index], about, image, parsing, _link(PersonLinker(), parsing))
+            results.add(names[index], about, people(image))
             progress.advance(bar)
     for name, error in results.failed.items():
         _skip(paths[names.index(name)], error, summary, progress)
@@ -157,40 +132,28 @@ def _parse_images(
 
 
 def _parse_video(
-    parser: Parser, path: Path, summary: Summary, overwrite: bool, progress: Progress
+    parser: StreamParser, path: Path, summary: Summary, overwrite: bool, progress: Progress
 ) -> tuple[Results, dict[str, Any]]:
-    linker, known = PersonLinker(), 0
+    known = 0
     with ExitStack() as stack:
         video = stack.enter_context(open_video(path))
         results = stack.enter_context(Results(summary.output, parser.label_set, video, overwrite))
         bar = progress.add_task("parsing", total=video.num_frames)
-        waiting: deque[Frame] = deque()  # frames read and not yet parsed
-        for index, parsing in enumerate(parser.stream(_fed(video, waiting, summary, progress))):
-            ids = _link(linker, parsing)
-            known = max(known, *ids, 0)
-            frame = waiting.popleft()
+        people = PeopleParser(parser).follow(_frames(video, summary, progress))
+        for index, (frame, result) in enumerate(people):
+            known = max(known, *result.ids, 0)
             about = {"image_id": index, "file_name": path.name, "frame": index, "time": float(frame.time)}
             shown = frame.time, frame.duration
-            results.add(f"{index:06d}", about, frame.image, parsing, ids, shown)
+            results.add(f"{index:06d}", about, result, shown)
             progress.advance(bar)
-        if waiting:
-            raise RuntimeError(f"the parser swallowed {len(waiting)} of {results.frames + len(waiting)} frames")
         facts = {"kind": "video", "people": known, "video_fps": video.fps, "size": list(video.size)}
     return results, facts
 
 
-def _link(linker: PersonLinker, parsing: Parsing) -> list[int]:
-    if "persons" not in parsing:
-        return []
-    return linker.link(masks_of(parsing["persons"]).numpy())
-
-
-def _fed(video: Video, waiting: deque[Frame], summary: Summary, progress: Progress) -> Iterator[Picture]:
+def _frames(video: Video, summary: Summary, progress: Progress) -> Iterator[Frame]:
     """Yield frames to the parser; what a damaged video lacks is told at its end, so that the parser ends normally."""
     try:
-        for frame in video.frames():
-            waiting.append(frame)
-            yield frame.image
+        yield from video.frames()
     except InputError as error:
         _skip(video.path, error, summary, progress)
 

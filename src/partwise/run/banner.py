@@ -12,6 +12,9 @@ from rich.text import Text
 from partwise.run.configs import differences, plain
 from partwise.run.devices import emulates_bfloat16
 
+#: Keys whose changes the banner tells otherwise.
+UNTOLD = ("data.synthetic", "profile", "pretrained", "init", "starts")
+
 
 def banner(cfg: DictConfig, overrides: Sequence[str]) -> Panel:
     """Make the panel that introduces a run.
@@ -25,8 +28,8 @@ def banner(cfg: DictConfig, overrides: Sequence[str]) -> Panel:
     text = Text.assemble((cfg.name, "bold"), f"   {about}\nfolder {cfg.run.folder}")
     if training and cfg.profile == "demo":
         changes = ", ".join(_changes_of_profile(overrides))
-        text.append("\ndemo: smaller sizes, fewer epochs and a schedule to match; all layers train from scratch,")
-        text.append(f" so batch norm trains too. Otherwise the paper's method. It changes {changes}")
+        text.append(f"\ndemo: smaller sizes, fewer epochs and a schedule to match; {_start(cfg)}.")
+        text.append(f" Otherwise the paper's method. It changes {changes}")
     if cfg.run.data == "synthetic":
         text.append("\nsynthetic data", "yellow")
         text.append(": rendered people, no photographs; set data.root for the real dataset")
@@ -36,10 +39,19 @@ def banner(cfg: DictConfig, overrides: Sequence[str]) -> Panel:
     return Panel(text, title="partwise", title_align="left")
 
 
+def _start(cfg: DictConfig) -> str:
+    """Say what the layers start from."""
+    if cfg.init:
+        return f"it starts from {', '.join(cfg.init)}"
+    if cfg.pretrained == "standin":
+        return "its trunk starts from weights of rendered people, whose batch-norm statistics stay"
+    return "all layers train from scratch, so batch norm trains too"
+
+
 def _changes_of_profile(overrides: Sequence[str]) -> list[str]:
     """What the profile changes of the paper's recipe, as "key before → after"."""
     given = [o for o in overrides if not o.startswith("profile=")]
     cfg, paper = compose("config", overrides=[*overrides]), compose("config", overrides=[*given, "profile=paper"])
     # Unresolved, so that a value that others refer to is listed once.
     changes = differences(plain(paper, resolve=False), plain(cfg, resolve=False))
-    return [d.removeprefix("model.") for d in changes if not d.startswith(("data.synthetic", "profile"))]
+    return [d.removeprefix("model.") for d in changes if not d.startswith(UNTOLD)]

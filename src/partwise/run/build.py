@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,9 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from partwise.checkpoints.loading import start_from
+from partwise.checkpoints.loading import build_network, load, start_from
 from partwise.errors import InputError
 from partwise.labels import LabelSet
+from partwise.models.contract import OnFrames
 from partwise.run.averaging import ExponentialAverage
 from partwise.run.checkpointing import AtomicCheckpointIO, LastCheckpoint, Provenance
 from partwise.run.configs import plain
@@ -53,6 +56,38 @@ def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = 
             block.compile()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     return task
+
+
+def make_baselines(cfg: DictConfig, data: Any, task: Any) -> dict[str, Any]:
+    """Make the tasks that a trained one is compared with.
+
+    Args:
+        cfg: composed config of the run.
+        data: DataModule.
+        task: the trained task.
+
+    Returns:
+        By name: "frame", the frame model that a parser of videos started from, where it started from one; "untrained",
+        the task as it started; and the simplest baseline by its own name.
+    """
+    tasks = {"untrained": make_task(cfg, data.label_set)}
+    if (frame := _frame_model(tasks["untrained"].network, cfg.init)) is not None:
+        tasks = {"frame": make_task(cfg, data.label_set, frame), **tasks}
+    simplest = make_task(cfg, data.label_set, task.simplest(data))
+    return {**tasks, simplest.network.name: simplest}
+
+
+def _frame_model(started: nn.Module, init: Sequence[str]) -> nn.Module | None:
+    """Copy the frame model that a parser of videos started from.
+
+    Its own heads may be trained for features of several frames; those of a frame model's checkpoint are not.
+    """
+    if not init or not isinstance(started, OnFrames):
+        return None
+    frame = deepcopy(started.frame_model())
+    alone = [path for path in init if type(build_network(load(path), path)) is type(frame)]
+    start_from(frame, alone)
+    return frame
 
 
 def make_trainer(cfg: DictConfig, run: Run, data: Any) -> pl.Trainer:

@@ -26,6 +26,7 @@ from typing import Any
 from hydra import compose
 from omegaconf import DictConfig
 
+from partwise.checkpoints import standin
 from partwise.errors import InputError
 from partwise.io import lock, run_json
 from partwise.io.atomic import writing
@@ -36,7 +37,7 @@ from partwise.run.signals import Stopped, interruption
 from partwise.tables.trained import PLACES, WATCHING
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
-SHARED = ("profile=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
+SHARED = ("profile=", "pretrained=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
           "trainer.precision=", "data.num_workers=")  # fmt: skip
 #: What decides the weights that a run ends with; folders, machines and loggers do not.
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
@@ -266,4 +267,4 @@ def _train(stage: Stage, outputs: Path, begun: Path | None) -> None:
 
 
 def _path(entry: str) -> str:
-    return str(Path(entry).absolute())
+    return entry if entry.startswith(standin.PREFIX) else str(Path(entry).absolute())

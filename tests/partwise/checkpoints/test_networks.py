@@ -23,7 +23,7 @@ from partwise.run.configs import plain
 
 @pytest.mark.parametrize("name", sorted(cli.experiments(EXPERIMENTS)))
 def test_every_experiments_network_comes_back(name, tmp_path):
-    cfg = composed(f"experiment={name}", "init=[]")
+    cfg = composed(f"experiment={name}", "init=[]", "pretrained=none")
     for part in small_networks.parts(cfg.model.network):  # smaller, where nothing else depends on it
         match str(part._target_).rsplit(".", 1)[-1]:
             case "DeepLabFeature":

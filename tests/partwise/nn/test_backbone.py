@@ -220,3 +220,63 @@ def test_a_narrower_backbone_is_for_training_from_scratch():
     assert (half.low_channels, half.channels) == (64, 256)
     with pytest.raises(InputError, match="pre-trained"):
         Backbone("resnet18", pretrained=True, multiplier=0.5)
+
+
+FAMILIES = {  # stride of the last feature, and the input's mean for red
+    "tf_efficientnet_lite0": (16, 0.5), "mobilenetv3_small_050": (16, 0.485), "regnetx_002": (16, 0.485),
+    "convnext_atto": (16, 0.485), "swin_tiny_patch4_window7_224": (32, 0.485), "pvt_v2_b0": (32, 0.485),
+    "densenet121": (32, 0.485), "xception71": (16, 0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_give_features_of_sizes_they_were_not_made_for(name):
+    stride, mean = FAMILIES[name]
+    backbone = Backbone(name, pretrained="none")
+    low, last = backbone(torch.rand(2, 3, 64, 96))
+    assert low.shape == (2, backbone.low_channels, 16, 24)
+    assert last.shape == (2, backbone.channels, 64 // stride, 96 // stride)
+    assert backbone.mean.flatten()[0] == pytest.approx(mean)
+    (low.square().mean() + last.square().mean()).backward()
+    assert all(p.grad is not None for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "convnext_atto", "pvt_v2_b0"])
+@pytest.mark.parametrize("head", [True, False])
+def test_weights_come_from_a_file_and_statistics_are_frozen(name, head, tmp_path, caplog):
+    torch.manual_seed(0)
+    whole = timm.create_model(name, num_classes=10 if head else 0)
+    for module in whole.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+    torch.save(whole.state_dict(), tmp_path / "weights.pth")
+    backbone = Backbone(name, weights=str(tmp_path / "weights.pth")).train()
+    assert not [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert "Unexpected" not in caplog.text  # of the head, which is left out on purpose
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        own = whole.eval().forward_intermediates((images - backbone.mean) / backbone.std, intermediates_only=True)
+        backbone.eval()
+        low, _ = backbone(images)
+    assert any(f.shape == low.shape and torch.allclose(f, low, atol=1e-5) for f in own)
+    backbone.train()(images)
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+
+def test_a_file_without_some_weights_is_refused(tmp_path):
+    state = timm.create_model("mobilenetv3_small_050").state_dict()
+    del state["blocks.0.0.conv_dw.weight"]
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=r"weights\.pth holds no blocks\.0\.0\.conv_dw\.weight, one of 1 entries"):
+        Backbone("mobilenetv3_small_050", weights=str(tmp_path / "weights.pth"))
+    with pytest.raises(InputError, match=r"holds no .* of resnet18 that it lacks"):
+        Backbone("resnet18", weights=str(tmp_path / "weights.pth"))
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(InputError, match=r"text\.pth holds no weights that can be read"):
+        Backbone("resnet18", weights=str(tmp_path / "text.pth"))
+
+
+def test_what_gives_no_features_at_those_strides_is_refused():
+    with pytest.raises(InputError, match="vit_tiny_patch16_224 gives no features at strides 4 and 16 or 32"):
+        Backbone("vit_tiny_patch16_224", pretrained="none")

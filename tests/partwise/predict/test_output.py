@@ -89,7 +89,7 @@ def test_a_disk_that_fills_up_is_reported(tmp_path, monkeypatch):
     def full(path, *rest):
         raise InputError(f"cannot write {path}")
 
-    monkeypatch.setattr("partwise.predict.output.write_labels", full)
+    monkeypatch.setattr("partwise.predict.result.write_labels", full)
     with pytest.raises(InputError, match="cannot write"):
         predict(Toy(), tmp_path / "a.png", tmp_path / "out")
     assert summary(tmp_path / "out")["finished"] is False

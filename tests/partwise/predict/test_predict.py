@@ -110,7 +110,7 @@ def test_a_picture_that_cannot_be_written_is_skipped_and_listed(tmp_path, monkey
             raise InputError(f"cannot write {path}")
         write_image(path, *rest)
 
-    monkeypatch.setattr("partwise.predict.output.write_image", write)
+    monkeypatch.setattr("partwise.predict.result.write_image", write)
     said = predict(Toy(), tmp_path / "in", tmp_path / "out")
     assert list(said.failed) == [str(tmp_path / "in" / "b.png")]
     assert len(rows(tmp_path / "out")) == 6

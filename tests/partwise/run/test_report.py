@@ -18,7 +18,7 @@ def test_pictures_are_drawn_where_the_trainer_ran(tmp_path, monkeypatch):
         is_global_zero=True, strategy=SimpleNamespace(root_device=torch.device("meta"), barrier=lambda: None)
     )
     monkeypatch.setattr(report, "score", lambda *_: {"miou": 1.0})
-    monkeypatch.setattr(report, "make_pictures", lambda run, data, task: devices.append(task.device) or {})
+    monkeypatch.setattr(report, "make_pictures", lambda run, data, task, frame: devices.append(task.device) or {})
     data = SimpleNamespace(synthetic=True, label_set=VIP)
     report.finish(Run(tmp_path, resumed=False), scorer, data, {"trained": task})
     assert devices == [torch.device("meta")]

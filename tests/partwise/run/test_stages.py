@@ -51,8 +51,26 @@ def test_only_the_last_row_of_tcnets_tables_has_refined_flow(data, variant, flow
         assert chairs.experiment == "tcnet_flow_chairs"
 
 
-def test_a_demo_of_aten_trains_from_nothing():
-    assert stages_of("experiment=aten_vip") == {}
+@pytest.mark.parametrize(
+    ("pretrained", "init"),
+    [
+        ("standin", ["standin/parsing_rcnn_vip", "standin/aten_vip"]),
+        ("none", []),
+        ("imagenet", ["frame", "flow"]),
+    ],
+)
+def test_a_demo_of_aten_starts_from_what_the_package_brings_from_nothing_or_from_stages(pretrained, init):
+    given = ["experiment=aten_vip", f"pretrained={pretrained}"]
+    assert list(composed(*given).init) == init
+    assert list(stages_of(*given)) == [name for name in init if "/" not in name]
+
+
+@pytest.mark.parametrize(
+    "variant", ["experiment=aten_vip ablation=aten/full", "experiment=aten_vip ablation=aten/conv_lstm",
+                "experiment=dff_vip", "experiment=fgfa_vip", "experiment=aten_fast_vip"]
+)  # fmt: skip
+def test_variants_and_baselines_start_from_the_same(variant):
+    assert list(composed(*variant.split()).init) == ["standin/parsing_rcnn_vip", "standin/flownet_s_chairs"]
 
 
 def test_a_path_stands_where_a_name_does():

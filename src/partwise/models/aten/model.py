@@ -124,6 +124,10 @@ class ATEN(HeadedParser[ClipBatch]):
         self.encoder = encoder if encoding_range else Mean()  # a single key frame needs no encoding
         self.heads = frame.heads
 
+    def frame_model(self) -> ParsingRCNN:
+        """Return the frame-level model of the same feature and heads."""
+        return ParsingRCNN(self.feature, self.heads)
+
     def encode(self, features: Sequence[Tensor], images: Sequence[Tensor]) -> Tensor:
         """Compute F-bar_k of the current key frame (Eqs. 1, 3, 4).
 

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
+from partwise.checkpoints.standin import Pretrained, initial_weights
 from partwise.errors import InputError
-from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels
+from partwise.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, channels, freeze_statistics
 from partwise.nn.dense import ImageParser
-from partwise.nn.vgg import WIDTHS, pretrained_vgg
+from partwise.nn.vgg import VGG, WIDTHS, pretrained_vgg
 
 PAD = 99  # pixels around the image; with conv1_1's own 100, so that the fully connected layers' kernel fits
 FULL = 4096  # width of VGG-16's fully connected layers
@@ -23,10 +24,11 @@ class FCN8s(ImageParser):
 
     Args:
         num_classes: part classes, background included.
-        pretrained: start from torchvision's ImageNet weights, those of the two fully connected layers included.
-        width: channels of these two layers, 4096 in the paper; must be 4096 with `pretrained`.
-        backbone_multiplier: factor on VGG's widths; 1 with `pretrained`.
-        norm: batch norm after every convolution of VGG; False with `pretrained`.
+        pretrained: initial weights: torchvision's of ImageNet ("imagenet"), those of the two fully connected layers
+            included; "standin", partwise's own of VGG alone; or "none".
+        width: channels of these two layers, 4096 in the paper; must be 4096 with ImageNet's weights.
+        backbone_multiplier: factor on VGG's widths; 1 with ImageNet's weights, 0.25 with the stand-in's.
+        norm: batch norm after every convolution of VGG; False with ImageNet's weights, true with the stand-in's.
 
     Raises:
         InputError: no pre-trained weights exist for these widths, or they cannot be loaded.
@@ -35,21 +37,26 @@ class FCN8s(ImageParser):
     def __init__(
         self,
         num_classes: int,
-        pretrained: bool = True,
+        pretrained: Pretrained = "imagenet",
         width: int = FULL,
         backbone_multiplier: float = 1.0,
         norm: bool = False,
     ) -> None:
         super().__init__()
-        if pretrained and (width != FULL or backbone_multiplier != 1 or norm):
+        source = initial_weights(pretrained)
+        if source == "imagenet" and (width != FULL or backbone_multiplier != 1 or norm):
             raise InputError(
-                f"FCN-8s has pre-trained weights of width {FULL}, backbone_multiplier 1 and without norm alone; set "
-                "model.network.pretrained=false for others"
+                f"FCN-8s has weights of ImageNet of width {FULL}, backbone_multiplier 1 and without norm alone; set "
+                "model.network.pretrained=none for others"
             )
         widths = [[round(backbone_multiplier * w) for w in stage] for stage in WIDTHS]
         plan = [item for stage in widths for item in (*stage, "M")]
-        vgg = pretrained_vgg() if pretrained else None
+        vgg = pretrained_vgg() if source == "imagenet" else None
         layers = make_layers(plan, norm) if vgg is None else vgg.features
+        if source == "standin":
+            given = VGG(pretrained, backbone_multiplier, norm).blocks.state_dict()
+            layers.load_state_dict(dict(zip(layers.state_dict(), given.values(), strict=True)))
+            freeze_statistics(layers)
         pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
         for i in pools:
             layers[i] = nn.MaxPool2d(2, 2, ceil_mode=True)

@@ -45,6 +45,10 @@ class FGFA(HeadedParser[ClipBatch]):
         )  # fmt: skip
         self.heads = frame.heads
 
+    def frame_model(self) -> ParsingRCNN:
+        """Return the frame-level model of the same feature and heads."""
+        return ParsingRCNN(self.feature, self.heads)
+
     def aggregate(self, features: Sequence[Tensor], images: Sequence[Tensor], own: Tensor, target: Tensor) -> Tensor:
         """Compute F-bar_i = sum_j w_{j->i} f_{j->i}.
 
