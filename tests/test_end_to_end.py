@@ -22,7 +22,7 @@ pytestmark = pytest.mark.process
 TINY_DENSE = [
     "experiment=deeplab_ccp", "image_size=[64,48]", "model.network.feature.width=16", "trainer.max_epochs=3",
     "trainer.accelerator=cpu", "data.num_workers=0", "data.batch_size=3", "trainer.check_val_every_n_epoch=1",
-    "trainer.precision=32-true",
+    "trainer.precision=32-true", "data.splits={train: train, val: val}",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 TINY = [
     "experiment=deeplab_ccp", "image_size=[64,48]", "model.network.feature.width=16", "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false", "trainer.precision=32-true", "data.num_workers=0", "data.batch_size=3",
-    "data.synthetic.photos=10",
+    "data.synthetic.photos=10", "data.splits={train: train, val: val}",
 ]  # fmt: skip
 GRID = """
 method: grid
