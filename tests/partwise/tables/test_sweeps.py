@@ -176,7 +176,13 @@ def test_other_files_are_refused(tmp_path, text, message):
         grid.read_sweep(file)
 
 
-SMALL = ["data.synthetic.photos=10", "data.batch_size=4", "data.num_workers=0", "trainer.limit_train_batches=1"]
+SMALL = [
+    "data.synthetic.photos=10",
+    "data.splits={train: train, val: val}",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "trainer.limit_train_batches=1",
+]
 
 
 def run_sweep(*arguments, cwd):
