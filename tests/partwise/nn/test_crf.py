@@ -1,0 +1,14 @@
+import torch
+
+from partwise.nn.crf import DenseCRF
+from partwise.ops.mean_field import mean_field
+
+
+def test_it_is_mean_field_with_learned_weights():
+    torch.manual_seed(0)
+    logits, images = torch.randn(2, 5, 12, 14), torch.rand(2, 3, 12, 14)
+    layer = DenseCRF(weights=(4, 3), num_iters=2)
+    torch.testing.assert_close(layer(logits, images), mean_field(logits, images * 255, (4, 3), num_iters=2))
+    assert {name for name, _ in layer.named_parameters()} == {"weights"}
+    layer(logits, images).softmax(1)[:, 0].sum().backward()
+    assert layer.weights.grad.abs().min() > 0
