@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -68,6 +68,7 @@ class Backbone(nn.Module):
         pretrained: initial weights: timm's of ImageNet; "standin", partwise's own of rendered people; or "none".
         multiplier: factor on the four stages' widths of a ResNet; 1 with timm's weights.
         weights: file with timm's weights for the model, with or without its head, in place of `pretrained`.
+        stride: of the last feature: 16, or for ResNets 8, with res4 dilated by 2 and res5 by 4.
 
     Raises:
         InputError: `name` is no such model, its weights cannot be loaded, or `multiplier` has none.
@@ -79,6 +80,7 @@ class Backbone(nn.Module):
         pretrained: Pretrained = "imagenet",
         multiplier: float = 1.0,
         weights: str | None = None,
+        stride: Literal[8, 16] = 16,
     ) -> None:
         super().__init__()
         if set(":/") & set(name) or not timm.is_model(name):  # timm also accepts URLs and folders
@@ -86,9 +88,11 @@ class Backbone(nn.Module):
         source = initial_weights(pretrained)
         if multiplier != 1 and (source == "imagenet" or weights):
             raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=none")
-        self.body = body = _body(name, source == "imagenet", multiplier, weights)
+        self.body = body = _body(name, source == "imagenet", multiplier, weights, stride)
         if hasattr(body, "layer4"):
-            _dilate(body.layer4, 2)
+            _dilate(body.layer4, 32 // stride)
+        if stride == 8:
+            _dilate(body.layer3, 2)
         if source == "standin" and weights is None:
             body.load_state_dict(trunk(f"{name} x {multiplier:g}"))
         if source != "none" or weights:
@@ -138,9 +142,13 @@ def freeze_statistics(module: nn.Module) -> None:
             freeze_statistics(child)
 
 
-def _body(name: str, imagenet: bool, multiplier: float, weights: str | None) -> Any:
-    """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 16 or 32."""
+def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int) -> Any:
+    """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 8, 16 or 32."""
     plan = _plan(name)
+    if stride == 8:
+        if plan["out_indices"][0] != 0 or "resnet" not in name:
+            raise InputError(f"backbone={name} is no ResNet; name one, such as resnet101, for features at stride 8")
+        plan = {**plan, "output_stride": 8}
     options: dict[str, Any] = {"features_only": True, **plan}
     if multiplier != 1:
         options["channels"] = tuple(round(c * multiplier) for c in (64, 128, 256, 512))

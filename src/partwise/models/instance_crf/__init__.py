@@ -1,0 +1,1 @@
+"""Holistic, Instance-level Human Parsing (Li, Arnab and Torr, BMVC 2017)."""

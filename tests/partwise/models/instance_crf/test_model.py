@@ -1,0 +1,183 @@
+"""The Instance CRF as a whole at a tiny size, and what the paper promises of it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from partwise.errors import InputError
+from partwise.models.instance_crf.detectors import Detections, NetworkBoxes, TrueBoxes
+from partwise.models.instance_crf.model import InstanceCRF
+from partwise.models.instance_crf.readout import read_out
+from partwise.nn.crf import DenseCRF
+from partwise.nn.dense import ImageParser
+from partwise.nn.losses import hardest_mean
+from partwise.nn.pyramid import PyramidParser
+from partwise.ops.resize import Letterbox
+
+SIZE = (33, 41)
+WHOLE = Letterbox.fit(SIZE, SIZE)
+
+
+class Known(ImageParser):
+    """A category-level module that knows the parts: they are the images' red values, in tenths."""
+
+    def logits(self, images):
+        return 4 * F.one_hot((images[:, 0] * 10).round().long(), 4).movedim(-1, 1).float()
+
+
+class Given(torch.nn.Module):
+    """A detector that returns what it is given."""
+
+    def __init__(self, *found):
+        super().__init__()
+        self.found = found
+
+    def forward(self, batch):
+        return list(self.found)
+
+
+def network(**options):
+    torch.manual_seed(0)
+    semantic = PyramidParser(3, "resnet18", "none", width=8, backbone_multiplier=0.125, norm=True)
+    return InstanceCRF(semantic, TrueBoxes(), DenseCRF(), **options)
+
+
+def batch():
+    parts, persons = torch.zeros(2, 2, *SIZE, dtype=torch.int64)
+    parts[:, 4:20, 2:12], persons[:, 4:20, 2:12] = 1, 1
+    parts[0, 4:20, 20:34], persons[0, 4:20, 20:34] = 2, 2  # the second image has one person
+    images = torch.stack([parts, persons, parts], 1) / 2
+    return {"images": images, "parts": parts, "instances": persons, "index": [0, 1], "sample_ids": ["a", "b"]}
+
+
+def test_it_learns_images_of_different_numbers_of_persons():
+    model, data = network(), batch()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    history = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss = model.losses(data)["instance"]
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.6 * history[0]
+    assert (model.unary.w != 1).all()
+    assert (model.crf.weights != torch.tensor([8.0, 2.0])).all()
+    parsings = model.eval().parse(data, [WHOLE] * 2)
+    assert [p["parts"].shape for p in parsings] == [SIZE, SIZE]
+
+
+@pytest.mark.parametrize("missed", [0.0, 1.0])
+def test_every_parameter_takes_part_in_every_step(missed):
+    model = network()
+    model.detector.missed = missed
+    model.losses(batch())["instance"].backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_without_detections_all_is_background():
+    model, data = network().eval(), batch()
+    model.detector.missed = 1.0
+    for parsing in model.parse(data, [WHOLE] * 2):
+        assert not parsing["parts"].any()
+        assert parsing["boxes"].shape == (0, 4)
+
+
+def test_a_category_level_module_that_is_not_trained_stays_as_it_is():
+    model = network(end_to_end=False).train()
+    before = {k: v.clone() for k, v in model.semantic.state_dict().items()}
+    model.losses(batch())["instance"].backward()
+    assert all(torch.equal(v, before[k]) for k, v in model.semantic.state_dict().items())
+    assert all(p.grad is None for p in model.semantic.parameters())
+    assert model.unary.w.grad is not None
+
+
+def limbs():
+    """A person of parts 1 and 2, whose arm of part 2 reaches to the right, on an even ground."""
+    image = torch.zeros(3, *SIZE)
+    image[0, 8:30, 8:16], image[0, 12:16, 16:28] = 0.1, 0.2
+    return image
+
+
+def labels_of(image, boxes, scores, **options):
+    model = InstanceCRF(Known(), Given(Detections(boxes, scores)), DenseCRF(), **options).eval()
+    return model.parse({"images": image[None]}, [WHOLE])[0]
+
+
+def test_the_global_term_recovers_a_limb_outside_of_its_box():
+    box, score = torch.tensor([[7.0, 7, 18, 31]]), torch.tensor([0.9])
+    arm = torch.zeros(SIZE, dtype=torch.bool)
+    arm[12:16, 16:28] = True
+    with_it, without = (labels_of(limbs(), box, score, global_term=term) for term in (True, False))
+    assert (with_it["persons"]["map"][arm] == 1).all()
+    assert (without["persons"]["map"][:, 20:] == 0).all()
+    assert (without["persons"]["map"][8:30, 8:16] == 1).all()
+
+
+def test_a_false_positive_stays_empty():
+    boxes = torch.tensor([[7.0, 7, 30, 31], [30, 2, 40, 20]])
+    found = labels_of(limbs(), boxes, torch.tensor([0.9, 0.9]))
+    assert len(found["persons"]["classes"]) == 1
+    assert torch.equal(found["boxes"], torch.tensor([[7.0, 7, 31, 32]]))
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_permuting_detections_renumbers_the_persons(count):
+    image = torch.randint(0, 4, (1, *SIZE), generator=torch.Generator().manual_seed(0)).expand(3, -1, -1) / 10
+    low = torch.rand(count, 2, generator=torch.Generator().manual_seed(1)) * 20
+    boxes, scores = torch.cat([low, low + 12], 1), torch.linspace(0.5, 1, count)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(2))
+    model = InstanceCRF(Known(), Given(), DenseCRF())
+    Q = model.semantic.logits(image[None]).softmax(1)[0]
+    u = model.potentials(Q, image, Detections(boxes, scores))
+    permuted = model.potentials(Q, image, Detections(boxes[order], scores[order]))
+    torch.testing.assert_close(permuted[1:].unflatten(0, (count, 3)), u[1:].unflatten(0, (count, 3))[order])
+    parsed = read_out(u.argmax(0), Q, boxes)  # one label a pixel: nobody shares one
+    assert (parsed["persons"]["map"].max(), parsed["parts"].max()) == (len(parsed["persons"]["classes"]), 3)
+
+
+def test_true_boxes_are_those_of_the_persons_and_follow_from_the_name():
+    exact = TrueBoxes()(batch())
+    assert exact[0].boxes.tolist() == [[2, 4, 11, 19], [20, 4, 33, 19]]
+    spoilt = TrueBoxes(jitter=0.2, truncated=0.5, false=2.0)
+    for a, b in zip(spoilt(batch()), spoilt(batch()), strict=True):
+        assert torch.equal(a.boxes, b.boxes)
+        assert (a.boxes >= 0).all()
+        assert (a.boxes <= torch.tensor([40, 32, 40, 32])).all()
+        assert ((a.scores >= 0.5) & (a.scores <= 1)).all()
+    many = [TrueBoxes(missed=0.5, false=1.0, seed=n)(batch()) for n in range(200)]
+    true = sum(int((found.scores >= 0.7).sum()) for image in many for found in image)
+    false = sum(int((found.scores < 0.7).sum()) for image in many for found in image)
+    assert true / 600 == pytest.approx(0.5, abs=0.08)
+    assert false / 400 == pytest.approx(1.0, abs=0.15)
+
+
+def test_true_boxes_of_a_video_are_not_known():
+    with pytest.raises(InputError, match="no true persons"):
+        next(network().eval().stream([torch.rand(1, 3, *SIZE)], WHOLE))
+
+
+def test_a_networks_boxes_are_chosen_by_score_and_overlap():
+    class Finds(torch.nn.Module):
+        def parse(self, batch, letterboxes):
+            assert batch["images"].shape[-2:] == (64, 64)
+            assert letterboxes[0].native == SIZE
+            boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [3, 20, 9, 30]])
+            return [{"boxes": boxes, "persons": {"scores": torch.tensor([0.8, 0.9, 0.4, 0.6])}}] * len(letterboxes)
+
+    detector = NetworkBoxes(Finds(), 64).train()
+    assert not detector.training
+    (found,) = detector({"images": torch.rand(1, 3, *SIZE)})
+    assert found.boxes.tolist() == [[1, 0, 10, 9], [3, 20, 8, 29]]
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.6]))
+
+
+def test_the_hardest_pixels_are_those_that_a_sort_finds():
+    losses = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(2, 4, 5, dtype=torch.bool)
+    valid[0, 0] = False
+    valid[1].view(-1)[3:] = False  # three are left
+    want = torch.cat([losses[0][valid[0]].sort(descending=True).values[:6], losses[1][valid[1]]]).mean()
+    torch.testing.assert_close(hardest_mean(losses, valid, 6), want)
+    torch.testing.assert_close(hardest_mean(losses, valid, None), losses[valid].mean())
+    assert hardest_mean(losses, ~valid & False, 6) == 0
