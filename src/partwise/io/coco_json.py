@@ -100,12 +100,7 @@ def read_results(file: Path, sizes: Mapping[Id, Size | None], truth: Path) -> li
     Raises:
         InputError: the file is missing, damaged or no list, or a result is wrong; it is named, counted from 1.
     """
-    try:
-        rows = read_json(file, list[Result], lambda rows: dict.fromkeys(Result.__struct_fields__, len(rows)))
-    except Misfit as misfit:
-        if not misfit.path:
-            raise InputError(f"{file} holds no list; COCO's results are a json list of detections") from misfit
-        raise InputError(f"{file}{_about(misfit)}") from misfit
+    rows = read_detections(file)
     for number, row in enumerate(rows, 1):
         if row.image_id not in sizes:
             raise InputError(
@@ -114,6 +109,26 @@ def read_results(file: Path, sizes: Mapping[Id, Size | None], truth: Path) -> li
             )
     check_records(file, rows, sizes, lambda n: f"result {n + 1}")
     return rows
+
+
+def read_detections(file: Path) -> list[Result]:
+    """Read COCO's json list of results without the images that it is of; `check_records` does the rest.
+
+    Args:
+        file: the json.
+
+    Returns:
+        the results; there may be none.
+
+    Raises:
+        InputError: the file is missing, damaged or no list, or a field is of the wrong kind.
+    """
+    try:
+        return read_json(file, list[Result], lambda rows: dict.fromkeys(Result.__struct_fields__, len(rows)))
+    except Misfit as misfit:
+        if not misfit.path:
+            raise InputError(f"{file} holds no list; COCO's results are a json list of detections") from misfit
+        raise InputError(f"{file}{_about(misfit)}") from misfit
 
 
 def check_records(

@@ -67,7 +67,10 @@ class Annotation(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Result(msgspec.Struct, gc=False):
-    """Detection of a results file; its third number of a keypoint may be a score."""
+    """Detection of a results file; its third number of a keypoint may be a score.
+
+    `file_name` names its picture or video in what `task=predict` writes; COCO has none.
+    """
 
     image_id: Id
     category_id: Id
@@ -75,6 +78,7 @@ class Result(msgspec.Struct, gc=False):
     segmentation: Segmentation | None = None
     bbox: list[float] | None = None
     keypoints: list[float] | None = None
+    file_name: str | None = None
 
 
 class Annotations(msgspec.Struct):

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from partwise.batches import map_of
 from partwise.errors import InputError
 from partwise.models.instance_crf.detectors import Detections, NetworkBoxes, TrueBoxes
 from partwise.models.instance_crf.model import InstanceCRF
@@ -101,7 +102,7 @@ def limbs():
 
 def labels_of(image, boxes, scores, **options):
     model = InstanceCRF(Known(), Given(Detections(boxes, scores)), DenseCRF(), **options).eval()
-    return model.parse({"images": image[None]}, [WHOLE])[0]
+    return model.parse({"images": image[None], "index": [0], "sample_ids": [""]}, [WHOLE])[0]
 
 
 def test_the_global_term_recovers_a_limb_outside_of_its_box():
@@ -109,9 +110,9 @@ def test_the_global_term_recovers_a_limb_outside_of_its_box():
     arm = torch.zeros(SIZE, dtype=torch.bool)
     arm[12:16, 16:28] = True
     with_it, without = (labels_of(limbs(), box, score, global_term=term) for term in (True, False))
-    assert (with_it["persons"]["map"][arm] == 1).all()
-    assert (without["persons"]["map"][:, 20:] == 0).all()
-    assert (without["persons"]["map"][8:30, 8:16] == 1).all()
+    assert (map_of(with_it["persons"])[arm] == 1).all()
+    assert (map_of(without["persons"])[:, 20:] == 0).all()
+    assert (map_of(without["persons"])[8:30, 8:16] == 1).all()
 
 
 def test_a_false_positive_stays_empty():
@@ -133,7 +134,7 @@ def test_permuting_detections_renumbers_the_persons(count):
     permuted = model.potentials(Q, image, Detections(boxes[order], scores[order]))
     torch.testing.assert_close(permuted[1:].unflatten(0, (count, 3)), u[1:].unflatten(0, (count, 3))[order])
     parsed = read_out(u.argmax(0), Q, boxes)  # one label a pixel: nobody shares one
-    assert (parsed["persons"]["map"].max(), parsed["parts"].max()) == (len(parsed["persons"]["classes"]), 3)
+    assert (map_of(parsed["persons"]).max(), parsed["parts"].max()) == (len(parsed["persons"]["classes"]), 3)
 
 
 def test_true_boxes_are_those_of_the_persons_and_follow_from_the_name():

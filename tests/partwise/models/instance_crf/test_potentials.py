@@ -22,7 +22,7 @@ def some_boxes(count, seed=1):
 
 
 def plain(Q, boxes, scores, w1, w2):
-    parts, height, width = Q.shape[0] - 1, *Q.shape[1:]
+    parts, height, width = len(Q) - 1, Q.shape[1], Q.shape[2]
     u = torch.empty(parts * len(boxes) + 1, height, width, dtype=Q.dtype)
     for y in range(height):
         for x in range(width):
