@@ -6,9 +6,10 @@ python scripts/bench.py davis    J and F from files, beside vos-benchmark and th
 python scripts/bench.py coco     COCO AP from files, beside pycocotools and faster-coco-eval
 python scripts/bench.py aten     seconds a frame of ATEN and its baselines at the paper's size, by stage
 python scripts/bench.py tcnet    milliseconds a frame of TCNet as a stream beside DeepLab's; the correlation layer
+python scripts/bench.py crf      mean field of the dense CRF, beside pydensecrf and an unfolded window
 python scripts/bench.py gpu      time and memory of a training step and a frame on a GPU; takes options, see --help
 
-aten and tcnet take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
+aten, tcnet and crf take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
 `uv sync --extra bench`; without them their rows are left out.
 """
 
@@ -23,10 +24,10 @@ from rich.console import Console
 from partwise.errors import InputError
 from partwise.run import cli
 
-BENCHMARKS = ("data", "vip", "davis", "coco", "aten", "tcnet")
+BENCHMARKS = ("data", "vip", "davis", "coco", "aten", "tcnet", "crf")
 
 #: Those that run a network, on any device.
-ON_DEVICE = ("aten", "tcnet")
+ON_DEVICE = ("aten", "tcnet", "crf")
 
 
 def main() -> None:
