@@ -129,13 +129,16 @@ def _check_names(*names: str) -> None:
 
 
 def _fits_classes(network: dict[Any, Any], count: int) -> bool:
-    """Check whether every number of classes in a description, nested networks included, is that of the label set."""
+    """Check whether every number of classes in a description, nested networks included, is that of the label set.
+
+    A detector of persons may parse another one's.
+    """
     waiting: list[dict[Any, Any]] = [network]
     for inner in waiting:
         classes = inner.get("num_classes", count)
         if type(classes) is not int or classes != count or len(waiting) > MOST:
             return False
-        waiting += [value for value in inner.values() if isinstance(value, dict)]
+        waiting += [value for key, value in inner.items() if isinstance(value, dict) and key != "detector"]
     return True
 
 

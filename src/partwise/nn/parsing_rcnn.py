@@ -111,10 +111,26 @@ class ParsingHeads(nn.Module):
             B parsings with all fields.
         """
         probs = _probabilities(self.parsing, feature)
-        images = ImageList(probs, [(probs.shape[-2], probs.shape[-1])] * len(probs))
+        detections = self.detect(feature, letterboxes)
+        return [_join(*pair) for pair in zip(probs, detections, letterboxes, strict=True)]
+
+    def detect(self, feature: Tensor, letterboxes: Sequence[Letterbox]) -> list[dict[str, Tensor]]:
+        """Detect persons, of whom each is detected once and none overlaps another by an IoU of 0.3.
+
+        Args:
+            feature: (B, C, H/4, W/4).
+            letterboxes: how each of the B images lies on the canvas.
+
+        Returns:
+            per image, "boxes" (D, 4) xyxy on the canvas, "scores" (D,) in descending order, "labels" (D,) all 1, and
+            "masks" (D, 1, 28, 28) probabilities within the boxes.
+        """
+        sides = (feature.shape[-2] * STRIDE, feature.shape[-1] * STRIDE)
+        images = ImageList(feature.new_empty(len(feature), 3, *sides), [sides] * len(feature))
         proposals, _ = self.rpn(images, _float(feature))
         detections, _ = self.roi_heads({"0": self.roi_trunk(feature)}, proposals, letterboxes)
-        return [_join(*pair) for pair in zip(probs, detections, letterboxes, strict=True)]
+        found: list[dict[str, Tensor]] = detections
+        return found
 
 
 class DenseHeads(nn.Module):

@@ -31,6 +31,7 @@ NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys()
 TINY = {
     "backbone": "resnet18", "backbone_multiplier": 0.125, "multiplier": 0.125, "box_width": 16, "rois": 16,
     "proposals": 50, "embedding": [8, 8, 8], "displacement": 2, "norm": True, "skip_channels": 32,
+    "least": 0.0,  # score of the persons that an untrained detector finds
 }  # fmt: skip
 FRAMES, NATIVE = 7, (45, 60)  # of a video
 STEPS, FALL = 20, 0.7  # of training on one batch, at most; until two steps' losses are this share of the first ones
@@ -99,6 +100,10 @@ def made(request, composed, random_batch):
     cfg = tiny(composed(request.param))
     task = make_task(cfg, getattr(labels, cfg.label_set.upper())).train()
     batch = learnable(random_batch(cfg, task, "cpu"))
+    if hasattr(task.network, "detector"):  # untrained, its scores would be equal and its masks empty
+        roi_heads = task.network.detector.network.heads.roi_heads
+        nn.init.normal_(roi_heads.box_predictor.cls_score.weight)
+        nn.init.constant_(roi_heads.mask_head.whole.bias, 9)
     trained = {n: p for n, p in task.network.named_parameters() if p.requires_grad}
     # A step of the predicted flow is twenty pixels, and the pictures are smooth over some only.
     optimizer = torch.optim.Adam(trained.values(), 2e-4 if isinstance(task, RefinementTask) else 5e-3)
@@ -176,14 +181,14 @@ def check_parsing(parsing, classes):
         assert parsing["boxes"].shape == (len(parsing["persons"]["classes"]), 4)
 
 
-def check_equal(parsings, others, least=0.999):
-    """The same up to the rounding of batches of other sizes."""
+def check_equal(parsings, others, least=0.999, persons=0.999):
+    """The same up to the rounding of batches of other sizes, in at least these shares of the pixels."""
     for a, b in zip(parsings, others, strict=True):
         assert a.keys() == b.keys()
         assert (a["parts"] == b["parts"]).float().mean() >= least
         if "persons" in a:
             torch.testing.assert_close(a["boxes"], b["boxes"], atol=0.01, rtol=0)
-            assert (a["persons"]["map"] == b["persons"]["map"]).float().mean() >= least
+            assert (a["persons"]["map"] == b["persons"]["map"]).float().mean() >= persons
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -242,7 +247,8 @@ def test_a_stream_of_a_video_says_what_its_samples_do(made, video, parsed):
     assert (
         len({tuple(p["parts"].flatten().tolist()) for p in streamed}) > 1
     )  # else the order of frames would not matter
-    check_equal(streamed, parsed)
+    tied = hasattr(made.task.network, "detector")  # a pixel in no box is every detection's alike, and rounding decides
+    check_equal(streamed, parsed, persons=0.9 if tied else 0.999)
 
 
 @pytest.mark.parametrize("kind", ["majority", "views", "windows"])

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from partwise.batches import ImageBatch
 from partwise.errors import InputError
+from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
 from partwise.ops.instances import boxes_of
 from partwise.ops.resize import Letterbox, canvas_size
-
-LEAST, OVERLAP = 0.5, 0.3  # score of the detections that are used, and IoU of those of which one is
 
 
 class Detections(NamedTuple):
@@ -97,19 +95,24 @@ class TrueBoxes(nn.Module):
 
 
 class NetworkBoxes(nn.Module):
-    """The persons that a network of the suite finds; it is not trained.
+    """The persons that a Parsing R-CNN detects; it is not trained.
 
     Args:
-        network: finds persons, such as a `ParsingRCNN`; `init` gives its weights.
-        size: (height, width) or side of the network's input.
+        network: finds persons; `init` gives its weights.
+        size: side of the network's square input, or its (height, width); multiples of 64 pixels.
         least: score of the detections that are used.
-        overlap: IoU of those of which only the one with the highest score is.
+
+    Raises:
+        InputError: the network parses no persons.
     """
 
-    def __init__(self, network: Any, size: int | Sequence[int], least: float = LEAST, overlap: float = OVERLAP) -> None:
+    def __init__(self, network: ParsingRCNN, size: int | Sequence[int], least: float = 0.5) -> None:
         super().__init__()
+        if not isinstance(network.heads, ParsingHeads):
+            raise InputError("the detector parses no persons; take a Parsing R-CNN with persons")
+        network.heads.roi_heads.score_thresh = least
         self.network = network.requires_grad_(False)
-        self.size, self.least, self.overlap = canvas_size(size), least, overlap
+        self.size = canvas_size(size)
 
     def train(self, mode: bool = True) -> NetworkBoxes:
         """Keep the network in evaluation mode."""
@@ -117,22 +120,12 @@ class NetworkBoxes(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: ImageBatch) -> list[Detections]:
-        """Find the persons of a batch's images.
-
-        Raises:
-            InputError: the network finds none at all.
-        """
+        """Find the persons of a batch's images."""
         images = batch["images"]
-        canvas = (images.shape[-2], images.shape[-1])
         resized = F.interpolate(images, self.size, mode="bilinear", align_corners=False)
-        place = Letterbox.stretch(canvas, self.size)
-        parsings = self.network.parse({"images": resized}, [place] * len(images))
-        return [self._chosen(parsing) for parsing in parsings]
-
-    def _chosen(self, parsing: Any) -> Detections:
-        if "boxes" not in parsing:
-            raise InputError("the detector finds no persons; take a Parsing R-CNN with persons")
-        boxes, scores = parsing["boxes"], parsing["persons"]["scores"]
-        kept = nms(boxes, scores, self.overlap)
-        kept = kept[scores[kept] >= self.least]
-        return Detections((boxes[kept] - boxes.new_tensor([0, 0, 1, 1])), scores[kept])
+        place = Letterbox.stretch((images.shape[-2], images.shape[-1]), self.size)
+        heads = self.network.heads
+        assert isinstance(heads, ParsingHeads)
+        found = heads.detect(self.network.feature(resized), [place] * len(images))
+        ends = images.new_tensor([0, 0, 1, 1])
+        return [Detections(place.restore_boxes(each["boxes"].float()) - ends, each["scores"].float()) for each in found]

@@ -1,6 +1,7 @@
 """The Instance CRF as a whole at a tiny size, and what the paper promises of it."""
 
 import pytest
+import small_networks
 import torch
 import torch.nn.functional as F
 
@@ -158,19 +159,23 @@ def test_true_boxes_of_a_video_are_not_known():
         next(network().eval().stream([torch.rand(1, 3, *SIZE)], WHOLE))
 
 
-def test_a_networks_boxes_are_chosen_by_score_and_overlap():
-    class Finds(torch.nn.Module):
-        def parse(self, batch, letterboxes):
-            assert batch["images"].shape[-2:] == (64, 64)
-            assert letterboxes[0].native == SIZE
-            boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [3, 20, 9, 30]])
-            return [{"boxes": boxes, "persons": {"scores": torch.tensor([0.8, 0.9, 0.4, 0.6])}}] * len(letterboxes)
-
-    detector = NetworkBoxes(Finds(), 64).train()
+def test_a_networks_boxes_are_its_detections_on_the_images_own_pixels():
+    rcnn = small_networks.build(small_networks.parsing_rcnn())
+    torch.nn.init.constant_(rcnn.heads.roi_heads.mask_head.whole.bias, 9)
+    detector = NetworkBoxes(rcnn, 64, least=0.2).train()
     assert not detector.training
-    (found,) = detector({"images": torch.rand(1, 3, *SIZE)})
-    assert found.boxes.tolist() == [[1, 0, 10, 9], [3, 20, 8, 29]]
-    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.6]))
+    assert not detector.network.training
+    images = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    found = detector({"images": images, "index": [0, 1], "sample_ids": ["a", "b"]})
+    assert all(len(each.boxes) for each in found)
+    for each in found:
+        assert (each.scores >= 0.2).all()
+        assert (each.boxes >= -1).all()
+        assert (each.boxes <= torch.tensor([40, 32, 40, 32])).all()
+    one = detector({"images": images[1:], "index": [1], "sample_ids": ["b"]})[0]
+    torch.testing.assert_close(one.boxes, found[1].boxes, atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="parses no persons"):
+        NetworkBoxes(small_networks.build(small_networks.parsing_rcnn(persons=False)), 64)
 
 
 def test_the_hardest_pixels_are_those_that_a_sort_finds():
