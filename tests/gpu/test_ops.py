@@ -10,6 +10,7 @@ from partwise.ops.correlation import correlation
 from partwise.ops.flip import flip_labels, flip_scores, hflip
 from partwise.ops.flow import consistency_mask, flip_flow, resize_flow, warp
 from partwise.ops.instances import boxes_of, join_parts, join_persons, paste_mask
+from partwise.ops.mean_field import mean_field
 from partwise.ops.resize import Letterbox
 
 #: Largest difference as a share of the largest value: sums over some hundred products of rounding errors of 6e-8.
@@ -26,7 +27,15 @@ def smooth_flow(*shape, scale=3.0):
     return flow.floor() + 0.25 + 0.5 * (flow - flow.floor())
 
 
+def field(theta, method):
+    """Mean field of a picture drawn for it."""
+    image = (100 + drawn(3, 20, 16, seed=3, scale=20.0)).clamp(0, 255)
+    return lambda unary, w: mean_field(unary, image.to(unary.device), w, theta, method=method)
+
+
 DIFFERENTIABLE = {
+    "mean_field, windows": (field((2, 8, 2), "window"), [drawn(7, 20, 16), torch.tensor([8.0, 2.0])]),
+    "mean_field, lattice": (field((8, 13, 4), "lattice"), [drawn(7, 20, 16), torch.tensor([2.0, 1.0])]),
     "warp": (warp, [drawn(2, 5, 24, 20), smooth_flow(2, 2, 24, 20)]),
     "warp, border": (lambda x, f: warp(x, f, "border"), [drawn(2, 3, 24, 20), smooth_flow(2, 2, 24, 20)]),
     "resize_flow": (lambda f: resize_flow(f, (48, 30)), [drawn(2, 2, 24, 20)]),
@@ -52,7 +61,7 @@ def test_values_and_gradients(name, both, compare):
         (result * drawn(*result.shape, seed=2).to(device)).sum().backward()
         return [result, *(leaf.grad for leaf in leaves)]
 
-    assert compare.far(*both(work), SUMS if "correlation" in name or "warp" in name else EXACT) == {}
+    assert compare.far(*both(work), SUMS if name.startswith(("correlation", "warp", "mean_field")) else EXACT) == {}
 
 
 LAYERS = {
