@@ -1,0 +1,108 @@
+"""Compare poses and carry limbs from one to another, for pose-guided knowledge transfer (Fang et al., CVPR 2018).
+
+Poses are (16, 3) in MPII's order: x, y in pixels and visibility, 0 = missing. The thorax is not used, and the pelvis is
+always the midpoint of the hips.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RIGHT_HIP, LEFT_HIP, PELVIS, THORAX, NECK = 2, 3, 6, 7, 8
+TORSO = 50.0  # length from pelvis to neck of a normalised pose
+LEAST = 8  # joints that two poses must have in common
+_CHUNK = 1 << 25  # distances that are held at a time
+
+
+def normalise(poses: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the pelvis of each pose to the origin and scale its torso to one length (section 3.2).
+
+    Args:
+        poses: (N, 16, 3).
+
+    Returns:
+        joints (N, 15, 2) float64 without the thorax, 0 where missing; and which of them are known (N, 15) bool, none
+        where the neck, a hip or the length of the torso is missing.
+    """
+    poses = poses.double()
+    known = poses[..., 2] > 0
+    hips = known[:, [RIGHT_HIP, LEFT_HIP]].all(1)
+    pelvis = poses[:, [RIGHT_HIP, LEFT_HIP], :2].mean(1)
+    joints = poses[..., :2].clone()
+    joints[:, PELVIS] = pelvis
+    torso = (joints[:, NECK] - pelvis).norm(dim=-1)
+    usable = hips & known[:, NECK] & (torso > 1e-6 * pelvis.norm(dim=-1))
+    known = known.index_fill(1, torch.tensor([PELVIS], device=known.device), True) & usable[:, None]
+    joints = TORSO * (joints - pelvis[:, None]) / torso.where(usable, 1)[:, None, None]
+    kept = [joint for joint in range(poses.shape[1]) if joint != THORAX]
+    return joints[:, kept] * known[:, kept, None], known[:, kept]
+
+
+def nearest_poses(poses: Tensor, library: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Find the nearest poses of a library, by the mean squared distance of the normalised joints that both have.
+
+    Two poses are infinitely far apart where the neck or a hip of one is missing, or fewer than 8 joints are common.
+
+    Args:
+        poses: (N, 16, 3).
+        library: (M, 16, 3).
+        k: how many to find, at most M.
+        own: (N,) index of each pose itself in the library, which is left out; -1 where it is not there.
+
+    Returns:
+        indices (N, k) int64 and distances (N, k) float64 of squared units of 1/50 torso, nearest first.
+    """
+    joints, known = normalise(library)
+    b = _factors(joints, known, of_library=True)
+    mask = known.double()
+    found = []
+    rows = max(1, _CHUNK // max(1, len(library)))
+    for start in range(0, len(poses), rows):
+        joints, known = normalise(poses[start : start + rows])
+        common = known.double() @ mask.T
+        squared = (_factors(joints, known, of_library=False) @ b.T).clamp_(min=0)
+        distances = (squared / common).masked_fill_(common < LEAST, torch.inf)
+        if own is not None:
+            itself = own[start : start + rows, None] == torch.arange(len(library), device=library.device)
+            distances.masked_fill_(itself, torch.inf)
+        found.append(distances.topk(k, largest=False))
+    if not found:
+        return poses.new_zeros((0, k), dtype=torch.int64), poses.new_zeros((0, k), dtype=torch.float64)
+    return torch.cat([f.indices for f in found]), torch.cat([f.values for f in found])
+
+
+def _factors(joints: Tensor, known: Tensor, *, of_library: bool) -> Tensor:
+    """(N, 60): products of a pose's with a library pose's are sums of squared distances of common joints.
+
+    sum_j v_j w_j |a_j - b_j|^2 = sum_j (v_j |a_j|^2) w_j + v_j (w_j |b_j|^2) - 2 (v_j a_j) (w_j b_j)
+    """
+    mask, squares = known.double(), joints.square().sum(-1)
+    if of_library:
+        return torch.cat([mask, squares, joints.flatten(1)], 1)
+    return torch.cat([squares, mask, -2 * joints.flatten(1)], 1)
+
+
+def limb_similarity(source_a: Tensor, source_b: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:
+    """Compute the similarities that carry source limbs onto target limbs (section 3.3; W3 in complex numbers).
+
+    z = (t_b - t_a) / (s_b - s_a) turns and scales about the midpoints: T(x) = z (x - mid_s) + mid_t.
+
+    Args:
+        source_a: (N, 2) x, y of the source limb's one end.
+        source_b: (N, 2) of its other end.
+        target_a: (N, 2) of the target limb's one end.
+        target_b: (N, 2) of its other end.
+
+    Returns:
+        (N, 2, 3) matrices from source to target pixels; those of source limbs without length are 0.
+    """
+    source, target = source_b - source_a, target_b - target_a
+    length = source.square().sum(-1)
+    has_length = length > 0
+    length = torch.where(has_length, length, torch.ones_like(length))
+    re = (target * source).sum(-1) / length
+    im = (target[:, 1] * source[:, 0] - target[:, 0] * source[:, 1]) / length
+    turn = torch.stack([re, -im, im, re], -1).view(-1, 2, 2)
+    move = (target_a + target_b) / 2 - (turn @ ((source_a + source_b) / 2)[..., None])[..., 0]
+    return torch.cat([turn, move[..., None]], -1) * has_length[:, None, None]

@@ -1,0 +1,143 @@
+"""Distances of poses against a plain loop, and limbs' similarities against what they must do."""
+
+import math
+
+import pytest
+import torch
+
+from partwise.ops.pose import limb_similarity, nearest_poses
+
+USED = [j for j in range(16) if j != 7]
+
+
+def some_poses(count, seed, missing=0.2):
+    generator = torch.Generator().manual_seed(seed)
+    poses = torch.rand(count, 16, 3, generator=generator) * 200
+    poses[..., 2] = (torch.rand(count, 16, generator=generator) > missing).float() * 2
+    return poses
+
+
+def plain_distance(a, b):
+    """By the definition, joint by joint."""
+    if any(pose[joint][2] <= 0 for pose in (a, b) for joint in (2, 3, 8)):
+        return math.inf
+    shapes = []
+    for pose in (a, b):
+        pelvis = [(pose[2][i] + pose[3][i]) / 2 for i in (0, 1)]
+        torso = math.hypot(pose[8][0] - pelvis[0], pose[8][1] - pelvis[1])
+        joints = {6: (0.0, 0.0)}
+        for joint in USED:
+            if pose[joint][2] > 0 and joint != 6:
+                joints[joint] = tuple(50 * (pose[joint][i] - pelvis[i]) / torso for i in (0, 1))
+        shapes.append(joints)
+    common = shapes[0].keys() & shapes[1].keys()
+    if len(common) < 8:
+        return math.inf
+    return sum(
+        (shapes[0][j][0] - shapes[1][j][0]) ** 2 + (shapes[0][j][1] - shapes[1][j][1]) ** 2 for j in common
+    ) / len(common)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2, 0.5])
+def test_neighbours_are_those_of_a_plain_loop(missing):
+    poses, library = some_poses(12, 0, missing), some_poses(40, 1, missing)
+    plain = torch.tensor([[plain_distance(a, b) for b in library.tolist()] for a in poses.tolist()])
+    indices, distances = nearest_poses(poses, library, k=5)
+    want = plain.sort(dim=1)
+    torch.testing.assert_close(distances, want.values[:, :5].double(), rtol=1e-6, atol=1e-6)
+    finite = distances.isfinite()
+    assert torch.equal(indices[finite], want.indices[:, :5][finite])
+
+
+def test_a_pose_is_nearest_to_itself_wherever_and_however_large_it_is():
+    library = some_poses(30, 2, missing=0)
+    moved = library.clone()
+    moved[..., :2] = 3 * library[..., :2] + torch.tensor([1000.0, -70.0])
+    indices, distances = nearest_poses(moved, library, k=1)
+    assert torch.equal(indices[:, 0], torch.arange(30))
+    assert distances.max() < 1e-6
+
+
+def test_a_pose_can_be_left_out_of_its_own_neighbours():
+    library = some_poses(20, 3, missing=0)
+    own = torch.arange(20)
+    indices, distances = nearest_poses(library, library, k=3, own=own)
+    assert (indices != own[:, None]).all()
+    without, _ = nearest_poses(library, library, k=4)
+    assert torch.equal(indices, without[:, 1:])
+    assert distances.min() > 0
+
+
+def test_the_thorax_and_the_pelvis_given_do_not_count():
+    a, b = some_poses(1, 4, missing=0), some_poses(1, 5, missing=0)
+    _, before = nearest_poses(a, b, k=1)
+    a[:, [6, 7]] = torch.tensor([1e4, -1e4, 0])
+    torch.testing.assert_close(nearest_poses(a, b, k=1)[1], before)
+
+
+@pytest.mark.parametrize("joint", [2, 3, 8])
+def test_without_neck_or_a_hip_nothing_is_near(joint):
+    poses = some_poses(1, 6, missing=0)
+    whole = poses.clone()
+    poses[0, joint, 2] = 0
+    assert nearest_poses(poses, whole, k=1)[1].isinf().all()
+    assert nearest_poses(whole, poses, k=1)[1].isinf().all()
+
+
+def test_seven_common_joints_are_too_few():
+    whole = some_poses(1, 7, missing=0)
+    few = whole.clone()
+    few[0, :, 2] = 0
+    few[0, [2, 3, 8, 9, 0, 1], 2] = 2  # and the pelvis makes seven
+    assert nearest_poses(few, whole, k=1)[1].isinf().all()
+    few[0, 4, 2] = 2
+    assert nearest_poses(few, whole, k=1)[1].max() < 1e-6
+
+
+def test_a_torso_without_length_is_near_to_nothing():
+    poses = some_poses(1, 8, missing=0)
+    poses[0, 8, :2] = poses[0, [2, 3], :2].mean(0)
+    assert nearest_poses(poses, some_poses(3, 9, missing=0), k=3)[1].isinf().all()
+
+
+def test_no_poses_have_no_neighbours():
+    indices, distances = nearest_poses(torch.zeros(0, 16, 3), some_poses(3, 0), k=2)
+    assert indices.shape == distances.shape == (0, 2)
+
+
+def carried(matrices, points):
+    return (matrices[:, :, :2] @ points[..., None])[..., 0] + matrices[:, :, 2]
+
+
+def test_a_limbs_ends_are_carried_onto_the_targets():
+    generator = torch.Generator().manual_seed(0)
+    source_a, source_b, target_a, target_b = (
+        torch.rand(50, 2, generator=generator, dtype=torch.float64) * 100 for _ in range(4)
+    )
+    matrices = limb_similarity(source_a, source_b, target_a, target_b)
+    torch.testing.assert_close(carried(matrices, source_a), target_a)
+    torch.testing.assert_close(carried(matrices, source_b), target_b)
+    scale = (target_b - target_a).norm(dim=1) / (source_b - source_a).norm(dim=1)
+    turn = matrices[:, :, :2] / scale[:, None, None]
+    torch.testing.assert_close(turn @ turn.mT, torch.eye(2).double().expand(50, 2, 2))
+    assert (turn.det() > 0).all()  # no reflection
+
+
+def test_a_pose_onto_itself_is_the_identity():
+    a, b = torch.rand(5, 2), torch.rand(5, 2) + 2
+    identity = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(5, 2, 3)
+    torch.testing.assert_close(limb_similarity(a, b, a, b), identity, atol=1e-5, rtol=0)
+
+
+def test_limbs_without_length_give_zeros_and_gradients():
+    a = torch.zeros(1, 2, requires_grad=True)
+    to_a, to_b = torch.rand(1, 2), torch.rand(1, 2)
+    empty = limb_similarity(a, torch.zeros(1, 2), to_a, to_b)
+    assert (empty == 0).all()
+    empty.sum().backward()
+    assert a.grad.isfinite().all()
+
+
+def test_gradients_of_the_similarity():
+    points = [torch.rand(3, 2, dtype=torch.float64, requires_grad=True) for _ in range(4)]
+    assert torch.autograd.gradcheck(limb_similarity, points)
