@@ -33,9 +33,7 @@ def plain_distance(a, b):
     common = shapes[0].keys() & shapes[1].keys()
     if len(common) < 8:
         return math.inf
-    return sum(
-        (shapes[0][j][0] - shapes[1][j][0]) ** 2 + (shapes[0][j][1] - shapes[1][j][1]) ** 2 for j in common
-    ) / len(common)
+    return sum(math.dist(shapes[0][joint], shapes[1][joint]) ** 2 for joint in common) / len(common)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.2, 0.5])
