@@ -1,65 +1,81 @@
 """Compare poses and carry limbs from one to another, for pose-guided knowledge transfer (Fang et al., CVPR 2018).
 
-Poses are (16, 3) in MPII's order: x, y in pixels and visibility, 0 = missing. The thorax is not used, and the pelvis is
-always the midpoint of the hips.
+Poses are (K, 3): x, y in pixels and visibility, 0 = missing. Unless a reference says otherwise they are MPII's sixteen
+joints, of which the thorax is not used, and the pelvis is always the midpoint of the hips.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-RIGHT_HIP, LEFT_HIP, PELVIS, THORAX, NECK = 2, 3, 6, 7, 8
+
+class Reference(NamedTuple):
+    """Joints by which poses are normalised, as rows of a pose."""
+
+    origin: tuple[int, ...]  # their midpoint becomes the origin
+    end: tuple[int, ...]  # their midpoint ends the torso, which begins at the origin
+    at_origin: tuple[int, ...] = ()  # taken to be the origin, whatever is annotated
+    unused: tuple[int, ...] = ()  # left out of distances
+
+
+MPII = Reference(origin=(2, 3), end=(8,), at_origin=(6,), unused=(7,))  # hips, neck, pelvis, thorax
 TORSO = 50.0  # length from pelvis to neck of a normalised pose
 LEAST = 8  # joints that two poses must have in common
 _CHUNK = 1 << 25  # distances that are held at a time
 
 
-def normalise(poses: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the pelvis of each pose to the origin and scale its torso to one length (section 3.2).
+def normalise(poses: Tensor, reference: Reference = MPII) -> tuple[Tensor, Tensor]:
+    """Move the origin of each pose to 0 and scale its torso to one length (section 3.3).
 
     Args:
-        poses: (N, 16, 3).
+        poses: (N, K, 3).
+        reference: joints that are the origin and the torso.
 
     Returns:
-        joints (N, 15, 2) float64 without the thorax, 0 where missing; and which of them are known (N, 15) bool, none
-        where the neck, a hip or the length of the torso is missing.
+        joints (N, J, 2) float64 without the unused ones, 0 where missing; and which of them are known (N, J) bool, none
+        where a joint of the reference or the length of the torso is missing.
     """
     poses = poses.double()
     known = poses[..., 2] > 0
-    hips = known[:, [RIGHT_HIP, LEFT_HIP]].all(1)
-    pelvis = poses[:, [RIGHT_HIP, LEFT_HIP], :2].mean(1)
+    origin = poses[:, reference.origin, :2].mean(1)
+    torso = (poses[:, reference.end, :2].mean(1) - origin).norm(dim=-1)
+    usable = known[:, reference.origin + reference.end].all(1) & (torso > 1e-6 * origin.norm(dim=-1))
     joints = poses[..., :2].clone()
-    joints[:, PELVIS] = pelvis
-    torso = (joints[:, NECK] - pelvis).norm(dim=-1)
-    usable = hips & known[:, NECK] & (torso > 1e-6 * pelvis.norm(dim=-1))
-    known = known.index_fill(1, torch.tensor([PELVIS], device=known.device), True) & usable[:, None]
-    joints = TORSO * (joints - pelvis[:, None]) / torso.where(usable, 1)[:, None, None]
-    kept = [joint for joint in range(poses.shape[1]) if joint != THORAX]
+    for joint in reference.at_origin:
+        joints[:, joint], known[:, joint] = origin, True
+    known = known & usable[:, None]
+    joints = TORSO * (joints - origin[:, None]) / torso.where(usable, 1)[:, None, None]
+    kept = [joint for joint in range(poses.shape[1]) if joint not in reference.unused]
     return joints[:, kept] * known[:, kept, None], known[:, kept]
 
 
-def nearest_poses(poses: Tensor, library: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def nearest_poses(
+    poses: Tensor, library: Tensor, k: int, own: Tensor | None = None, reference: Reference = MPII
+) -> tuple[Tensor, Tensor]:
     """Find the nearest poses of a library, by the mean squared distance of the normalised joints that both have.
 
-    Two poses are infinitely far apart where the neck or a hip of one is missing, or fewer than 8 joints are common.
+    Two poses are infinitely far apart where one lacks a joint of the reference, or fewer than 8 joints are common.
 
     Args:
-        poses: (N, 16, 3).
-        library: (M, 16, 3).
+        poses: (N, K, 3).
+        library: (M, K, 3).
         k: how many to find, at most M.
         own: (N,) index of each pose itself in the library, which is left out; -1 where it is not there.
+        reference: joints by which poses are normalised.
 
     Returns:
         indices (N, k) int64 and distances (N, k) float64 of squared units of 1/50 torso, nearest first.
     """
-    joints, known = normalise(library)
+    joints, known = normalise(library, reference)
     b = _factors(joints, known, of_library=True)
     mask = known.double()
     found = []
     rows = max(1, _CHUNK // max(1, len(library)))
     for start in range(0, len(poses), rows):
-        joints, known = normalise(poses[start : start + rows])
+        joints, known = normalise(poses[start : start + rows], reference)
         common = known.double() @ mask.T
         squared = (_factors(joints, known, of_library=False) @ b.T).clamp_(min=0)
         distances = (squared / common).masked_fill_(common < LEAST, torch.inf)
@@ -73,7 +89,7 @@ def nearest_poses(poses: Tensor, library: Tensor, k: int, own: Tensor | None = N
 
 
 def _factors(joints: Tensor, known: Tensor, *, of_library: bool) -> Tensor:
-    """(N, 60): products of a pose's with a library pose's are sums of squared distances of common joints.
+    """(N, 4 J): products of a pose's with a library pose's are sums of squared distances of common joints.
 
     sum_j v_j w_j |a_j - b_j|^2 = sum_j (v_j |a_j|^2) w_j + v_j (w_j |b_j|^2) - 2 (v_j a_j) (w_j b_j)
     """

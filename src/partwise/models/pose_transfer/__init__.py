@@ -1,0 +1,1 @@
+"""Pose-guided knowledge transfer for human body part parsing (Fang et al., CVPR 2018)."""
