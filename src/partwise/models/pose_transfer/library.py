@@ -11,7 +11,7 @@ from torch import Tensor
 
 from partwise.errors import InputError
 from partwise.models.pose_transfer.skeleton import Skeleton
-from partwise.ops.pose import nearest_poses
+from partwise.ops.pose import LEAST, nearest_poses, normalise
 
 GROWN = 0.25  # of a joint box's width or height, added on each side
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 are outside
@@ -59,6 +59,24 @@ def crop_person(parts: Tensor, pose: Tensor, mask: Tensor | None = None) -> Pers
     if mask is not None:
         own = own * mask[y0:y1, x0:x1]
     return Person(own, pose - pose.new_tensor([x0, y0, 0]))
+
+
+def crop_people(skeleton: Skeleton, parts: Tensor, persons: Tensor, poses: Tensor) -> list[Person]:
+    """Crop those persons of a picture whose parts are seen and whose poses can be compared with others.
+
+    Args:
+        skeleton: of the poses.
+        parts: (H, W) part ids, 255 = ignored.
+        persons: (H, W) ids, 0 = nobody.
+        poses: (N, K, 3) in pixels of the picture; row n - 1 is person n, and rows beyond the persons are nobody's.
+
+    Returns:
+        Their crops.
+    """
+    enough = normalise(poses, skeleton.reference)[1].sum(1) >= LEAST
+    numbers = [n for n, pose_is_enough in enumerate(enough.tolist(), 1) if pose_is_enough]
+    people = [crop_person(parts, poses[n - 1], persons == n) for n in numbers]
+    return [person for person in people if person.parts.any()]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 from posed_people import SIZE, STANDING, drawn, skeleton, turned
 
 from partwise.errors import InputError
-from partwise.models.pose_transfer.library import Person, crop_person, draw, joint_box, make_library
+from partwise.models.pose_transfer.library import Person, crop_people, crop_person, draw, joint_box, make_library
 
 PERSON = skeleton()
 
@@ -38,6 +38,18 @@ def test_a_crop_holds_one_persons_parts_at_its_joints():
     assert torch.equal(crop.parts, (parts * mask * (parts != 255))[y0:y1, x0:x1])
     torch.testing.assert_close(crop.pose[:, :2] + torch.tensor([x0, y0]), pose[:, :2])
     assert torch.equal(crop.pose[:, 2], pose[:, 2])
+
+
+def test_only_persons_who_are_seen_and_can_be_compared_are_cropped():
+    parts, pose = drawn(PERSON, STANDING)
+    persons = (parts > 0).long()
+    persons[:, 60:] *= 2
+    neckless, few = pose.clone(), pose.clone()
+    neckless[8] = 0
+    few[[0, 1, 4, 5, 9, 10, 11, 14, 15]] = 0
+    both = crop_people(PERSON, parts, persons, torch.stack([pose, pose, pose]))
+    assert [int(p.parts.count_nonzero()) for p in both] == [int((persons == n).sum()) for n in (1, 2)]
+    assert crop_people(PERSON, parts, persons, torch.stack([neckless, few, pose])) == []
 
 
 def test_a_library_knows_where_parts_are():
