@@ -55,3 +55,28 @@ def test_work_runs_on_the_device_in_its_half_precision(device):
     seconds = best_time(in_bfloat16(lambda: seen.append((matrix @ matrix).dtype), matrix.device), matrix.device, 3)
     assert seen == [torch.bfloat16] * 3
     assert 0 < seconds < 10
+
+
+@pytest.mark.parametrize("way", ["as_released", "whole_canvases"])
+def test_the_loops_of_priors_draw_what_ours_does(way):
+    from benchmarks import pose
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from partwise.models.pose_transfer.library import make_library
+    from partwise.models.pose_transfer.prior import morph
+
+    skeleton = instantiate(OmegaConf.load(pose.SKELETON))
+    library = make_library(pose.random_people(skeleton, 2, 0), skeleton)
+    target = pose.random_poses(1, 1)
+    ours = morph(library, torch.tensor([1]), target, torch.full((1, 2), pose.SIDE))[0] > 0
+    maps = torch.zeros(ours.shape, dtype=torch.uint8)
+    getattr(pose, way)(skeleton, library.parts[1].numpy(), library.poses[1], target[0], maps.numpy())
+    assert ((maps > 0) & ours).sum() / ((maps > 0) | ours).sum() > (0.85 if way == "as_released" else 0.99)
+
+
+def test_priors_are_measured():
+    from benchmarks import pose
+
+    retrieval, morphing = pose.retrieval(4, 50, 2, 1), pose.morphing(1, batch=2, looped=1)
+    assert [retrieval.row_count, morphing.row_count] in ([2, 4], [2, 5])

@@ -24,7 +24,7 @@ class Reference(NamedTuple):
 MPII = Reference(origin=(2, 3), end=(8,), at_origin=(6,), unused=(7,))  # hips, neck, pelvis, thorax
 TORSO = 50.0  # length from pelvis to neck of a normalised pose
 LEAST = 8  # joints that two poses must have in common
-_CHUNK = 1 << 25  # distances that are held at a time
+_CHUNK = 1 << 19  # distances that are held at a time: they fit a core's cache
 
 
 def normalise(poses: Tensor, reference: Reference = MPII) -> tuple[Tensor, Tensor]:
@@ -71,12 +71,12 @@ def nearest_poses(
     """
     joints, known = normalise(library, reference)
     b = _factors(joints, known, of_library=True)
-    mask = known.double()
+    mask = known.float()  # counts of joints are exact in it
     found = []
     rows = max(1, _CHUNK // max(1, len(library)))
     for start in range(0, len(poses), rows):
         joints, known = normalise(poses[start : start + rows], reference)
-        common = known.double() @ mask.T
+        common = known.float() @ mask.T
         squared = (_factors(joints, known, of_library=False) @ b.T).clamp_(min=0)
         distances = (squared / common).masked_fill_(common < LEAST, torch.inf)
         if own is not None:
