@@ -148,7 +148,7 @@ def retrieval(targets: int, library: int, looped: int, rounds: int) -> Table:
     return table
 
 
-def morphing(rounds: int, batch: int = 32, looped: int = 4) -> Table:
+def morphing(rounds: int, batch: int = 8, looped: int = 4) -> Table:
     """Priors of three neighbours each at 256 x 256."""
     skeleton: Skeleton = instantiate(OmegaConf.load(SKELETON))
     library = make_library(random_people(skeleton, 64, 2), skeleton)

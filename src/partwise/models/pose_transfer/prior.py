@@ -22,6 +22,7 @@ Sampling = Literal["nearest", "bilinear"]
 
 STICK = 7.0  # width of a limb in the skeleton label map, pixels (section 4.3)
 _TYPES = {"nearest": torch.uint8, "bilinear": torch.float32}
+_AT_A_TIME = 8  # priors, whose masks the allocator can keep
 _FLAGS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR}
 
 
@@ -46,11 +47,15 @@ def part_prior(
     Returns:
         (B, C, *size) float32 in [0, 1], one map a class; all 0 without a neighbour.
     """
-    shape = neighbours.shape
-    poses, sizes = (x.repeat_interleave(shape[1], 0) for x in (poses, sizes))
-    masks = morph(library, neighbours.flatten(), poses, sizes, size, sampling).unflatten(0, shape)
-    total = sum(masks.unbind(1)[1:], masks[:, 0]).float()  # twice as fast as a sum along the axis
-    return total / (neighbours >= 0).sum(1).clamp(min=1).view(-1, 1, 1, 1)
+    k = neighbours.shape[1]
+    prior = torch.empty(len(poses), len(library.skeleton.classes), *size, device=poses.device)
+    weights = 1 / (neighbours >= 0).sum(1).clamp(min=1).view(-1, 1, 1, 1)
+    for start in range(0, len(poses), _AT_A_TIME):
+        some = slice(start, start + _AT_A_TIME)
+        those, canvases = (x[some].repeat_interleave(k, 0) for x in (poses, sizes))
+        masks = morph(library, neighbours[some].flatten(), those, canvases, size, sampling).unflatten(0, (-1, k))
+        prior[some].copy_(masks.sum(1, dtype=masks.dtype)).mul_(weights[some])  # sums of bytes are fast
+    return prior
 
 
 def morph(
