@@ -69,7 +69,7 @@ def morph(
 ) -> Tensor:
     """Morph the parts of one person of the library to each pose; of parts that become one class the maximum counts.
 
-    A part is left out where the limb of the source or of the target is unknown or has no length.
+    A part is left out where the limb of the source or of the target is unknown or shorter than a pixel.
 
     Args:
         library: persons with parts.
@@ -186,7 +186,7 @@ def skeleton_map(
         width: of a stick, in pixels of the canvas.
 
     Returns:
-        (B, C, *size) float32 0 or 1, one map a class; limbs that are unknown or have no length are left out.
+        (B, C, *size) float32 0 or 1, one map a class; limbs that are unknown or shorter than a pixel are left out.
     """
     ends, known = skeleton.ends(poses.float())
     ratio = (sizes.to(ends) / ends.new_tensor(size)).flip(1)[:, None, None]

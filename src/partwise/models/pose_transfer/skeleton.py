@@ -43,11 +43,11 @@ class Skeleton:
 
         Returns:
             ends (N, P, 2, 2), x, y of the start and of the end of each part's limb; and whether all joints of a limb
-            are known and it has length (N, P) bool.
+            are known and it is at least a pixel long (N, P) bool: shorter ones say nothing of direction and size.
         """
         ends = torch.stack([torch.stack([poses[:, r, :2].mean(1) for r in limb], 1) for limb in self.limbs], 1)
         seen = torch.stack([(poses[:, start + end, 2] > 0).all(1) for start, end in self.limbs], 1)
-        return ends, seen & (ends[:, :, 0] != ends[:, :, 1]).any(-1)
+        return ends, seen & (ends.diff(dim=2).norm(dim=-1)[..., 0] >= 1)
 
     def merge_table(self, device: torch.device | None = None) -> Tensor:
         """Return the table (256,) int64 from part ids to class ids; 0 stays 0, and the rest becomes 255."""
