@@ -80,3 +80,13 @@ def test_priors_are_measured():
 
     retrieval, morphing = pose.retrieval(4, 50, 2, 1), pose.morphing(1, batch=2, looped=1)
     assert [retrieval.row_count, morphing.row_count] in ([2, 4], [2, 5])
+
+
+def test_the_unfolded_window_is_the_same_mean_field():
+    from benchmarks import crf
+
+    from partwise.ops.mean_field import mean_field
+
+    unary, image = crf.scene(5, 24)
+    torch.testing.assert_close(crf.unfold(unary, image), mean_field(unary, image), atol=1e-3, rtol=1e-4)
+    assert crf.limit(31) > crf.limit(7)
