@@ -36,7 +36,7 @@ from partwise.ops.mean_field import mean_field
 from partwise.run import cli
 from partwise.run.folder import origin
 
-TRUNCATED, FALSE = 0.3, 0.5  # of the boxes
+TRUNCATED, SPURIOUS = 0.3, 0.5  # of the boxes
 BLUR = 0.012  # standard deviation of the parts' blur and of the noise's grain, a share of the image's longer side
 KEYS = ("part_ap_vol", "part_ap_50", "human_ap", "human_ap_50", "miou")
 SEED = 99  # of pictures that no experiment trains or tests on
@@ -79,7 +79,7 @@ def open_dataset(options: argparse.Namespace) -> Any:
 def study(dataset: Any, jitter: float, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Score the three sets of terms with boxes of one strength of jitter."""
     metrics: dict[str, VIPMetrics] = {}
-    detector = TrueBoxes(jitter, TRUNCATED, false=FALSE, seed=options.seed)
+    detector = TrueBoxes(jitter, TRUNCATED, spurious=SPURIOUS, seed=options.seed)
     count = min(options.images, len(dataset))
     with counter() as bar:
         for index in bar.track(range(count), description=f"jitter {jitter}"):

@@ -38,15 +38,15 @@ class TrueBoxes(nn.Module):
         jitter: standard deviation by which each side is moved, as a share of the box's size.
         truncated: probability that a box lacks 20 to 40 % of its height or width at one end.
         missed: probability that a person has no box.
-        false: mean number of boxes of nobody in an image.
+        spurious: mean number of boxes of nobody in an image.
         seed: of the draws.
     """
 
     def __init__(
-        self, jitter: float = 0.0, truncated: float = 0.0, missed: float = 0.0, false: float = 0.0, seed: int = 0
+        self, jitter: float = 0.0, truncated: float = 0.0, missed: float = 0.0, spurious: float = 0.0, seed: int = 0
     ) -> None:
         super().__init__()
-        self.jitter, self.truncated, self.missed, self.false, self.seed = jitter, truncated, missed, false, seed
+        self.jitter, self.truncated, self.missed, self.spurious, self.seed = jitter, truncated, missed, spurious, seed
 
     def forward(self, batch: ImageBatch) -> list[Detections]:
         """Take the boxes of a batch's persons.
@@ -82,7 +82,7 @@ class TrueBoxes(nn.Module):
         end = torch.randint(4, (len(boxes),), generator=draw)
         inwards = torch.tensor([1.0, 1, -1, -1])
         boxes = boxes + F.one_hot(end, 4) * inwards * (cut[:, None] * sides)
-        count = int(torch.poisson(torch.tensor([self.false]), generator=draw))
+        count = int(torch.poisson(torch.tensor([self.spurious]), generator=draw))
         corner = torch.rand(count, 2, generator=draw) * torch.tensor([width, height])
         extent = (0.15 + 0.35 * torch.rand(count, 2, generator=draw)) * torch.tensor([width, height])
         boxes = torch.cat([boxes, torch.cat([corner, corner + extent], 1)])
@@ -113,6 +113,7 @@ class NetworkBoxes(nn.Module):
         network.heads.roi_heads.score_thresh = least
         self.network = network.requires_grad_(False)
         self.size = canvas_size(size)
+        self.eval()
 
     def train(self, mode: bool = True) -> NetworkBoxes:
         """Keep the network in evaluation mode."""

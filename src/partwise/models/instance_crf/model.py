@@ -72,7 +72,7 @@ class InstanceCRF(nn.Module):
         self.hardest, self.together = hardest, together
         self.unary = UnaryWeights()
         if not end_to_end:
-            semantic.requires_grad_(False)
+            semantic.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> InstanceCRF:
         """Set the mode; a category-level module that is not trained stays in evaluation mode."""

@@ -141,13 +141,13 @@ def test_permuting_detections_renumbers_the_persons(count):
 def test_true_boxes_are_those_of_the_persons_and_follow_from_the_name():
     exact = TrueBoxes()(batch())
     assert exact[0].boxes.tolist() == [[2, 4, 11, 19], [20, 4, 33, 19]]
-    spoilt = TrueBoxes(jitter=0.2, truncated=0.5, false=2.0)
+    spoilt = TrueBoxes(jitter=0.2, truncated=0.5, spurious=2.0)
     for a, b in zip(spoilt(batch()), spoilt(batch()), strict=True):
         assert torch.equal(a.boxes, b.boxes)
         assert (a.boxes >= 0).all()
         assert (a.boxes <= torch.tensor([40, 32, 40, 32])).all()
         assert ((a.scores >= 0.5) & (a.scores <= 1)).all()
-    many = [TrueBoxes(missed=0.5, false=1.0, seed=n)(batch()) for n in range(200)]
+    many = [TrueBoxes(missed=0.5, spurious=1.0, seed=n)(batch()) for n in range(200)]
     true = sum(int((found.scores >= 0.7).sum()) for image in many for found in image)
     false = sum(int((found.scores < 0.7).sum()) for image in many for found in image)
     assert true / 600 == pytest.approx(0.5, abs=0.08)
