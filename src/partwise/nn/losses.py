@@ -48,20 +48,20 @@ def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:
     return total / (parts != IGNORE).sum().clamp(min=1)
 
 
-def hardest_mean(losses: Tensor, valid: Tensor, hardest: int | None) -> Tensor:
+def hardest_mean(losses: Tensor, valid: Tensor, hardest: float | None) -> Tensor:
     """Average the losses of each image's hardest pixels: online hard example mining (Holistic parsing, section 3.3).
 
     Args:
         losses: (B, H, W).
         valid: (B, H, W) bool; the other pixels do not count.
-        hardest: pixels an image; None takes all.
+        hardest: share of an image's pixels that counts, above 0; None takes all.
 
     Returns:
         (); 0 where no pixel is valid.
     """
     losses = torch.where(valid, losses, 0).flatten(1)
-    if hardest is None or hardest >= losses.shape[1]:
+    if hardest is None or hardest >= 1:
         return losses.sum() / valid.sum().clamp(min=1)
     # A valid pixel's loss is at least 0, so that those left out come last.
-    top = torch.where(valid.flatten(1), losses, -1).topk(hardest).values
+    top = torch.where(valid.flatten(1), losses, -1).topk(max(1, round(hardest * losses.shape[1]))).values
     return top.clamp(min=0).sum() / (top >= 0).sum().clamp(min=1)

@@ -32,7 +32,7 @@ class PyramidParser(ImageParser):
         width: channels of each pooled feature and of the joined one.
         backbone_multiplier: factor on the backbone's widths; 1 with ImageNet's weights.
         norm: batch norm after the module's own convolutions, to train from scratch. The paper's is never trained.
-        hardest: K of online hard example mining; None computes the loss over all pixels.
+        hardest: share of an image's pixels, the hardest, that the loss is computed over; None takes all.
         weights: file with the backbone's weights in timm's names, in place of `pretrained`.
     """
 
@@ -44,7 +44,7 @@ class PyramidParser(ImageParser):
         width: int = 512,
         backbone_multiplier: float = 1.0,
         norm: bool = False,
-        hardest: int | None = None,
+        hardest: float | None = None,
         weights: str | None = None,
     ) -> None:
         super().__init__()

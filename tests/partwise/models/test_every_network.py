@@ -31,7 +31,7 @@ NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys()
 TINY = {
     "backbone": "resnet18", "backbone_multiplier": 0.125, "multiplier": 0.125, "box_width": 16, "rois": 16,
     "proposals": 50, "embedding": [8, 8, 8], "displacement": 2, "norm": True, "skip_channels": 32,
-    "least": 0.0,  # score of the persons that an untrained detector finds
+    "hardest": 1.0, "least": 0.0,  # all pixels; and what an untrained detector finds
 }  # fmt: skip
 FRAMES, NATIVE = 7, (45, 60)  # of a video
 STEPS, FALL = 20, 0.7  # of training on one batch, at most; until two steps' losses are this share of the first ones

@@ -11,7 +11,7 @@
 | psi_Pairwise     | crf              | Gaussian kernels, mean field; Eqs. 5 and 6 of the appendix       |
 | V, P             | labels           | (H, W), 0 background, 1 + (i - 1) P + (j - 1) part j of person i |
 | Y*               | target           | (H, W), Eq. 4                                                    |
-| K                | hardest          | pixels of an image that the loss is computed over                |
+| K                | hardest          | share of an image's pixels that the loss is computed over        |
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class InstanceCRF(nn.Module):
         crf: the pairwise term and its mean field; None leaves it out.
         global_term: whether persons have the global term.
         end_to_end: whether gradients reach the category-level module; otherwise it stays as it started.
-        hardest: K of online hard example mining; None computes the loss over all pixels.
+        hardest: share of an image's pixels, the hardest, that the loss is computed over; None takes all.
         together: whether all parts of a true person take the same detection.
     """
 
@@ -63,7 +63,7 @@ class InstanceCRF(nn.Module):
         crf: DenseCRF | None = None,
         global_term: bool = True,
         end_to_end: bool = True,
-        hardest: int | None = None,
+        hardest: float | None = None,
         together: bool = False,
     ) -> None:
         super().__init__()

@@ -184,6 +184,6 @@ def test_the_hardest_pixels_are_those_that_a_sort_finds():
     valid[0, 0] = False
     valid[1].view(-1)[3:] = False  # three are left
     want = torch.cat([losses[0][valid[0]].sort(descending=True).values[:6], losses[1][valid[1]]]).mean()
-    torch.testing.assert_close(hardest_mean(losses, valid, 6), want)
+    torch.testing.assert_close(hardest_mean(losses, valid, 0.3), want)
     torch.testing.assert_close(hardest_mean(losses, valid, None), losses[valid].mean())
-    assert hardest_mean(losses, ~valid & False, 6) == 0
+    assert hardest_mean(losses, ~valid & False, 0.3) == 0
