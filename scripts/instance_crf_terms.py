@@ -13,15 +13,18 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
+from lightning_utilities.core.apply_func import apply_to_collection
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from data_modules.pascal_person_part import PascalPersonPartDataModule
 from partwise import viz
+from partwise.arrays import Picture
 from partwise.batches import Parsing, map_of
 from partwise.io.atomic import write_csv
 from partwise.io.images import write_image
@@ -88,12 +91,12 @@ def study(dataset: Any, jitter: float, options: argparse.Namespace) -> list[dict
             _, boxes = boxes_of(map_of(truth["persons"]).long()[None])[0]
             found = detector.spoil(boxes - boxes.new_tensor([0, 0, 1, 1]), Q.shape[1:], name)
             parsings = parsed(Q, torch.from_numpy(image).permute(2, 0, 1).float(), found)
-            target = {key: _widened(value) for key, value in truth.items()}
+            target = apply_to_collection(truth, Tensor, lambda x: x if x.is_floating_point() else x.long())
             for terms, parsing in parsings.items():
                 metric = metrics.setdefault(terms, VIPMetrics(PASCAL_PERSON_PART))
-                metric.update([index], [parsing], [target])  # type: ignore[list-item]
+                metric.update([index], [parsing], [target])
             if options.pictures:
-                sheet = [viz.overlay(image, p, PASCAL_PERSON_PART) for p in (target, *parsings.values())]  # type: ignore[arg-type]
+                sheet = [viz.overlay(image, p, PASCAL_PERSON_PART) for p in (target, *parsings.values())]
                 shown = _with_boxes(image, found)
                 write_image(options.pictures / f"{name}_{jitter:g}.png", viz.side_by_side(shown, *sheet))
     kind = origin(options.root is None)
@@ -127,21 +130,12 @@ def parsed(Q: Tensor, image: Tensor, found: Detections) -> dict[str, Parsing]:
     return {terms: read_out(u.argmax(0), Q, found.boxes) for terms, u in potentials.items()}
 
 
-def _with_boxes(image: Any, found: Detections) -> Any:
+def _with_boxes(image: Picture, found: Detections) -> Picture:
     """Draw the boxes over a copy of the image, each in its person's colour."""
-    drawn = torch.from_numpy(image.copy())
+    drawn = image.copy()
     for number, (x0, y0, x1, y1) in enumerate(found.boxes.round().int().tolist(), 1):
-        color = torch.from_numpy(viz.person_colors([number])[0])
-        for rows, columns in (((y0, y0 + 2), (x0, x1)), ((y1 - 1, y1 + 1), (x0, x1)), ((y0, y1), (x0, x0 + 2)),
-                              ((y0, y1), (x1 - 1, x1 + 1))):  # fmt: skip
-            drawn[slice(*rows), slice(*columns)] = color
-    return drawn.numpy()
-
-
-def _widened(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _widened(held) for key, held in value.items()}
-    return value if value.is_floating_point() else value.long()
+        cv2.rectangle(drawn, (x0, y0), (x1, y1), viz.person_colors([number])[0].tolist(), 2)
+    return drawn
 
 
 if __name__ == "__main__":

@@ -32,7 +32,12 @@ class Windows:
 
 
 class Separable:
-    """A vertical and a horizontal filter in a row."""
+    """A vertical and a horizontal filter in a row.
+
+    Args:
+        vertical: filter along columns.
+        horizontal: filter along rows.
+    """
 
     def __init__(self, vertical: Windows, horizontal: Windows) -> None:
         self.vertical, self.horizontal = vertical, horizontal

@@ -181,11 +181,10 @@ def _flow_comparison(task: FlowTask, data: Any) -> Picture:
 
 def _overlay_video(parser: FrameParser, files: list[Path], output: Path) -> None:
     """Write each frame beside its parse, persons in stable colours."""
-    images, linker = [read_image(file, upright=False) for file in files], PersonLinker()
+    images = [read_image(file, upright=False) for file in files]
     with ExitStack() as stack:
         video: VideoWriter | None = None
-        for image, parsing in zip(images, parser.stream(images), strict=True):
-            ids = linker.link(masks_of(parsing["persons"]).numpy()) if "persons" in parsing else None
+        for image, parsing, ids in zip(images, *_streamed(parser, images), strict=True):
             shown = _beside([image, viz.overlay(image, parsing, parser.label_set, person_ids=ids)])
             video = video or stack.enter_context(VideoWriter(output, fps=8, size=shown.shape[:2]))
             video.write(shown)

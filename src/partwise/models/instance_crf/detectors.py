@@ -69,6 +69,9 @@ class TrueBoxes(nn.Module):
             boxes: (N, 4) xyxy in pixels, ends included.
             size: (H, W) of the image.
             name: of the sample, from which the draws follow.
+
+        Returns:
+            the boxes that are left, and false ones behind them, within the image.
         """
         height, width = size
         draw = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))

@@ -49,7 +49,7 @@ class InstanceCRF(nn.Module):
     Args:
         semantic: the category-level module, which computes logits of P + 1 classes.
         detector: finds the persons.
-        crf: the pairwise term and its mean field; None leaves it out.
+        crf: the pairwise term and its mean field; no updates leave it out.
         global_term: whether persons have the global term.
         end_to_end: whether gradients reach the category-level module; otherwise it stays as it started.
         hardest: share of an image's pixels, the hardest, that the loss is computed over; None takes all.
@@ -60,7 +60,7 @@ class InstanceCRF(nn.Module):
         self,
         semantic: ImageParser,
         detector: nn.Module,
-        crf: DenseCRF | None = None,
+        crf: DenseCRF,
         global_term: bool = True,
         end_to_end: bool = True,
         hardest: float | None = None,
@@ -94,7 +94,8 @@ class InstanceCRF(nn.Module):
         """
         members = inside(found.boxes, *Q.shape[1:])
         u = log_potentials(Q, members, found.scores, *self.unary.w, everywhere=self.global_term)
-        return u if self.crf is None else self.crf(u, image)
+        updated: Tensor = self.crf(u, image)
+        return updated
 
     def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
         """Compute the cross-entropy () of the matched ground truth (section 3.3), by name.
@@ -105,7 +106,7 @@ class InstanceCRF(nn.Module):
         if "instances" not in batch:
             raise InputError("the Instance CRF learns from persons; these pictures have none")
         logits = self.semantic.logits(batch["images"]).float()
-        losses = [0 * (logits.sum() + self.unary.w.sum() + (0 if self.crf is None else self.crf.weights.sum()))]
+        losses = [0 * (logits.sum() + self.unary.w.sum() + self.crf.weights.sum())]  # all take part, as DDP requires
         found = self.detector(batch)
         for Q, image, detections, parts, persons in zip(
             logits.softmax(1), batch["images"], found, batch["parts"], batch["instances"], strict=True

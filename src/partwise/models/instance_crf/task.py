@@ -43,7 +43,6 @@ class InstanceCRFTask(ParsingTask):
         _, images, found = best
         Q = network.semantic.logits(images).float().softmax(1)[0].cpu()
         image = (images[0].permute(1, 2, 0) * 255).byte().cpu().numpy()
-        pairwise = (0.0, 0.0) if network.crf is None else network.crf.weights.tolist()
-        theta = (2.0, 8.0, 2.0) if network.crf is None else network.crf.theta
         found = found._replace(boxes=found.boxes.cpu(), scores=found.scores.cpu())
-        return {"terms": plot_terms(image, Q, found, network.unary.w.tolist(), pairwise, theta)}
+        crf = network.crf
+        return {"terms": plot_terms(image, Q, found, network.unary.w.tolist(), crf.weights.tolist(), crf.theta)}
