@@ -27,10 +27,11 @@ def train(cfg: DictConfig) -> None:
     from partwise.run.start import start
     from partwise.run.stopping import run_stops
 
-    data = instantiate(cfg.data)
+    data = instantiate(stages.own_data(cfg))
     data.check()
     identity = stages.identity(cfg, data.synthetic, overrides())
-    cfg.init = stages.finish(cfg, data.synthetic, overrides())
+    stages.finish(cfg, data.synthetic, overrides())
+    data = instantiate(cfg.data)
     run = start(cfg, data.synthetic, identity)
     with run_stops(run, training=True):
         task = make_task(cfg, data.label_set)
@@ -41,6 +42,32 @@ def train(cfg: DictConfig) -> None:
         task.network = with_views(task.network, data.label_set, **cfg.testing.views)
         tasks = {"trained": task, **make_baselines(cfg, data, task)}
         report.finish(run, make_scorer(cfg, run), data, tasks)
+
+
+def label(cfg: DictConfig) -> None:
+    """Write a dataset: labels of pictures in which the persons' poses alone are known."""
+    from partwise.models.pose_transfer.writing import write_dataset
+    from partwise.predict.merge_inputs import read_label_set
+    from partwise.run import stages
+    from partwise.run.build import make_task
+    from partwise.run.configs import overrides
+    from partwise.run.devices import device
+    from partwise.run.start import start
+    from partwise.run.stopping import run_stops
+
+    data = instantiate(cfg.data)
+    data.check("train")
+    identity = stages.identity(cfg, data.synthetic, overrides())
+    stages.finish(cfg, data.synthetic, overrides())
+    run = start(cfg, data.synthetic, identity)
+    with run_stops(run, training=False):
+        task = make_task(cfg, read_label_set(cfg.label_set)).to(device(cfg.trainer.accelerator))
+        if task.source.synthetic and not data.synthetic:
+            raise InputError("the library is synthetic, the pictures are real; name the library: model.library.root=DIR")
+        folder, threads = run.folder / stages.DATASET, max(1, cfg.data.num_workers)
+        done = write_dataset(task.labeller, data.dataset("train"), folder, cfg.persons, threads)
+        run.say(f"{done.persons} persons in {done.pictures} pictures, {done.skipped} without: {folder}")
+        run.record(status="finished")
 
 
 def test(cfg: DictConfig) -> None:
@@ -84,7 +111,7 @@ def predict(cfg: DictConfig) -> None:
         report.show_summary(parse(parser, cfg.input, output))
 
 
-TASKS = {"train": train, "test": test, "predict": predict}
+TASKS = {"train": train, "label": label, "test": test, "predict": predict}
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT), config_name="config")

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset
+
 from data_modules.base import ParsingDataModule
+from data_modules.datasets.folder import LabelledFolder
+from data_modules.datasets.union import Union
+from partwise.errors import InputError
 from partwise.labels import LabelSet
 
 
@@ -19,6 +24,8 @@ class StillsDataModule(ParsingDataModule):
             datasets' test pictures were never released.
         batch_size: pictures of a batch on one process.
         test_root: another folder of the same layout, all of which is the test set unless `splits` says otherwise.
+        extra: folder with frames/ and labels/ in the same classes, all of which is added to the training split; samples
+            then have parts alone.
         options: further arguments of `ParsingDataModule`: root, image_size, flip, augment, synthetic, num_workers and
             seed.
     """
@@ -30,8 +37,21 @@ class StillsDataModule(ParsingDataModule):
         splits: Mapping[str, str | Sequence[str] | None] | None = None,
         batch_size: int = 8,
         test_root: str | Path | None = None,
+        extra: str | Path | None = None,
         **options: Any,
     ) -> None:
         chosen = {stage: split for stage, split in (splits or {}).items() if split is not None}
         chosen.setdefault("test", "val" if test_root is None else "all")
         super().__init__(label_set, splits=chosen, batch_size=batch_size, test_root=test_root, **options)
+        if extra is not None and not Path(extra).is_dir():
+            raise InputError(f"data.extra={extra} is not a folder; name one with frames/ and labels/, or a stage")
+        self.extra = None if extra is None else Path(extra)
+
+    def dataset(self, stage: str) -> Dataset[dict[str, Any]]:
+        """Return the dataset of a stage, also for use without a Trainer."""
+        own = super().dataset(stage)
+        if stage != "train" or self.extra is None:
+            return own
+        transform = self.transform("train")
+        more = LabelledFolder(self.extra, "all", transform, label_set=self.label_set, seed=self.seed)
+        return Union(own, more)

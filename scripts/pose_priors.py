@@ -22,7 +22,7 @@ from torch import Tensor
 from data_modules.pascal_person_part import PascalPersonPartDataModule
 from partwise.io.atomic import write_csv
 from partwise.metrics.parsing import confusion_matrix, iou
-from partwise.models.pose_transfer.library import Person, crop_people, make_library
+from partwise.models.pose_transfer.library import Person, make_library, read_people
 from partwise.models.pose_transfer.prior import part_prior, skeleton_map
 from partwise.models.pose_transfer.refine import decode
 from partwise.models.pose_transfer.skeleton import Skeleton
@@ -63,10 +63,7 @@ def people(skeleton: Skeleton, seed: int, pictures: int, targets: int) -> tuple[
     data = PascalPersonPartDataModule(form="left_right", synthetic=synthetic)
     found = []
     for stage in ("train", "val"):
-        dataset = data.read(data.make_stand_in(), stage)
-        labels = [dataset.labels(name, dataset.picture(n).shape[:2]) for n, name in enumerate(dataset.ids)]
-        maps = [[torch.from_numpy(each[key]) for key in ("parts", "persons", "keypoints")] for each in labels]
-        found.append([person for each in maps for person in crop_people(skeleton, *each)])
+        found.append(read_people(data.read(data.make_stand_in(), stage), skeleton))
     return found[0], found[1]
 
 
@@ -76,16 +73,17 @@ def study(skeleton: Skeleton, sources: list[Person], targets: list[Person], ks: 
     confusions: dict[str, Tensor] = {}
     for start in range(0, len(targets), BATCH):
         batch = targets[start : start + BATCH]
-        poses = torch.stack([pose for _, pose in batch])
-        sizes = torch.tensor([parts.shape for parts, _ in batch])
+        poses = torch.stack([person.pose for person in batch])
+        sizes = torch.tensor([person.parts.shape for person in batch])
         table = skeleton.merge_table()
-        truth = torch.cat([F.interpolate(parts[None, None], CANVAS, mode="nearest-exact") for parts, _ in batch])
+        maps = [F.interpolate(person.parts[None, None], CANVAS, mode="nearest-exact") for person in batch]
+        truth = torch.cat(maps)
         priors = {"skeleton map": skeleton_map(skeleton, poses, sizes, CANVAS)}
-        neighbours = library.neighbours(poses, max(ks))
+        neighbours, _ = library.neighbours(poses, max(ks))
         for k in ks:
             priors[f"part-level prior, k={k}"] = part_prior(library, neighbours[:, :k], poses, sizes, CANVAS)
-        for name, maps in priors.items():
-            counts = confusion_matrix(decode(maps), table[truth[:, 0].long()], 1 + len(skeleton.classes))
+        for name, prior in priors.items():
+            counts = confusion_matrix(decode(prior), table[truth[:, 0].long()], 1 + len(skeleton.classes))
             confusions[name] = confusions.get(name, torch.zeros_like(counts)) + counts
     return [_row(name, counts, skeleton, sources, targets) for name, counts in confusions.items()]
 

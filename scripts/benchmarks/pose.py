@@ -153,7 +153,7 @@ def morphing(rounds: int, batch: int = 8, looped: int = 4) -> Table:
     skeleton: Skeleton = instantiate(OmegaConf.load(SKELETON))
     library = make_library(random_people(skeleton, 64, 2), skeleton)
     poses, sizes = random_poses(batch, 3), torch.full((batch, 2), SIDE)
-    neighbours = library.neighbours(poses, K)
+    neighbours, _ = library.neighbours(poses, K)
     ways = {"as released": as_released, "one warpAffine a part": whole_canvases, "scikit-image, piecewise": piecewise}
     if find_spec("skimage") is None:
         del ways["scikit-image, piecewise"]

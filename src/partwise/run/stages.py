@@ -7,7 +7,8 @@ An experiment names its stages and starts from them by name:
       flow:  {experiment: flownet_s_chairs, overrides: [trainer.max_epochs=100]}
     init: [frame, flow]
 
-A stage may have stages of its own, so together they are a graph without cycles.
+A stage may have stages of its own, so together they are a graph without cycles. A stage whose task is "label" writes a
+dataset instead of weights, and `data.extra` names it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from partwise.checkpoints import standin
 from partwise.errors import InputError
@@ -40,10 +41,11 @@ from partwise.tables.trained import PLACES, WATCHING
 SHARED = ("profile=", "pretrained=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
           "trainer.precision=", "data.num_workers=")  # fmt: skip
 #: What decides the weights that a run ends with; folders, machines and loggers do not.
-DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data")
+DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data", "persons")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
                     "accumulate_grad_batches")  # fmt: skip
 OF_THIS_RUN = (PREPARED, RUN_ID)  # variables that a run of its own must not inherit
+DATASET = "dataset"  # folder of what task=label writes, in the run's folder
 DEEPEST = 8  # stages of stages; the papers have two
 
 
@@ -82,6 +84,10 @@ class Stage:
         """Return the digest of what decides its weights."""
         return _digest(self.config, self.synthetic, self.stages)
 
+    def find(self, outputs: Path, status: str | Sequence[str] = "finished") -> Path | None:
+        """Find its newest run of a status, or of several."""
+        return find(outputs, self.experiment, self.identity, status, self.config.task)
+
 
 def identity(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> str:
     """Digest what decides the weights that a training ends with, the stages that it starts from included.
@@ -103,6 +109,10 @@ def _digest(cfg: DictConfig, synthetic: bool, stages: Mapping[str, Stage]) -> st
     kept["trainer"] = {key: content["trainer"][key] for key in DECISIVE_TRAINER}
     left_out = PLACES if synthetic else (*PLACES, "synthetic")
     kept["data"] = {key: value for key, value in content["data"].items() if key not in left_out}
+    if library := content["model"].get("library"):  # another DataModule
+        kept["model"] = {**content["model"], "library": {k: v for k, v in library.items() if k not in left_out}}
+    if extra := content["data"].get("extra"):
+        kept["extra"] = stages[extra].identity if extra in stages else _path(extra)
     kept["callbacks"] = {name: entry for name, entry in content["callbacks"].items() if name not in WATCHING and entry}
     kept["synthetic"] = synthetic
     kept["init"] = [stages[entry].identity if entry in stages else _path(entry) for entry in content["init"]]
@@ -137,7 +147,8 @@ def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth:
         InputError: a stage gives something else than its experiment and overrides, or starts from itself.
     """
     shared = [override for override in overrides if override.startswith(SHARED)]
-    return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in cfg.init}
+    used = {*cfg.init, cfg.data.get("extra")}
+    return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in used}
 
 
 def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], depth: int) -> Stage:
@@ -148,15 +159,35 @@ def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], d
         raise InputError(f"stages.{name}={about}: give {{experiment: NAME, overrides: [KEY=VALUE, ...]}}")
     arguments = (f"experiment={about['experiment']}", *about.get("overrides", []), *shared)
     roots = {f"roots.{dataset}": folder for dataset, folder in cfg.roots.items() if folder is not None}
-    config = compose("config", overrides=[*arguments, *(f"{key}={quoted(folder)}" for key, folder in roots.items())])
-    if config.data.root is None and config.data._target_ == cfg.data._target_ and cfg.data.root is not None:
-        config.data.root = roots["data.root"] = cfg.data.root  # the same dataset
+    config = _composed(arguments, roots)
+    if same := _same_data(cfg, config):
+        config = _composed(arguments, roots := roots | same)
     given = tuple(f"{key}={folder}" for key, folder in roots.items())
     return Stage(name, arguments, given, config, synthetic and config.data.root is None, depth)
 
 
-def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[str]:
-    """Train missing stages in order, and return the checkpoints that `init` names.
+def _same_data(cfg: DictConfig, stage: DictConfig) -> dict[str, str]:
+    """The roots of a stage's data and library that a run knows of the same dataset, by key."""
+    nodes = {key: [OmegaConf.select(config, key) for config in (cfg, stage)] for key in ("data", "model.library")}
+    known = {own._target_: own.root for own, _ in nodes.values() if own is not None and own.root is not None}
+    return {
+        f"{key}.root": known[node._target_]
+        for key, (_, node) in nodes.items()
+        if node is not None and node.root is None and node._target_ in known
+    }
+
+
+def _composed(arguments: Sequence[str], roots: Mapping[str, str]) -> DictConfig:
+    return compose("config", overrides=[*arguments, *(f"{key}={quoted(folder)}" for key, folder in roots.items())])
+
+
+def own_data(cfg: DictConfig) -> DictConfig:
+    """Return the config of a run's data without what a stage still has to write."""
+    return OmegaConf.merge(cfg.data, {"extra": None}) if cfg.data.get("extra") in cfg.stages else cfg.data  # type: ignore[return-value]
+
+
+def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> None:
+    """Run missing stages in order, and put what they made in their places in `init` and `data.extra`.
 
     Runs that share `stages_in` take turns: what one of them trains, the next finds.
 
@@ -165,9 +196,6 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[s
         synthetic: whether it trains on a stand-in; its stages then do too, unless they have a root.
         overrides: of that run.
 
-    Returns:
-        One path for each entry of `init`: the last checkpoint of a stage, or the path itself.
-
     Raises:
         InputError: a stage is missing and has no data or cannot be run from here, or failed.
     """
@@ -175,10 +203,14 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[s
     stages = stages_of(cfg, synthetic, overrides)
     for stage in stages.values():
         _check_data(stage, outputs)
-    return [str(_checkpoint(stages[entry], outputs)) if entry in stages else str(entry) for entry in cfg.init]
+    cfg.init = [str(_result(stages[entry], outputs)) if entry in stages else str(entry) for entry in cfg.init]
+    if (extra := cfg.data.get("extra")) in stages:
+        cfg.data.extra = str(_result(stages[extra], outputs))
 
 
-def find(outputs: Path, experiment: str, identity: str, status: str | Sequence[str] = "finished") -> Path | None:
+def find(
+    outputs: Path, experiment: str, identity: str, status: str | Sequence[str] = "finished", task: str = "train"
+) -> Path | None:
     """Find the newest training of an experiment.
 
     Args:
@@ -186,16 +218,17 @@ def find(outputs: Path, experiment: str, identity: str, status: str | Sequence[s
         experiment: name of the experiment.
         identity: digest of what decides its weights.
         status: of the training, or several: `run_json.UNFINISHED` for one that was stopped.
+        task: "train", or "label" for the writing of a dataset.
 
     Returns:
         The folder of the run, or None.
     """
-    return max(run_json.find(outputs / experiment, "*", task="train", identity=identity, status=status), default=None)
+    return max(run_json.find(outputs / experiment, "*", task=task, identity=identity, status=status), default=None)
 
 
 def _check_data(stage: Stage, outputs: Path) -> None:
     """Refuse a missing stage without data, its own stages included, before anything is trained."""
-    if find(outputs, stage.experiment, stage.identity):
+    if stage.find(outputs):
         return
     if not stage.synthetic and stage.config.data.root is None:
         root = plain(stage.config, resolve=False)["data"]["root"].strip("${}")
@@ -207,8 +240,8 @@ def _check_data(stage: Stage, outputs: Path) -> None:
         _check_data(earlier, outputs)
 
 
-def _checkpoint(stage: Stage, outputs: Path) -> Path:
-    """The last checkpoint of a stage, which is trained unless a finished run is found."""
+def _result(stage: Stage, outputs: Path) -> Path:
+    """The last checkpoint or the dataset of a stage, which is run unless a finished run is found."""
     base = outputs / stage.experiment
     with writing(base):
         base.mkdir(parents=True, exist_ok=True)
@@ -218,25 +251,25 @@ def _checkpoint(stage: Stage, outputs: Path) -> Path:
 
     held = lock.hold(base, f".{stage.identity}.lock", waits)
     try:
-        folder = find(outputs, stage.experiment, stage.identity)
+        folder = stage.find(outputs)
         begun = None if folder else _begun(stage, outputs)
         if begun is not None:  # another process may train it for its own sake, not as a stage
             lock.hold(begun, waits=waits).release()
-            folder = find(outputs, stage.experiment, stage.identity)
+            folder = stage.find(outputs)
         if folder is None:
             _train(stage, outputs, begun)
-            folder = find(outputs, stage.experiment, stage.identity)
+            folder = stage.find(outputs)
     finally:
         held.release()
     if folder is None:
         raise InputError(f"stage {stage.name} ended without a finished run in {base}; see the newest log.txt there")
     print(f"stage {stage.name}: {folder}", flush=True)
-    return folder / "checkpoints" / "last.ckpt"
+    return folder / (DATASET if stage.config.task == "label" else "checkpoints/last.ckpt")
 
 
 def _begun(stage: Stage, outputs: Path) -> Path | None:
     """The run of a stage that was interrupted, or goes on elsewhere."""
-    begun = find(outputs, stage.experiment, stage.identity, run_json.UNFINISHED)
+    begun = stage.find(outputs, run_json.UNFINISHED)
     if begun is not None:
         with run_json.passed_over(begun):
             saved_config(begun)

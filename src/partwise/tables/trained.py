@@ -19,7 +19,7 @@ from partwise.tables.published import RUN
 #: Ablations that name what the experiment does anyway.
 RECIPE = frozenset({"full", "l3", "p2", "l_s_c_uf"})
 #: Keys of `data` and of `callbacks` that leave the trained network as it is.
-PLACES = ("root", "test_root", "num_workers")
+PLACES = ("root", "test_root", "extra", "num_workers")
 WATCHING = ("best",)
 #: Overrides that say where and how often a recipe runs, or that a run's identity holds already.
 FREE = re.compile(

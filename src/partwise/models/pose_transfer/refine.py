@@ -16,14 +16,17 @@ to background, which most pixels are, and a sigmoid that is far on one side does
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from partwise.labels import IGNORE
 from partwise.models.pose_transfer.library import Library, draw
-from partwise.models.pose_transfer.prior import part_prior
+from partwise.models.pose_transfer.prior import part_prior, skeleton_map
 from partwise.nn.unet import UNet
+
+Kind = Literal["parts", "skeleton"]
 
 CERTAIN = 0.01  # what a prior of 0 counts as in the logits; one less this for 1
 WEIGHT = 100.0  # of the L1 distance, as in pix2pix
@@ -35,40 +38,55 @@ class PriorMaker:
 
     Attributes:
         library: persons with parts.
+        kind: "parts", the morphed parts of similar persons; or "skeleton", the pose's limbs as sticks (section 4.3).
         k: neighbours that are averaged.
         n: neighbours of which training draws k for every sample anew.
-        size: (height, width) of the maps.
     """
 
     library: Library
+    kind: Kind = "parts"
     k: int = 3
     n: int = 5
-    size: tuple[int, int] = (256, 256)
 
-    def __call__(
+    def find(
         self,
         poses: Tensor,
-        sizes: Tensor,
         own: Tensor | None = None,
         training: bool = False,
         generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Make the priors P_t of persons.
+    ) -> tuple[Tensor, Tensor]:
+        """Find the persons whose parts are averaged.
 
         Args:
-            poses: (B, K, 3) in pixels of their crops.
-            sizes: (B, 2) heights and widths of the crops.
+            poses: (B, K, 3).
             own: (B,) index of each person itself in the library, which is left out; -1 where it is not there.
             training: whether k of n neighbours are drawn; otherwise the nearest k are taken.
             generator: source of the draw; None takes torch's own.
 
         Returns:
+            (B, k) indices, -1 where there is nobody; and (B, k) distances.
+        """
+        neighbours, distances = self.library.neighbours(poses, self.n if training else self.k, own)
+        if not training:
+            return neighbours, distances
+        columns = draw(neighbours, self.k, generator)
+        return neighbours.gather(1, columns), distances.gather(1, columns)
+
+    def make(self, neighbours: Tensor, poses: Tensor, sizes: Tensor, size: tuple[int, int]) -> Tensor:
+        """Make the priors P_t of persons.
+
+        Args:
+            neighbours: (B, k) indices in the library.
+            poses: (B, K, 3) in pixels of their crops.
+            sizes: (B, 2) heights and widths of the crops.
+            size: (height, width) of the maps.
+
+        Returns:
             (B, C, *size) in [0, 1].
         """
-        neighbours = self.library.neighbours(poses, self.n if training else self.k, own)
-        if training:
-            neighbours = draw(neighbours, self.k, generator)
-        return part_prior(self.library, neighbours, poses, sizes, self.size)
+        if self.kind == "skeleton":
+            return skeleton_map(self.library.skeleton, poses, sizes, size)
+        return part_prior(self.library, neighbours, poses, sizes, size)
 
 
 class RefinementNetwork(nn.Module):

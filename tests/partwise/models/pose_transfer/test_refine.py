@@ -6,7 +6,7 @@ from posed_people import SIZE, STANDING, drawn, skeleton, turned
 
 from partwise.metrics.parsing import confusion_matrix, iou
 from partwise.models.pose_transfer.library import make_library
-from partwise.models.pose_transfer.prior import part_prior
+from partwise.models.pose_transfer.prior import part_prior, skeleton_map
 from partwise.models.pose_transfer.refine import PriorMaker, RefinementNetwork, decode, refinement_loss
 
 PERSON = skeleton()
@@ -30,7 +30,7 @@ def shown(person):
 def test_it_learns_one_person(library):
     torch.manual_seed(0)
     image, parts = shown(drawn(PERSON, STANDING))
-    prior = PriorMaker(library, size=CANVAS)(STANDING[None], SIZES)
+    prior = made(PriorMaker(library), STANDING[None], SIZES)
     net = RefinementNetwork(depth=4, width=16)
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3, betas=(0.5, 0.999))
     losses = []
@@ -58,24 +58,33 @@ def test_decoding_needs_more_than_one_half():
     assert decode(maps).tolist() == [[[0, 2], [1, 2]]]
 
 
+def made(make, poses, sizes, **options):
+    return make.make(make.find(poses, **options)[0], poses, sizes, CANVAS)
+
+
+def test_a_skeleton_map_takes_the_priors_place(library):
+    prior = made(PriorMaker(library, kind="skeleton"), STANDING[None], SIZES)
+    torch.testing.assert_close(prior, skeleton_map(PERSON, STANDING[None], SIZES, CANVAS))
+
+
 def test_a_test_takes_the_nearest_three(library):
-    make = PriorMaker(library, size=CANVAS)
-    nearest = library.neighbours(STANDING[None], 3)
-    torch.testing.assert_close(make(STANDING[None], SIZES), part_prior(library, nearest, STANDING[None], SIZES, CANVAS))
-    own = make(library.poses, SIZES.expand(7, 2), own=torch.arange(7))
-    kept = library.neighbours(library.poses, 3, torch.arange(7))
+    make = PriorMaker(library)
+    nearest = library.neighbours(STANDING[None], 3)[0]
+    torch.testing.assert_close(made(make, STANDING[None], SIZES), part_prior(library, nearest, STANDING[None], SIZES, CANVAS))
+    own = made(make, library.poses, SIZES.expand(7, 2), own=torch.arange(7))
+    kept = library.neighbours(library.poses, 3, torch.arange(7))[0]
     torch.testing.assert_close(own, part_prior(library, kept, library.poses, SIZES.expand(7, 2), CANVAS))
 
 
 def test_training_draws_three_of_the_nearest_five_afresh(library):
-    make = PriorMaker(library, size=CANVAS)
+    make = PriorMaker(library)
     generator = torch.Generator().manual_seed(0)
-    nearest = library.neighbours(STANDING[None], 5)[0]
+    nearest = library.neighbours(STANDING[None], 5)[0][0]
     choices = torch.combinations(nearest, 3)
     possible = part_prior(library, choices, STANDING.expand(10, 16, 3), SIZES.expand(10, 2), CANVAS)
     seen = set()
     for _ in range(40):
-        prior = make(STANDING[None], SIZES, training=True, generator=generator)
+        prior = made(make, STANDING[None], SIZES, training=True, generator=generator)
         alike = (prior - possible).abs().amax((1, 2, 3)) < 1e-6
         assert alike.sum() == 1
         seen.add(int(alike.nonzero()))
