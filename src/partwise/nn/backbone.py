@@ -142,6 +142,18 @@ def freeze_statistics(module: nn.Module) -> None:
             freeze_statistics(child)
 
 
+def freeze_affine(module: nn.Module) -> None:
+    """Let gamma and beta of every `FrozenStatistics` in a module have no gradient, so that its batch norms stay.
+
+    Args:
+        module: module to change.
+    """
+    for child in module.modules():
+        if isinstance(child, FrozenStatistics):
+            child.weight.requires_grad_(False)
+            child.bias.requires_grad_(False)
+
+
 def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int) -> Any:
     """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 8, 16 or 32."""
     plan = _plan(name)

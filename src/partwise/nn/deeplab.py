@@ -15,9 +15,8 @@ from partwise.batches import ImageBatch
 from partwise.checkpoints.standin import Pretrained
 from partwise.nn.backbone import Backbone
 from partwise.nn.dense import ImageParser
-from partwise.nn.layers import conv_relu, near_zero
+from partwise.nn.layers import conv_relu, near_zero, scaled_dilations
 from partwise.nn.losses import lovasz_loss, parsing_loss
-from partwise.ops.resize import canvas_size
 
 REFERENCE_SIZE = 512  # input side in pixels for which the release's dilations and anchors are given
 DILATIONS = (6, 12, 18)
@@ -27,16 +26,13 @@ STRIDE = 4  # of the feature
 def dilations(image_size: int | Sequence[int]) -> tuple[int, ...]:
     """Compute the dilations for an input size: 6, 12 and 18 as in the paper, smaller for inputs below 512 px.
 
-    They scale with the longer side, so that they cover the same fraction of the input.
-
     Args:
         image_size: side of the square input in pixels, or its (height, width).
 
     Returns:
         three dilations, at least 1.
     """
-    side = min(max(canvas_size(image_size)), REFERENCE_SIZE)
-    return tuple(max(1, round(d * side / REFERENCE_SIZE)) for d in DILATIONS)
+    return scaled_dilations(DILATIONS, image_size, REFERENCE_SIZE)
 
 
 class ASPP(nn.Module):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from partwise.checkpoints.standin import Pretrained
 from partwise.nn.dense import ImageParser
+from partwise.nn.layers import enlarge, scaled_dilations
 from partwise.nn.vgg import RATES, VGG, ClassifierPyramid
-from partwise.ops.resize import canvas_size
 
 REFERENCE_HEIGHT = 241  # height in pixels of the crops for which the dilations are given
 
@@ -53,28 +52,10 @@ class DeepLabV2(ImageParser):
 def rates(image_size: int | Sequence[int]) -> tuple[int, ...]:
     """Compute the dilations for an input size: 6, 12, 18 and 24 as in the paper, smaller below 241 px.
 
-    They scale with the longer side, so that they cover the same fraction of the input.
-
     Args:
         image_size: side of the square input in pixels, or its (height, width).
 
     Returns:
         four dilations, at least 1.
     """
-    side = min(max(canvas_size(image_size)), REFERENCE_HEIGHT)
-    return tuple(max(1, round(rate * side / REFERENCE_HEIGHT)) for rate in RATES)
-
-
-def enlarge(scores: Tensor, images: Tensor) -> Tensor:
-    """Upsample scores to the size of their images, bilinearly with `align_corners=True`.
-
-    Corner pixels of both coincide, which is exact for sides of 8n + 1 pixels.
-
-    Args:
-        scores: (B, C, h, w) at stride 8.
-        images: (B, 3, H, W).
-
-    Returns:
-        (B, C, H, W).
-    """
-    return F.interpolate(scores, images.shape[-2:], mode="bilinear", align_corners=True)
+    return scaled_dilations(RATES, image_size, REFERENCE_HEIGHT)

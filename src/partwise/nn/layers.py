@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.ops.resize import canvas_size
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
@@ -45,3 +49,35 @@ def near_zero(layer: Layer) -> Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def scaled_dilations(released: Sequence[int], image_size: int | Sequence[int], reference: int) -> tuple[int, ...]:
+    """Compute the dilations for an input size: the released ones, or smaller ones for inputs below their own size.
+
+    They scale with the longer side, so that they cover the same fraction of the input.
+
+    Args:
+        released: the paper's dilations.
+        image_size: side of the square input in pixels, or its (height, width).
+        reference: longer side in pixels of the input for which the `released` ones are given.
+
+    Returns:
+        as many dilations as `released`, at least 1.
+    """
+    side = min(max(canvas_size(image_size)), reference)
+    return tuple(max(1, round(dilation * side / reference)) for dilation in released)
+
+
+def enlarge(maps: Tensor, like: Tensor) -> Tensor:
+    """Upsample maps to the size of others, bilinearly with `align_corners=True`.
+
+    Corner pixels of both coincide, which is exact where a map at stride 8 meets sides of 8n + 1 pixels.
+
+    Args:
+        maps: (B, C, h, w).
+        like: (B, any, H, W), such as the images that the maps are of.
+
+    Returns:
+        (B, C, H, W).
+    """
+    return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=True)

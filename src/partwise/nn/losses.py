@@ -48,6 +48,25 @@ def parsing_loss(logits: Tensor, parts: Tensor) -> Tensor:
     return total / (parts != IGNORE).sum().clamp(min=1)
 
 
+def score_map_loss(scores: Tensor, parts: Tensor) -> Tensor:
+    """Compute the mean cross-entropy over labelled pixels at the scores' own size, as DeepLab's releases do.
+
+    Labels are downsampled to the nearest pixel, corners onto corners: every eighth one at stride 8 of sides of 8n + 1.
+
+    Args:
+        scores: (B, C, h, w).
+        parts: (B, H, W) int64; 255 is ignored.
+
+    Returns:
+        () float32; 0, not NaN, where no pixel is labelled.
+    """
+    rows, columns = (
+        torch.linspace(0, side - 1, count, device=parts.device).round().long()
+        for side, count in zip(parts.shape[-2:], scores.shape[-2:], strict=True)
+    )
+    return parsing_loss(scores, parts[:, rows[:, None], columns])
+
+
 def hardest_mean(losses: Tensor, valid: Tensor, hardest: float | None) -> Tensor:
     """Average the losses of each image's hardest pixels: online hard example mining (Holistic parsing, section 3.3).
 

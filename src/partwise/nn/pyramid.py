@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from partwise.batches import ImageBatch
 from partwise.checkpoints.standin import Pretrained
 from partwise.labels import IGNORE
-from partwise.nn.backbone import Backbone, FrozenStatistics
+from partwise.nn.backbone import Backbone, freeze_affine
 from partwise.nn.dense import ImageParser
-from partwise.nn.layers import conv_relu, near_zero
+from partwise.nn.layers import conv_relu, enlarge, near_zero
 from partwise.nn.losses import hardest_mean
 
 GRIDS = (1, 2, 3, 6)  # of the pooled features; 521 pixels have 66 x 66, pooled by 66, 33, 22 and 11
@@ -50,10 +50,7 @@ class PyramidParser(ImageParser):
         super().__init__()
         self.hardest = hardest
         self.backbone = Backbone(backbone, pretrained, backbone_multiplier, weights, stride=8)
-        for module in self.backbone.modules():
-            if isinstance(module, FrozenStatistics):
-                module.weight.requires_grad_(False)
-                module.bias.requires_grad_(False)
+        freeze_affine(self.backbone)
         channels = self.backbone.channels
         # A grid of one cell has one value an image, too few for batch statistics.
         self.pools = nn.ModuleList(conv_relu(channels, width, 1, norm=norm and grid > 1) for grid in GRIDS)
@@ -67,7 +64,7 @@ class PyramidParser(ImageParser):
         pooled = [pool(F.adaptive_avg_pool2d(res5c, grid)) for pool, grid in zip(self.pools, GRIDS, strict=True)]
         levels = [F.interpolate(p, size, mode="bilinear", align_corners=True) for p in pooled]
         scores = self.classifier(self.join(torch.cat([res5c, *levels], 1)))
-        return F.interpolate(scores.float(), images.shape[-2:], mode="bilinear", align_corners=True)
+        return enlarge(scores.float(), images)
 
     def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
         """Compute the cross-entropy () of a batch's images, by name; label 255 is ignored."""

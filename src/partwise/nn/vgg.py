@@ -104,19 +104,41 @@ class ClassifierPyramid(nn.Module):
     ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(
-                conv_relu(in_channels, width, 3, rate, norm), nn.Dropout(dropout),
-                conv_relu(width, width, 1, norm=norm), nn.Dropout(dropout),
-                near_zero(nn.Conv2d(width, num_classes, 1)),
-            )
+            hidden_layers(in_channels, width, rate, norm, dropout).append(near_zero(nn.Conv2d(width, num_classes, 1)))
             for rate in rates
-        )  # fmt: skip
+        )
 
     def forward(self, conv5: Tensor) -> Tensor:
         """Compute logits (B, num_classes, h, w) from conv5_3 (B, in_channels, h, w)."""
-        x = F.max_pool2d(conv5, 3, 1, 1)
+        x = pool5(conv5)
         first, *others = (branch(x) for branch in self.branches)
         return sum(others, start=first)
+
+
+def pool5(conv5: Tensor) -> Tensor:
+    """Compute DeepLab's pool5 (B, C, h, w) from conv5_3 (B, C, h, w): 3x3 maxima at stride 1."""
+    return F.max_pool2d(conv5, 3, 1, 1)
+
+
+def hidden_layers(
+    in_channels: int, width: int, dilation: int, norm: bool = False, dropout: float = 0.5
+) -> nn.Sequential:
+    """Build DeepLab's fc6, 3x3 and dilated, and fc7, 1x1, each with dropout; He-initialised.
+
+    Args:
+        in_channels: channels of pool5.
+        width: channels of both layers, 1024 in the papers.
+        dilation: dilation of fc6, 12 in LargeFOV.
+        norm: batch norm in place of the biases, for training from scratch.
+        dropout: dropout probability.
+
+    Returns:
+        the layers in order.
+    """
+    return nn.Sequential(
+        conv_relu(in_channels, width, 3, dilation, norm), nn.Dropout(dropout),
+        conv_relu(width, width, 1, norm=norm), nn.Dropout(dropout),
+    )  # fmt: skip
 
 
 def pretrained_vgg() -> torchvision.models.VGG:

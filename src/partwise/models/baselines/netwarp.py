@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
-from partwise.nn.deeplab_v2 import DeepLabV2, enlarge
+from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import FINEST, FLOW_UNIT, FlowNetS
+from partwise.nn.layers import enlarge
 from partwise.nn.losses import parsing_loss
 from partwise.nn.vgg import STRIDE
 from partwise.ops.dis import dense_inverse_search

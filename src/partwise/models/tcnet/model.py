@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from partwise.batches import ClipBatch
 from partwise.models.tcnet.fusion import FrameFusion, PixelFusion, Start
-from partwise.nn.deeplab_v2 import DeepLabV2, enlarge
+from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.nn.dense import DenseParser
 from partwise.nn.flownet import CorrelationFlow, full_flow
-from partwise.nn.layers import near_zero
+from partwise.nn.layers import enlarge, near_zero
 from partwise.nn.losses import parsing_loss
 from partwise.ops.flow import warp
 
