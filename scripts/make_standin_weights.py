@@ -82,7 +82,8 @@ TRAININGS = {
     # The trunk stays that of parsing_rcnn_vip, which keeps this one small; all pixels count from the start.
     "pyramid_ppp": Training(
         "The Instance CRF's category-level module: Pascal-Person-Part's classes",
-        (("experiment=pyramid_ppp", "init=[]", f"data.synthetic.seed={SEED}", "data.synthetic.images={train: 4000, val: 80}",
+        (("experiment=pyramid_ppp", "init=[]", f"data.synthetic.seed={SEED}",
+          "data.synthetic.images={train: 4000, val: 80}",
           "+model.rates={backbone: 0}", "model.network.hardest=null", "model.optimizer.lr=0.1", "ema=0.999",
           "trainer.max_epochs=16", "trainer.check_val_every_n_epoch=4"),),
         parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},

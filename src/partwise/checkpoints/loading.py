@@ -105,7 +105,7 @@ def start_from(network: nn.Module, paths: Sequence[str | Path], num_classes: int
 def _classifiers(
     state: Mapping[str, Tensor], own: Mapping[str, Tensor], trained: int, wanted: int | None
 ) -> dict[str, Tensor]:
-    """Take a part's own weights whose first side is its number of classes, where `state` has as many as were trained."""
+    """Take a part's own weights whose first side is its number of classes, where `state` has another number."""
     return {
         key: own[key]
         for key, value in state.items()
