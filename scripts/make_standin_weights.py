@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from partwise.checkpoints import standin
 from partwise.checkpoints.loading import KEY, load
@@ -37,7 +36,8 @@ class Training:
     Attributes:
         about: what the network does, for its card.
         passes: overrides of `run.py`, of one run after the other; each starts from the one before it.
-        parts: files that hold parts of the network, by the part's prefix in it; what equals theirs is left out.
+        parts: files that hold parts of the network, NAME or NAME/PREFIX, by the part's prefix in it; what equals theirs
+            is left out.
         keep: beginnings of the names of weights that are kept.
     """
 
@@ -79,6 +79,15 @@ TRAININGS = {
           "+model.rates={feature.backbone: 0, flow.net: 0, heads.roi_heads.mask_head: 0}")),
         parts={"": "parsing_rcnn_vip", "flow.net.": "flownet_s_chairs"},
     ),
+    # The trunk stays that of parsing_rcnn_vip, which keeps this one small; all pixels count from the start.
+    "pyramid_ppp": Training(
+        "The Instance CRF's category-level module: Pascal-Person-Part's classes",
+        (("experiment=pyramid_ppp", "init=[]", f"data.synthetic.seed={SEED}",
+          "data.synthetic.images={train: 4000, val: 80}",
+          "+model.rates={backbone: 0}", "model.network.hardest=null", "model.optimizer.lr=0.1", "ema=0.999",
+          "trainer.max_epochs=16", "trainer.check_val_every_n_epoch=4"),),
+        parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},
+    ),
 }  # fmt: skip
 
 
@@ -101,7 +110,7 @@ def write(name: str, folder: Path) -> None:
     """Write the weights of a finished run, and their card."""
     training = TRAININGS[name]
     checkpoint = load(folder / "checkpoints" / "last.ckpt")
-    held = _of_parts(training.parts)
+    held = {k: v for prefix, part in training.parts.items() for k, v in standin.shared(prefix, part).items()}
     state = {
         key: value.half() if value.is_floating_point() else value
         for key, value in checkpoint["state_dict"].items()
@@ -117,14 +126,6 @@ def write(name: str, folder: Path) -> None:
     part.replace(file)
     scores = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     write_text(file.with_suffix(".md"), card(name, scores, file))
-
-
-def _of_parts(parts: Mapping[str, str]) -> dict[str, Tensor]:
-    return {
-        f"network.{prefix}{key.removeprefix('network.')}": value
-        for prefix, part in parts.items()
-        for key, value in standin.read(f"{standin.PREFIX}{part}")["state_dict"].items()
-    }
 
 
 def card(name: str, scores: Mapping[str, float | None], file: Path) -> str:

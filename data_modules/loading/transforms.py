@@ -106,6 +106,8 @@ class ClipTransform:
         moved: Labels = {}
         if names:
             moved |= zip(names, out["masks"], strict=True)  # type: ignore[typeddict-item]
+        if "persons" in moved:  # beyond the picture is 255, as parts are ignored there; it is nobody
+            moved["persons"] = np.where(moved["persons"] > labels["persons"].max(initial=0), 0, moved["persons"])
         if "keypoints" in labels:
             points = labels["keypoints"]
             places = np.asarray(out["keypoints"], np.float32).reshape(*points.shape[:2], 2)

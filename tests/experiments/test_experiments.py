@@ -84,7 +84,7 @@ def test_the_demo_shrinks_and_says_so(name):
 ABLATED = {
     "aten": ["aten_vip", "aten_davis", "aten_fast_vip"],
     "deeplab_ccp": ["deeplab_ccp"],
-    "instance_crf": ["instance_crf_ppp"],
+    "instance_crf": ["instance_crf_ppp", "instance_crf_vip", "instance_crf_cihp"],
     "tcnet": ["tcnet_daily", "tcnet_ilids", "tcnet_indoor", "tcnet_outdoor"],
 }
 

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from partwise.checkpoints.descriptions import upgraded
 from partwise.checkpoints.networks import build
 from partwise.checkpoints.reading import KEY as KEY
 from partwise.checkpoints.reading import UnfitError, check, read
 from partwise.errors import InputError
+from partwise.io.listing import warn_once
 from partwise.labels import LabelSet
 
 
@@ -62,7 +63,7 @@ def build_network(checkpoint: Mapping[str, Any], path: str | Path) -> nn.Module:
     return build(checkpoint[KEY]["network"], weights, path)
 
 
-def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
+def start_from(network: nn.Module, paths: Sequence[str | Path], num_classes: int | None = None) -> None:
     """Load the weights of trained networks into parts of a network.
 
     A trained network of the same type as parts of `network` is loaded into each of these; otherwise, parts of the same
@@ -71,6 +72,8 @@ def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
     Args:
         network: receives the weights.
         paths: checkpoints; later ones override earlier ones.
+        num_classes: of the network, background included. The last layers of one that was trained on another number stay
+            as they are, with a warning. None takes whole networks alone.
 
     Raises:
         InputError: a checkpoint cannot be read, has no part of the network, or has one of another size.
@@ -78,6 +81,7 @@ def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
     for path in paths:
         checkpoint = load(path)
         trained = build_network(checkpoint, path)
+        classes = len(checkpoint[KEY]["label_set"]["names"]), num_classes
         places = [part for part in network.modules() if type(part) is type(trained)]
         own = dict(network.named_children())
         pairs = [(part, trained) for part in places] or [
@@ -87,12 +91,29 @@ def start_from(network: nn.Module, paths: Sequence[str | Path]) -> None:
             raise InputError(f"{path} holds a {type(trained).__name__}, no part of which fits {type(network).__name__}")
         for part, source in pairs:
             try:
-                part.load_state_dict(source.state_dict())
+                kept = _classifiers(source.state_dict(), part.state_dict(), *classes)
+                part.load_state_dict({**source.state_dict(), **kept})
             except RuntimeError as error:
                 raise InputError(
                     f"{path}: its weights do not fit ({' '.join(str(error).split())[:160]}...); "
                     "set model.network and image_size as that run had them"
                 ) from error
+            if kept:
+                warn_once(f"{path} has {classes[0]} classes, this run {classes[1]}: {', '.join(kept)} start anew")
+
+
+def _classifiers(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], trained: int, wanted: int | None
+) -> dict[str, Tensor]:
+    """Take a part's own weights whose first side is its number of classes, where `state` has another number."""
+    return {
+        key: own[key]
+        for key, value in state.items()
+        if key in own
+        and (value.shape[:1], own[key].shape[:1]) == ((trained,), (wanted,))
+        and value.shape != own[key].shape
+        and value.shape[1:] == own[key].shape[1:]
+    }
 
 
 def check_fit(checkpoint: Mapping[str, Any], experiment: str, label_set: LabelSet, path: str | Path) -> None:

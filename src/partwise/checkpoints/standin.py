@@ -82,11 +82,27 @@ def read(name: str) -> dict[str, Any]:
     own = name.removeprefix(PREFIX)
     metadata = _metadata(own)
     state = {
-        f"network.{prefix}{key.removeprefix('network.')}": value
+        key: value
         for prefix, part in json.loads(metadata[PARTS]).items()
-        for key, value in read(f"{PREFIX}{part}")["state_dict"].items()
+        for key, value in shared(prefix, part).items()
     }
     return {ABOUT: json.loads(metadata[ABOUT]), "state_dict": state | _tensors(own)}
+
+
+def shared(prefix: str, part: str) -> dict[str, Tensor]:
+    """Read what a network shares with another one.
+
+    Args:
+        prefix: of the names of the shared weights in the network.
+        part: "NAME" of the other one, or "NAME/PREFIX" of its weights that are shared.
+
+    Returns:
+        the weights under their names in the network, float32, on the CPU.
+    """
+    name, _, inner = part.partition("/")
+    whole = f"network.{inner}"
+    weights = read(f"{PREFIX}{name}")["state_dict"]
+    return {f"network.{prefix}{k.removeprefix(whole)}": v for k, v in weights.items() if k.startswith(whole)}
 
 
 def _metadata(file: str) -> dict[str, str]:

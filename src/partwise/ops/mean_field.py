@@ -96,7 +96,7 @@ class Kernel:
 
     def apply(self, values: Tensor) -> Tensor:
         """Average values (N, L) over each pixel's neighbours."""
-        return self._kernel.apply(values) / self._sums
+        return self._kernel.apply(values).div_(self._sums)
 
     def transpose(self, values: Tensor) -> Tensor:
         """Apply the transposed matrix to values (N, L)."""
@@ -143,12 +143,12 @@ class _Messages(torch.autograd.Function):
         ctx.save_for_backward(q, weights)
         ctx.kernels = kernels
         first, second = kernels
-        return (weights[0] * first.apply(q)).add_(weights[1] * second.apply(q))
+        return first.apply(q).mul_(weights[0]).addcmul_(second.apply(q), weights[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         q, weights = ctx.saved_tensors
         grad = grad.contiguous()
         back = [kernel.transpose(grad) for kernel in ctx.kernels]
-        of_weights = torch.stack([(b * q).sum() for b in back])
-        return back[0].mul_(weights[0]).add_(back[1].mul_(weights[1])), of_weights, None
+        of_weights = torch.stack([torch.linalg.vecdot(b, q).sum() for b in back])
+        return back[0].mul_(weights[0]).addcmul_(back[1], weights[1]), of_weights, None

@@ -48,7 +48,7 @@ def make_task(cfg: DictConfig, label_set: LabelSet, network: nn.Module | None = 
         about = {name: value for name, value in plain(cfg)["model"].items() if name != "network"}
         return instantiate(about, _partial_=True)(network=network, label_set=label_set)
     task = instantiate(cfg.model, _partial_=True)(label_set=label_set)
-    start_from(task.network, cfg.init)
+    start_from(task.network, cfg.init, cfg.num_classes)
     if cfg.channels_last:
         task.network.to(memory_format=torch.channels_last)
     if cfg.compile:

@@ -21,6 +21,7 @@ def quiet() -> None:
         ".*does not have many workers",
         ".*sync_dist=True",  # the metrics have been computed on all ranks together
         ".*smaller than the logging interval",
+        "Found .* module.* in eval mode",  # what is frozen is so from the start
     ):
         warnings.filterwarnings("ignore", message)
 

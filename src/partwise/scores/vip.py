@@ -12,9 +12,11 @@ from partwise.arrays import Int64Array
 from partwise.scores.average_precision import APScores, ImageRows, Matching, dataset_scores
 from partwise.scores.defined import defined
 
-HUMAN_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
-PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))
-_SINGLE = {"ap_50": 0.5, "ap_60": 0.6, "ap_70": 0.7}
+PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))  # of the mean "ap_vol"
+_COCO = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # of the mean "ap"
+HUMAN_THRESHOLDS = tuple(sorted({*PART_THRESHOLDS, *_COCO}))
+_PARTS = {"ap_50": (0.5,), "ap_60": (0.6,), "ap_70": (0.7,), "ap_vol": PART_THRESHOLDS}
+_HUMAN = {**_PARTS, "ap_80": (0.8,), "ap_90": (0.9,), "ap": _COCO}
 
 InstanceScores = dict[str, dict[str, dict[str, float]]]  # "human" | "part" -> matching -> metric
 
@@ -73,17 +75,17 @@ def instance_scores(human: Mapping[Matching, APScores], part: Mapping[Matching, 
     Returns:
         "human" or "part" -> matching -> metric -> percent.
     """
-    return {"human": _named(human, HUMAN_THRESHOLDS, "ap"), "part": _named(part, PART_THRESHOLDS, "ap_vol")}
+    return {"human": _named(human, HUMAN_THRESHOLDS, _HUMAN), "part": _named(part, PART_THRESHOLDS, _PARTS)}
 
 
 def _named(
-    matchings: Mapping[Matching, APScores], thresholds: Sequence[float], mean: str
+    matchings: Mapping[Matching, APScores], thresholds: Sequence[float], means: Mapping[str, Sequence[float]]
 ) -> dict[str, dict[str, float]]:
+    """Means over thresholds by name, of each matching."""
     named = {}
     for matching, metrics in matchings.items():
         by_threshold = dict(zip(thresholds, metrics["ap"], strict=True))
         named[str(matching)] = {
-            mean: sum(metrics["ap"]) / len(metrics["ap"]),
-            **{name: by_threshold[threshold] for name, threshold in _SINGLE.items()},
+            name: sum(by_threshold[t] for t in chosen) / len(chosen) for name, chosen in means.items()
         }
     return named

@@ -96,3 +96,14 @@ def test_keypoints_off_the_canvas_do_not_count():
     keypoints = np.array([[[5, 5, 2], [500, 5, 2], [5, -9, 1]]], np.float32)
     out = ClipTransform(40, VIP)([np.zeros((40, 40, 3), np.uint8)], {"keypoints": keypoints})
     assert out["keypoints"][0].tolist() == [[5, 5, 2], [0, 0, 0], [0, 0, 0]]
+
+
+def test_nobody_is_beyond_the_picture():
+    shrink = A.Affine(scale=(0.4, 0.5), keep_ratio=True, fill_mask=255, p=1.0)
+    persons = np.zeros((40, 60), np.int32)
+    persons[5:30, 10:40] = 2
+    given = {"parts": (persons > 0).astype(np.uint8), "persons": persons}
+    transform = ClipTransform((40, 60), VIP, flip=0.0, augment=[shrink])
+    out = transform([np.zeros((40, 60, 3), np.uint8)], given, seed=[0])
+    assert out["instances"].unique().tolist() == [0, 2]
+    assert (out["parts"] == 255).any()

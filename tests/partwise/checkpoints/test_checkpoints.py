@@ -11,9 +11,10 @@ from composing import EXPERIMENTS
 from torch import nn
 from torch.utils.data import DataLoader
 
-from partwise.checkpoints.loading import KEY, load
+from partwise.checkpoints.loading import KEY, load, start_from
 from partwise.errors import InputError
 from partwise.labels import FACTS
+from partwise.nn.deeplab_v2 import DeepLabV2
 from partwise.predict.load import load_parser
 from partwise.run import cli
 from partwise.run.checkpointing import AtomicCheckpointIO, Provenance
@@ -265,3 +266,25 @@ def test_going_on_removes_nothing_that_the_run_did_not_write(where, tmp_path):
     torch.save(content, folder / "last.ckpt")
     fit(folder, 2, folder / "last.ckpt")
     assert (precious / "kept.txt").read_text() == "kept"
+
+
+def test_a_network_of_other_classes_gives_all_but_its_last_layers(tmp_path, capsys):
+    trained, own = (build({**NETWORK, "num_classes": count}) for count in (13, 7))
+    state = {f"network.{key}": value for key, value in trained.state_dict().items()}
+    torch.save({"state_dict": state, KEY: ABOUT}, tmp_path / "a.ckpt")
+    before = {key: value.clone() for key, value in own.state_dict().items()}
+    start_from(own, [tmp_path / "a.ckpt"], num_classes=7)
+    anew = {key for key, value in trained.state_dict().items() if value.shape[:1] == (13,)}
+    assert len(anew) > 1
+    for key, value in own.state_dict().items():
+        assert torch.equal(value, before[key] if key in anew else trained.state_dict()[key])
+    assert "13 classes, this run 7" in capsys.readouterr().err
+    with pytest.raises(InputError, match="do not fit"):  # a part that no number of classes makes another
+        start_from(build({**NETWORK, "num_classes": 7, "width": 8}), [tmp_path / "a.ckpt"], num_classes=7)
+    with pytest.raises(InputError, match="do not fit"):
+        start_from(own, [tmp_path / "a.ckpt"])
+
+
+def build(about):
+    torch.manual_seed(0)
+    return DeepLabV2(**{key: value for key, value in about.items() if key != "_target_"})

@@ -11,6 +11,7 @@ from composing import composed
 
 from data_modules.synthetic.layouts.ccp import CCPWriter
 from data_modules.synthetic.layouts.davis import DAVISWriter
+from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
 from data_modules.synthetic.layouts.vip import VIPWriter
 from partwise.checkpoints import standin
 from partwise.checkpoints.loading import build_network
@@ -27,7 +28,7 @@ FILES = sorted(standin.FOLDER.glob("*.safetensors"))
 def seeds_of(writer, counts):
     """Seeds of the scenes that a writer draws."""
     like = writer.shot(Path("none"), writer.domain)
-    stream = {"vip": None, "davis": 11}[writer.name]
+    stream = {"vip": None, "davis": 11}[writer.name] if writer.name in ("vip", "davis") else writer.stream
     return {shot.seed for shot in writer.plan(like, counts, "{split}{n}", stream=stream)}
 
 
@@ -51,6 +52,16 @@ def test_no_video_of_a_demo_is_one_that_the_weights_were_trained_on(experiment):
     assert writer.seed != SEED
     assert len(seeds_of(writer, counts)) == sum(counts.values())
     assert not trained & seeds_of(writer, counts)
+
+
+def test_no_picture_of_a_demo_is_one_that_the_category_level_module_was_trained_on():
+    options = plain(composed("experiment=instance_crf_ppp", "profile=demo").data.synthetic)
+    assert options["seed"] != SEED
+    writer, trained = PascalPersonPartWriter(**options), PascalPersonPartWriter(images={}, seed=SEED)
+    demo = seeds_of(writer, options["images"])
+    assert len(demo) == sum(options["images"].values())
+    assert not demo & seeds_of(trained, {"train": 4000, "val": 80})
+    assert not demo & seeds_of(VIPWriter(videos={}, seed=SEED), {"train": 2000, "val": 12, "test": 12})
 
 
 def test_trainings_say_their_seed():

@@ -43,7 +43,7 @@ def measured(pred, target, label_set=TINY, **kwargs):
 
 
 def test_thresholds():
-    assert HUMAN_THRESHOLDS == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+    assert HUMAN_THRESHOLDS == (0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
     assert PART_THRESHOLDS == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -55,6 +55,8 @@ def test_closed_form():
     for kind in ("human", "human_authors"):
         # Up to .7 all is found; from .75 on the first of two detections is false.
         assert flat[f"{kind}_ap"] == pytest.approx((5 * 100 + 5 * 25) / 10)
+        assert flat[f"{kind}_ap_vol"] == pytest.approx((7 * 100 + 2 * 25) / 9)
+        assert [flat[f"{kind}_ap_80"], flat[f"{kind}_ap_90"]] == [25, 25]
         assert [flat[f"{kind}_{level}"] for level in LEVELS] == [100, 100, 100]
     for kind in ("part", "part_authors"):
         # Torsos are all found; the head has IoU 1/2, which exceeds .1 to .4 only.
@@ -66,9 +68,9 @@ def test_keys():
     metrics = measured(prediction(), truth())
     instance_keys = {
         f"{kind}{matching}_{metric}"
-        for kind, mean in (("human", "ap"), ("part", "ap_vol"))
+        for kind, more in (("human", ("ap", "ap_80", "ap_90")), ("part", ()))
         for matching in ("", "_authors")
-        for metric in (mean, *LEVELS)
+        for metric in ("ap_vol", *LEVELS, *more)
     }
     flat, report = metrics.compute(), metrics.report()
     class_keys = {f"iou_{name}" for name in TINY.names}

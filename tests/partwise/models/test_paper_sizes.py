@@ -23,6 +23,8 @@ NEEDS_NUMBERS = {
     "em_adapt_facts": "classes",
     "netwarp_dis_facts": "DIS",
     "instance_crf_ppp": "persons",
+    "instance_crf_vip": "persons",
+    "instance_crf_cihp": "persons",
     "parsing_rcnn_ppp": "persons",
 }
 

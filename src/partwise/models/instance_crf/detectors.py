@@ -1,20 +1,30 @@
-"""Where the Instance CRF's detections come from: the true persons, spoilt as stated, or a network."""
+"""Where the Instance CRF's detections come from: the true persons, spoilt as stated, a network, or a file."""
 
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights, fasterrcnn_resnet50_fpn
+from torchvision.ops import nms
 
 from partwise.batches import ImageBatch
 from partwise.errors import InputError
+from partwise.io.coco_json import read_detections
+from partwise.models.scoring import letterboxes
 from partwise.nn.parsing_rcnn import ParsingHeads, ParsingRCNN
+from partwise.nn.weights import TORCH_HUB, missing_weights
 from partwise.ops.instances import boxes_of
 from partwise.ops.resize import Letterbox, canvas_size
+
+PERSON = 1  # category id of persons in COCO, and in torchvision's detectors
 
 
 class Detections(NamedTuple):
@@ -133,3 +143,103 @@ class NetworkBoxes(nn.Module):
         found = heads.detect(self.network.feature(resized), [place] * len(images))
         ends = images.new_tensor([0, 0, 1, 1])
         return [Detections(place.restore_boxes(each["boxes"].float()) - ends, each["scores"].float()) for each in found]
+
+
+class TorchvisionBoxes(nn.Module):
+    """The persons that torchvision's Faster R-CNN of COCO detects; it is not trained.
+
+    Args:
+        pretrained: "coco" for torchvision's weights, "none" if a checkpoint brings them.
+        least: score of the detections that are used.
+        overlap: IoU above which the box of the lower score is dropped.
+
+    Raises:
+        InputError: the weights cannot be loaded.
+    """
+
+    def __init__(self, pretrained: Literal["coco", "none"] = "coco", least: float = 0.5, overlap: float = 0.3) -> None:
+        super().__init__()
+        weights = FasterRCNN_ResNet50_FPN_Weights.COCO_V1 if pretrained == "coco" else None
+        limits = {"weights_backbone": None, "num_classes": 91, "box_score_thresh": least, "box_nms_thresh": overlap}
+        try:
+            network = fasterrcnn_resnet50_fpn(weights=weights, **limits)
+        except OSError as error:  # what urllib raises without a network, too
+            file = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.url.rsplit("/", 1)[-1]
+            raise missing_weights("torchvision's detector: its weights", error, file, TORCH_HUB, OTHERS) from error
+        self.network = network.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> TorchvisionBoxes:
+        """Keep the network in evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, batch: ImageBatch) -> list[Detections]:
+        """Find the persons of a batch's images."""
+        found = self.network(list(batch["images"]))
+        return [
+            Detections((each["boxes"] - each["boxes"].new_tensor([0, 0, 1, 1]))[kept], each["scores"][kept])
+            for each in found
+            for kept in [each["labels"] == PERSON]
+        ]
+
+
+OTHERS = "take another detector: model/detector@model.network.detector=parsing_rcnn, file or true_boxes"
+
+
+class FileBoxes(nn.Module):
+    """The persons of a file of COCO's results, on pictures as they are; augmented ones have their true boxes.
+
+    A row is of the picture that its `file_name` names; without one, of that whose name is its `image_id`, or has its
+    digits (2008000003 is 2008_000003).
+
+    Args:
+        file: json list of detections with bbox, score, category_id 1 and image_id, in pixels of the pictures.
+        training: boxes of training pictures, which augmentation has moved.
+        least: score of the detections that are used.
+        overlap: IoU above which the box of the lower score is dropped.
+    """
+
+    def __init__(self, file: str, training: TrueBoxes, least: float = 0.5, overlap: float = 0.3) -> None:
+        super().__init__()
+        self.file, self.spoilt, self.least, self.overlap = file, training, least, overlap
+
+    def forward(self, batch: ImageBatch) -> list[Detections]:
+        """Look up the persons of a batch's pictures.
+
+        Raises:
+            InputError: the file is missing or damaged, or the pictures' names and sizes are not known.
+        """
+        if self.training:
+            found: list[Detections] = self.spoilt(batch)
+            return found
+        if "annotations" not in batch:
+            raise InputError(f"the detections of {self.file} are of labelled pictures; {OTHERS}")
+        return [
+            self._of(name, place, batch["images"])
+            for name, place in zip(batch["sample_ids"], letterboxes(batch), strict=True)
+        ]
+
+    def _of(self, name: str, place: Letterbox, like: Tensor) -> Detections:
+        rows = self._rows.get(name) or self._rows.get("".join(filter(str.isdigit, name)), [])
+        boxes = like.new_tensor([box for box, _ in rows]).reshape(-1, 4)
+        scores = like.new_tensor([score for _, score in rows])
+        kept = nms(boxes, scores, self.overlap)
+        corners = place.place_points(boxes[kept].reshape(-1, 2, 2) - 0.5)
+        return Detections(corners.flatten(1) + corners.new_tensor([0.5, 0.5, -0.5, -0.5]), scores[kept])
+
+    @cached_property
+    def _rows(self) -> dict[str, list[tuple[list[float], float]]]:
+        """Boxes xyxy and scores by the picture's name, or by its digits."""
+        rows = defaultdict(list)
+        for number, row in enumerate(read_detections(Path(self.file)), 1):
+            if row.category_id != PERSON or row.score < self.least:
+                continue
+            if row.bbox is None:
+                raise InputError(
+                    f"{self.file}: result {number} has no bbox; the Instance CRF needs one for each person"
+                )
+            x, y, width, height = row.bbox
+            name = PurePath(row.file_name).stem if row.file_name else str(row.image_id)
+            rows[name].append(([x, y, x + width, y + height], row.score))
+        return dict(rows)

@@ -93,8 +93,13 @@ def log_potentials(
     Returns:
         (P D + 1, H, W).
     """
-    w1, w2 = (torch.as_tensor(w, dtype=Q.dtype, device=Q.device).clamp(min=LEAST_WEIGHT) for w in (w1, w2))
+    w1, w2 = (_at_least(torch.as_tensor(w, dtype=Q.dtype, device=Q.device), LEAST_WEIGHT) for w in (w1, w2))
     persons = w1 * box_term(Q, members, scores)
     if everywhere:
         persons = persons + w2 * global_term(Q, len(members))
     return torch.cat([w2 * Q[:1], persons.flatten(0, 1)]).add(EPSILON).log()
+
+
+def _at_least(w: Tensor, least: float) -> Tensor:
+    """Raise a weight to a least value; its gradient stays, as it would not come back without."""
+    return w + (w.clamp(min=least) - w).detach()

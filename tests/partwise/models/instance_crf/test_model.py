@@ -1,5 +1,7 @@
 """The Instance CRF as a whole at a tiny size, and what the paper promises of it."""
 
+import json
+
 import pytest
 import small_networks
 import torch
@@ -7,7 +9,7 @@ import torch.nn.functional as F
 
 from partwise.batches import map_of
 from partwise.errors import InputError
-from partwise.models.instance_crf.detectors import Detections, NetworkBoxes, TrueBoxes
+from partwise.models.instance_crf.detectors import Detections, FileBoxes, NetworkBoxes, TorchvisionBoxes, TrueBoxes
 from partwise.models.instance_crf.model import InstanceCRF
 from partwise.models.instance_crf.readout import read_out
 from partwise.nn.crf import DenseCRF
@@ -176,6 +178,59 @@ def test_a_networks_boxes_are_its_detections_on_the_images_own_pixels():
     torch.testing.assert_close(one.boxes, found[1].boxes, atol=1e-3, rtol=0)
     with pytest.raises(InputError, match="parses no persons"):
         NetworkBoxes(small_networks.build(small_networks.parsing_rcnn(persons=False)), 64)
+
+
+def test_boxes_of_a_file_are_those_of_the_picture_at_the_canvas_size(tmp_path):
+    file = tmp_path / "found.json"
+    row = {"category_id": 1, "score": 0.9}
+    file.write_text(json.dumps([
+        {**row, "image_id": 2008000003, "bbox": [4, 8, 20, 40]},
+        {**row, "image_id": 2008000003, "bbox": [5, 8, 20, 40], "score": 0.6},  # the same person
+        {**row, "image_id": 2008000003, "bbox": [50, 8, 10, 10], "score": 0.4},
+        {**row, "image_id": 2008000003, "bbox": [50, 8, 10, 10], "category_id": 18},
+        {**row, "image_id": 7, "file_name": "JPEGImages/other.jpg", "bbox": [0, 0, 80, 64]},
+    ]))  # fmt: skip
+    detector = FileBoxes(str(file), TrueBoxes()).eval()
+    native = [{"parts": torch.zeros(size, dtype=torch.long)} for size in ((64, 80), (64, 80), (64, 80))]
+    found = detector({"images": torch.rand(3, 3, *SIZE), "sample_ids": ["2008_000003", "other", "nobody"],
+                      "annotations": native, "index": [0, 1, 2]})  # fmt: skip
+    scale = min(SIZE[0] / 64, SIZE[1] / 80)
+    top, left = ((side - round(n * scale)) // 2 for side, n in zip(SIZE, (64, 80), strict=True))
+    x, y = round(80 * scale) / 80, round(64 * scale) / 64
+    want = torch.tensor([[4 * x + left, 8 * y + top, 24 * x + left - 1, 48 * y + top - 1]])
+    torch.testing.assert_close(found[0].boxes, want)
+    torch.testing.assert_close(found[0].scores, torch.tensor([0.9]))
+    assert [len(each.boxes) for each in found] == [1, 1, 0]
+    assert found[1].boxes[0].tolist() == [left, top, left + 80 * x - 1, top + 64 * y - 1]
+    assert torch.equal(detector.train()(batch())[0].boxes, TrueBoxes()(batch())[0].boxes)  # augmentation moves pictures
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("{", "found.json"), ('[{"image_id": 1, "category_id": 1, "score": 1}]', "result 1 has no bbox")],
+)
+def test_a_file_of_boxes_that_cannot_be_read_says_so(tmp_path, content, says):
+    (tmp_path / "found.json").write_text(content)
+    detector = FileBoxes(str(tmp_path / "found.json"), TrueBoxes()).eval()
+    annotations = [{"parts": torch.zeros(SIZE, dtype=torch.long)}]
+    with pytest.raises(InputError, match=says):
+        detector({"images": torch.rand(1, 3, *SIZE), "sample_ids": ["1"], "annotations": annotations, "index": [0]})
+    with pytest.raises(InputError, match="labelled pictures"):
+        detector({"images": torch.rand(1, 3, *SIZE), "sample_ids": ["1"], "index": [0]})
+
+
+def test_torchvisions_detector_finds_persons_alone_and_stays_as_it_is():
+    detector = TorchvisionBoxes("none", least=0.0).train()
+    detector.network.transform.min_size = (64,)  # 800 takes longer
+    detector.network.roi_heads.detections_per_img = 10_000  # of an untrained network, some are persons
+    assert not detector.network.training
+    assert not any(p.requires_grad for p in detector.parameters())
+    images = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    (found,) = detector({"images": images, "index": [0], "sample_ids": ["a"]})
+    (everything,) = detector.network(list(images))
+    persons = everything["labels"] == 1
+    assert 0 < len(found.boxes) == persons.sum() < len(persons)
+    torch.testing.assert_close(found.scores, everything["scores"][persons])
 
 
 def test_the_hardest_pixels_are_those_that_a_sort_finds():

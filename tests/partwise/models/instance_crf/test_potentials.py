@@ -76,3 +76,13 @@ def test_without_the_global_term_nobody_is_outside_of_the_boxes():
 def test_weights_that_learning_made_negative_leave_the_logarithm_defined():
     Q, (boxes, scores) = probabilities(), some_boxes(2)
     assert unary(Q, boxes, scores, -1.0, -2.0).isfinite().all()
+
+
+def test_a_weight_below_the_least_counts_as_the_least_and_finds_back():
+    boxes, scores = torch.tensor([[0.0, 0, 3, 3], [2.0, 2, 5, 5]]), torch.tensor([0.9, 0.8])
+    Q = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0)).softmax(0)
+    low = torch.tensor(-0.5, requires_grad=True)
+    u = unary(Q, boxes, scores, low, 1.0)
+    torch.testing.assert_close(u, unary(Q, boxes, scores, 1e-4, 1.0))
+    u.softmax(0)[1:3].sum().backward()
+    assert low.grad > 0
