@@ -63,7 +63,9 @@ def label(cfg: DictConfig) -> None:
     with run_stops(run, training=False):
         task = make_task(cfg, read_label_set(cfg.label_set)).to(device(cfg.trainer.accelerator))
         if task.source.synthetic and not data.synthetic:
-            raise InputError("the library is synthetic, the pictures are real; name the library: model.library.root=DIR")
+            raise InputError(
+                "the library is synthetic, the pictures are real; name the library: model.library.root=DIR"
+            )
         folder, threads = run.folder / stages.DATASET, max(1, cfg.data.num_workers)
         done = write_dataset(task.labeller, data.dataset("train"), folder, cfg.persons, threads)
         run.say(f"{done.persons} persons in {done.pictures} pictures, {done.skipped} without: {folder}")

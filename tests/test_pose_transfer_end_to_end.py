@@ -1,4 +1,4 @@
-"""The chain of pose-guided knowledge transfer through run.py: killed in each stage it goes on, and it is real throughout."""
+"""The chain of pose-guided knowledge transfer through run.py: killed in each stage it goes on, on real data."""
 
 import json
 import os
@@ -24,9 +24,8 @@ checkpoint_every: 1
 """
 PRIORS = """
 model:
-  crop_size: 16
   jitter: 4
-  network: {depth: 3, width: 4}
+  network: {depth: 3, width: 4, crop_size: 16}
   library: {synthetic: {images: {train: 4, val: 2}, size: [64, 64]}}
 """
 PARSER = "model: {network: {backbone: resnet18, backbone_multiplier: 0.125}}\n"
@@ -59,7 +58,14 @@ def roots(tmp_path_factory):
 
 
 def start(configs, outputs, *more):
-    command = [sys.executable, "run.py", f"--config-dir={configs}", "experiment=tiny_transfer", f"outputs={outputs}", *more]
+    command = [
+        sys.executable,
+        "run.py",
+        f"--config-dir={configs}",
+        "experiment=tiny_transfer",
+        f"outputs={outputs}",
+        *more,
+    ]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             start_new_session=True)  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_the_demo_shrinks_and_says_so(name):
     paper, demo = plain(composed(f"experiment={name}", "profile=paper")), plain(cfg)
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
     assert {"image_size", "trainer.max_epochs"} <= changed
-    assert {key for key in changed if key.startswith("model.network.") and key.endswith("width")}
+    assert {key for key in changed if key.startswith("model.network.") and key.endswith(("width", "multiplier"))}
     targets = ["model._target_", "model.network._target_", "model.optimizer._target_", "data._target_"]
     for key in targets:  # the method is never another one
         assert OmegaConf.select(OmegaConf.create(paper), key) == OmegaConf.select(OmegaConf.create(demo), key)
@@ -85,6 +85,8 @@ ABLATED = {
     "aten": ["aten_vip", "aten_davis", "aten_fast_vip"],
     "deeplab_ccp": ["deeplab_ccp"],
     "instance_crf": ["instance_crf_ppp", "instance_crf_vip", "instance_crf_cihp"],
+    "pose_labels": ["pose_labels_ppp"],
+    "pose_transfer": ["pose_transfer_union_ppp", "pose_transfer_vgg_ppp"],
     "tcnet": ["tcnet_daily", "tcnet_ilids", "tcnet_indoor", "tcnet_outdoor"],
 }
 

@@ -21,7 +21,9 @@ def test_priors_differ_in_few_pixels_at_edges(both):
 
     def priors(device):
         poses, sizes = targets(device)
-        return library.neighbours(poses, 5)[0], PriorMaker(library).make(library.neighbours(poses, 3)[0], poses, sizes, CANVAS)
+        return library.neighbours(poses, 5)[0], PriorMaker(library).make(
+            library.neighbours(poses, 3)[0], poses, sizes, CANVAS
+        )
 
     (cpu_neighbours, cpu), (neighbours, other) = both(priors)
     assert torch.equal(cpu_neighbours, neighbours.cpu())

@@ -122,3 +122,41 @@ def limb_similarity(source_a: Tensor, source_b: Tensor, target_a: Tensor, target
     turn = torch.stack([re, -im, im, re], -1).view(-1, 2, 2)
     move = (target_a + target_b) / 2 - (turn @ ((source_a + source_b) / 2)[..., None])[..., 0]
     return torch.cat([turn, move[..., None]], -1) * has_length[:, None, None]
+
+
+#: Rows of COCO's seventeen keypoints that are MPII's, by MPII's row.
+_OF_COCO = {0: 16, 1: 14, 2: 12, 3: 11, 4: 13, 5: 15, 10: 10, 11: 8, 12: 6, 13: 5, 14: 7, 15: 9}
+_FACE, _SHOULDERS, _HIPS = (0, 1, 2, 3, 4), (5, 6), (11, 12)
+CROWN = 1.6  # times as far from the shoulders' midpoint as the middle of the face is the top of the head
+
+
+def mpii_of_coco(keypoints: Tensor, least: float = 0.0) -> Tensor:
+    """Take MPII's sixteen joints from COCO's seventeen.
+
+    Pelvis, thorax and neck are midpoints of hips and shoulders. The top of the head, which COCO does not have, lies
+    beyond the middle of the seen points of the face, as seen from the neck.
+
+    Args:
+        keypoints: (N, 17, 3) x, y in pixels, and visibility or an estimator's score.
+        least: points with a visibility or score up to this count as missing.
+
+    Returns:
+        (N, 16, 3); visibility 2, or 0 with x = y = 0 where a joint is missing.
+    """
+    points, seen = keypoints[..., :2], keypoints[..., 2] > least
+    poses = points.new_zeros(len(keypoints), 16, 3)
+
+    def put(row: int, places: Tensor, known: Tensor) -> None:
+        poses[:, row] = torch.cat([places, torch.full_like(places[:, :1], 2.0)], 1) * known[:, None]
+
+    for row, source in _OF_COCO.items():
+        put(row, points[:, source], seen[:, source])
+    neck = points[:, _SHOULDERS].mean(1)
+    shoulders = seen[:, _SHOULDERS].all(1)
+    put(6, points[:, _HIPS].mean(1), seen[:, _HIPS].all(1))
+    put(7, neck, shoulders)
+    put(8, neck, shoulders)
+    count = seen[:, _FACE].sum(1)
+    face = (points[:, _FACE] * seen[:, _FACE, None]).sum(1) / count.clamp(min=1)[:, None]
+    put(9, neck + CROWN * (face - neck), shoulders & (count > 0))
+    return poses

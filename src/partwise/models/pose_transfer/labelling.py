@@ -1,4 +1,4 @@
-"""Labels of persons of whom only the pose is known (sections 3.5 and 3.6): prior, refinement, and back into the picture."""
+"""Labels of persons of whom only the pose is known (sections 3.5 and 3.6): prior, refinement, back into the picture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from partwise.labels import IGNORE
 from partwise.models.pose_transfer.library import Box, comparable, joint_box, name_of
 from partwise.models.pose_transfer.refine import PriorMaker, RefinementNetwork, decode
+
+CROP = 256  # side of the crops where nothing is refined
 
 
 class Crops(NamedTuple):
@@ -74,12 +76,10 @@ class Labeller:
     Attributes:
         priors: makes their priors.
         network: refines the priors; None takes them as they are.
-        size: (height, width) of the crops.
     """
 
     priors: PriorMaker
-    network: RefinementNetwork | None
-    size: tuple[int, int] = (256, 256)
+    network: RefinementNetwork | None = None
 
     @torch.inference_mode()
     def label(self, image: Tensor, poses: Tensor, name: str = "") -> tuple[Tensor, dict[int, list[Source]]]:
@@ -98,10 +98,11 @@ class Labeller:
         numbers = [n for n, enough in enumerate(comparable(library.skeleton, poses).tolist(), 1) if enough]
         if not numbers:
             return parts, {}
-        crops = cut_out(image, poses, numbers, self.size)
+        size = (CROP, CROP) if self.network is None else self.network.crop_size
+        crops = cut_out(image, poses, numbers, size)
         own = library.rows(name_of(name, n) for n in numbers)
         neighbours, distances = self.priors.find(crops.poses, own)
-        prior = self.priors.make(neighbours, crops.poses, crops.sizes, self.size)
+        prior = self.priors.make(neighbours, crops.poses, crops.sizes, size)
         labels = decode(prior if self.network is None else self._refined(crops.images, prior))
         for label, (x0, y0, x1, y1) in zip(labels, crops.boxes, strict=True):
             placed = F.interpolate(label[None, None].byte(), (y1 - y0, x1 - x0), mode="nearest-exact")[0, 0]

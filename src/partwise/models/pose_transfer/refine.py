@@ -15,6 +15,7 @@ to background, which most pixels are, and a sigmoid that is far on one side does
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,7 @@ from partwise.labels import IGNORE
 from partwise.models.pose_transfer.library import Library, draw
 from partwise.models.pose_transfer.prior import part_prior, skeleton_map
 from partwise.nn.unet import UNet
+from partwise.ops.resize import canvas_size
 
 Kind = Literal["parts", "skeleton"]
 
@@ -96,10 +98,12 @@ class RefinementNetwork(nn.Module):
         classes: number of maps, without background.
         depth: scales of the U-Net; the crops' sides are multiples of 2 ** depth.
         width: channels of its first layer.
+        crop_size: side of the crops that it is trained on, or their (height, width).
     """
 
-    def __init__(self, classes: int = 6, depth: int = 8, width: int = 64) -> None:
+    def __init__(self, classes: int = 6, depth: int = 8, width: int = 64, crop_size: int | Sequence[int] = 256) -> None:
         super().__init__()
+        self.crop_size = canvas_size(crop_size)
         self.net = UNet(3 + classes, classes, depth, width)
 
     def forward(self, images: Tensor, prior: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from partwise.models.pose_transfer.refine import Kind, PriorMaker, RefinementNet
 from partwise.models.pose_transfer.skeleton import Skeleton
 from partwise.models.scoring import letterboxes
 from partwise.models.task import ParsingTask
-from partwise.ops.resize import Letterbox, canvas_size
+from partwise.ops.resize import Letterbox
 
 DRAWS = 2**31  # seeds of the draws of a step are below
 
@@ -37,7 +37,6 @@ class PoseRefinementTask(ParsingTask):
         prior: "parts", or "skeleton" for the limbs as sticks.
         k: neighbours that are averaged.
         n: neighbours of which training draws k for each sample.
-        crop_size: (height, width) of the persons' crops, or the side.
         jitter: training's crops are cut out at random of ones that are larger by this many pixels.
         optimizer: makes the optimiser from parameter groups; None for a task that only scores.
         schedule: factor on the learning rate by progress through training; None keeps it constant.
@@ -53,7 +52,6 @@ class PoseRefinementTask(ParsingTask):
         prior: Kind = "parts",
         k: int = 3,
         n: int = 5,
-        crop_size: int | Sequence[int] = 256,
         jitter: int = 30,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer] | None = None,
         schedule: Callable[[float], float] | None = None,
@@ -61,14 +59,13 @@ class PoseRefinementTask(ParsingTask):
         super().__init__(network, label_set, metrics, optimizer, schedule)
         self.skeleton, self.source = skeleton, library
         self.prior, self.k, self.n = prior, k, n
-        self.crop_size, self.jitter = canvas_size(crop_size), jitter
+        self.jitter = jitter
 
     @cached_property
     def labeller(self) -> Labeller:
         """The network with its library, which is read when it is first asked for."""
         library = make_library(read_people(self.source.dataset("train"), self.skeleton), self.skeleton)
-        network = self.network if isinstance(self.network, RefinementNetwork) else None
-        return Labeller(PriorMaker(library, self.prior, self.k, self.n), network, self.crop_size)
+        return Labeller(PriorMaker(library, self.prior, self.k, self.n), self.network)
 
     def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
         """Compute the loss () of a batch's persons, by name (Eq. 6).
@@ -94,7 +91,8 @@ class PoseRefinementTask(ParsingTask):
         numbers = [n for n in range(1, len(poses) + 1) if enough[n - 1] and (persons == n).any()]
         if not numbers:
             return []
-        size = (self.crop_size[0] + self.jitter, self.crop_size[1] + self.jitter)
+        height, width = self.network.crop_size
+        size = (height + self.jitter, width + self.jitter)
         crops = cut_out(image, poses, numbers, size)
         priors = self.labeller.priors
         own = priors.library.rows(name_of(name, n) for n in numbers)
@@ -102,7 +100,7 @@ class PoseRefinementTask(ParsingTask):
         prior = priors.make(neighbours, crops.poses.cpu(), crops.sizes.cpu(), size).to(image.device)
         truth = own_parts(parts, persons, crops, size)
         top, left = torch.randint(self.jitter + 1, (2,), generator=draws).tolist()
-        rows, columns = slice(top, top + self.crop_size[0]), slice(left, left + self.crop_size[1])
+        rows, columns = slice(top, top + height), slice(left, left + width)
         maps = self.network(crops.images[..., rows, columns], prior[..., rows, columns])
         return [refinement_loss(maps, truth[..., rows, columns])]
 

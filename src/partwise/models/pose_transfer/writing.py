@@ -132,4 +132,3 @@ def _label(labeller: Labeller, given: Posed, folder: Path) -> int:
 
 def _stem(name: str) -> str:
     return Path(name).with_suffix("").as_posix()
-

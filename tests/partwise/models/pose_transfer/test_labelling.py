@@ -29,7 +29,7 @@ def library(poses=POSES):
 
 
 def labeller(k=1, network=None):
-    return Labeller(PriorMaker(library(), k=k, n=3), network, (256, 256))
+    return Labeller(PriorMaker(library(), k=k, n=3), network)
 
 
 def test_a_person_is_cut_out_and_stretched():

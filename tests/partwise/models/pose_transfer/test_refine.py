@@ -70,7 +70,9 @@ def test_a_skeleton_map_takes_the_priors_place(library):
 def test_a_test_takes_the_nearest_three(library):
     make = PriorMaker(library)
     nearest = library.neighbours(STANDING[None], 3)[0]
-    torch.testing.assert_close(made(make, STANDING[None], SIZES), part_prior(library, nearest, STANDING[None], SIZES, CANVAS))
+    torch.testing.assert_close(
+        made(make, STANDING[None], SIZES), part_prior(library, nearest, STANDING[None], SIZES, CANVAS)
+    )
     own = made(make, library.poses, SIZES.expand(7, 2), own=torch.arange(7))
     kept = library.neighbours(library.poses, 3, torch.arange(7))[0]
     torch.testing.assert_close(own, part_prior(library, kept, library.poses, SIZES.expand(7, 2), CANVAS))
