@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,6 +17,7 @@ from partwise.errors import InputError
 from partwise.labels import LabelSet
 from partwise.models.pose_transfer.labelling import Labeller, cut_out, own_parts
 from partwise.models.pose_transfer.library import comparable, make_library, name_of, read_people
+from partwise.models.pose_transfer.pictures import plot_transfer
 from partwise.models.pose_transfer.refine import Kind, PriorMaker, RefinementNetwork, refinement_loss
 from partwise.models.pose_transfer.skeleton import Skeleton
 from partwise.models.scoring import letterboxes
@@ -23,6 +25,7 @@ from partwise.models.task import ParsingTask
 from partwise.ops.resize import Letterbox
 
 DRAWS = 2**31  # seeds of the draws of a step are below
+LOOKED_AT = 20  # test pictures among which a person to draw is searched
 
 
 class PoseRefinementTask(ParsingTask):
@@ -111,6 +114,32 @@ class PoseRefinementTask(ParsingTask):
             return super().parse(batch)
         cases = zip(batch["images"], batch["keypoints"], batch["sample_ids"], places, strict=True)
         return [Parsing(parts=self._labelled(*case)) for case in cases]
+
+    def plot(self, data: Any) -> dict[str, Figure]:
+        """Draw how the largest person of the first test pictures gets parts; nothing where nobody has a pose.
+
+        Args:
+            data: DataModule of the run.
+
+        Returns:
+            The figure by the name of its file.
+        """
+        if not isinstance(self.network, RefinementNetwork):
+            return {}
+        dataset = data.dataset("test")
+        tallest: tuple[float, int, int] | None = None
+        for index in range(min(LOOKED_AT, len(dataset))):
+            poses = dataset[index]["keypoints"]
+            height = (poses[..., 1].amax(1) - poses[..., 1].amin(1)).tolist()
+            seen = (poses[..., 2] > 0).all(1) & comparable(self.skeleton, poses)
+            found = [(tall, index, n) for n, (tall, whole) in enumerate(zip(height, seen, strict=True), 1) if whole]
+            tallest = max([*found, *([tallest] if tallest else [])], default=None)
+        if tallest is None:
+            return {}
+        _, index, number = tallest
+        sample = dataset[index]
+        name, image = sample["sample_ids"], sample["images"].float() / 255
+        return {"transfer": plot_transfer(self.labeller, image, sample["keypoints"], number, name, sample["parts"])}
 
     def _labelled(self, image: Tensor, poses: Tensor, name: str, place: Letterbox) -> Tensor:
         parts, _ = self.labeller.label(image.cpu(), poses.cpu(), name)
