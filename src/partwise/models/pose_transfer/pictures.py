@@ -54,11 +54,8 @@ def plot_transfer(
             device = next(network.parameters()).device
             refined = decode(network(crops.images.to(device), prior.to(device)).cpu())
         last["refined"] = _colours(refined[0])
-    last |= {
-        title: _colours(whole[y0:y1, x0:x1])
-        for title, whole in (("parse", parse), ("truth", truth))
-        if whole is not None
-    }
+    given = {"parse": parse, "truth": truth}
+    last |= {title: _colours(whole[y0:y1, x0:x1]) for title, whole in given.items() if whole is not None}
     figure = Figure(figsize=(2.2 * max(k + 1, len(last) + k), 6), layout="constrained")
     axes = figure.subplots(2, max(k + 1, len(last) + k), squeeze=False)
     for axis in axes.flat:

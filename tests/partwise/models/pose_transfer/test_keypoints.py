@@ -106,7 +106,7 @@ def test_the_command_writes_what_data_folder_trains_on(pictures, tmp_path, monke
     monkeypatch.setattr("sys.argv", arguments)
     command.main()
     assert "2 persons in 2 pictures from rendered people (synthetic), 0 without" in capsys.readouterr().out
-    assert np.unique(Image.open(out / "labels/other.png")).tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert np.unique(np.array(Image.open(out / "labels/other.png"))).tolist() == [0, 1, 2, 3, 4, 5, 6]
     run_py("experiment=deeplab_folder", f"data.root={out}", f"outputs={tmp_path / 'runs'}", "trainer.max_epochs=1",
            "trainer.accelerator=cpu", "image_size=64", "data.num_workers=0", "data.batch_size=1",
            "trainer.check_val_every_n_epoch=1", "model.network.feature.width=8")  # fmt: skip
