@@ -1,9 +1,11 @@
 """How well priors of poses fit the parts that are there, on rendered pictures of Pascal-Person-Part's layout.
 
-    python scripts/pose_priors.py [--k 1 3 5] [--seed 0 1 2] [--pictures 120] [--targets 40] [--csv FILE]
+    python scripts/pose_priors.py [--k 1 3 5] [--seed 0 1 2] [--pictures 120] [--targets 40] [--csv FILE] [--real DIR]
 
 Nothing is trained. Persons of the training split are the library, those of the validation split the targets. A prior is
-decoded as the refinement network's maps are and scored against the truth in the person's crop. All data are synthetic.
+decoded as the refinement network's maps are and scored against the truth in the person's crop. All data are synthetic
+unless --real names a folder of Pascal-Person-Part, whose persons then are the targets: rendered people are the library,
+and where there are enough of them, the other real ones. Where DIR has no PersonJoints/, joints are ends of the parts.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from torch import Tensor
 from data_modules.pascal_person_part import PascalPersonPartDataModule
 from partwise.io.atomic import write_csv
 from partwise.metrics.parsing import confusion_matrix, iou
-from partwise.models.pose_transfer.library import Person, make_library, read_people
+from partwise.models.pose_transfer.library import Person, crop_people, make_library, read_people
 from partwise.models.pose_transfer.prior import part_prior, skeleton_map
 from partwise.models.pose_transfer.refine import decode
 from partwise.models.pose_transfer.skeleton import Skeleton
@@ -31,6 +33,7 @@ from partwise.run import cli
 SKELETON = Path(__file__).parents[1] / "experiments" / "skeleton" / "person.yaml"
 CANVAS = (256, 256)
 BATCH = 32  # targets at a time
+FEW = 30  # pixels of a part that has no joints
 
 
 def main() -> None:
@@ -40,6 +43,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pictures", type=int, default=120, help="whose persons are the library")
     parser.add_argument("--targets", type=int, default=40, help="pictures whose persons are targets")
+    parser.add_argument("--real", type=Path, help="folder of Pascal-Person-Part whose persons are the targets")
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
     with cli.one_line_errors():
@@ -47,11 +51,16 @@ def main() -> None:
         rows: list[dict[str, object]] = []
         for seed in options.seed:
             sources, targets = people(skeleton, seed, options.pictures, options.targets)
+            if options.real:
+                targets = real_people(skeleton, options.real)
             rows += [{"seed": seed, **row} for row in study(skeleton, sources, targets, options.k)]
+        if options.real and len(targets) > max(options.k):
+            rows += [{"seed": "real library", **row} for row in study(skeleton, targets, targets, options.k)]
         if options.csv:
             write_csv(options.csv, rows)
     shown = ("seed", "prior", "library", "targets", "mIoU")  # a terminal is too narrow for the classes
-    table = Table(*shown, title="IoU in per cent of priors with the truth, synthetic data")
+    source = "real people" if options.real else "synthetic data"
+    table = Table(*shown, title=f"IoU in per cent of priors with the truth, {source}")
     for row in rows:
         table.add_row(*(str(row[key]) for key in shown))
     Console().print(table)
@@ -67,6 +76,68 @@ def people(skeleton: Skeleton, seed: int, pictures: int, targets: int) -> tuple[
     return found[0], found[1]
 
 
+def real_people(skeleton: Skeleton, root: Path) -> list[Person]:
+    """The persons of a folder, with joints of their parts where it has none of its own."""
+    data = PascalPersonPartDataModule(form="left_right", root=root, splits={"train": "all"})
+    dataset = data.read(root, "train")
+    if dataset.layout.joints is not None:
+        return read_people(dataset, skeleton)
+    found = []
+    for index, name in enumerate(dataset.ids):
+        labels = dataset.labels(name, dataset.picture(index).shape[:2])
+        parts, persons = torch.from_numpy(labels["parts"]), torch.from_numpy(labels["persons"])
+        poses = [joints_of_parts(skeleton, parts * (persons == n)) for n in range(1, int(persons.max()) + 1)]
+        found += crop_people(skeleton, parts, persons, torch.stack(poses), name)
+    return found
+
+
+def joints_of_parts(skeleton: Skeleton, parts: Tensor) -> Tensor:
+    """Place joints at the ends of one person's parts along their longest axis.
+
+    The end of a part that is nearer to the torso's middle is its limb's start, the other one its end; the torso starts away
+    from the head. Where two limbs share a joint, it is their mean. Hips without a leg are the torso's start.
+
+    Args:
+        skeleton: of people.
+        parts: (H, W) ids of the person's parts.
+
+    Returns:
+        (16, 3) x, y and visibility.
+    """
+    spans = {p: span for p in range(len(skeleton.parts)) if (span := _span(parts == p + 1)) is not None}
+    places: dict[int, list[Tensor]] = {}
+    torso = skeleton.parts.index("torso")
+    if torso not in spans:
+        return torch.zeros(len(skeleton.joints), 3)
+    middle = spans[torso].mean(0)
+    head = spans[0].mean(0) if 0 in spans else middle - torch.tensor([0.0, 1e4])  # upwards
+    for p, span in spans.items():
+        inner = middle if p != torso else 2 * middle - head  # the torso starts away from the head
+        start, end = sorted(span, key=lambda point: float((point - inner).norm()))
+        for joint in skeleton.limbs[p][0] if p != torso else ():
+            places.setdefault(joint, []).append(start)
+        places.setdefault(skeleton.limbs[p][1][0], []).append(end)
+    start = max(spans[torso], key=lambda point: float((point - head).norm()))
+    for joint in skeleton.limbs[torso][0]:
+        places.setdefault(joint, [start])
+    pose = torch.zeros(len(skeleton.joints), 3)
+    for joint, points in places.items():
+        pose[joint, :2], pose[joint, 2] = torch.stack(points).mean(0), 1.0
+    return pose
+
+
+def _span(mask: Tensor) -> Tensor | None:
+    """Both ends (2, 2) x, y of a mask along its longest axis; None for a few pixels."""
+    y, x = mask.nonzero(as_tuple=True)
+    if len(x) < FEW:
+        return None
+    points = torch.stack([x, y], 1).float()
+    middle = points.mean(0)
+    axis = torch.linalg.eigh((points - middle).T @ (points - middle)).eigenvectors[:, 1]
+    along = (points - middle) @ axis
+    return middle + torch.stack([along.min(), along.max()])[:, None] * axis
+
+
 def study(skeleton: Skeleton, sources: list[Person], targets: list[Person], ks: list[int]) -> list[dict[str, object]]:
     """Score the skeleton map and the priors of k neighbours each."""
     library = make_library(sources, skeleton)
@@ -79,7 +150,7 @@ def study(skeleton: Skeleton, sources: list[Person], targets: list[Person], ks: 
         maps = [F.interpolate(person.parts[None, None], CANVAS, mode="nearest-exact") for person in batch]
         truth = torch.cat(maps)
         priors = {"skeleton map": skeleton_map(skeleton, poses, sizes, CANVAS)}
-        neighbours, _ = library.neighbours(poses, max(ks))
+        neighbours, _ = library.neighbours(poses, max(ks), library.rows(person.name for person in batch))
         for k in ks:
             priors[f"part-level prior, k={k}"] = part_prior(library, neighbours[:, :k], poses, sizes, CANVAS)
         for name, prior in priors.items():

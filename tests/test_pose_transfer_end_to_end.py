@@ -19,7 +19,6 @@ TINY = """
 pretrained: none
 image_size: 33
 trainer: {max_epochs: 1, check_val_every_n_epoch: 1, accelerator: cpu, limit_train_batches: 4}
-testing: {views: {scales: [1.0]}}
 checkpoint_every: 1
 """
 PRIORS = """

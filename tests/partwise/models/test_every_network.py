@@ -28,7 +28,7 @@ from partwise.run.configs import plain
 SAME = {"tcnet_daily": "tcnet_indoor", "tcnet_ilids": "tcnet_indoor",
         "pose_transfer_ppp": "pose_transfer_union_ppp"}  # fmt: skip
 #: Experiments that need people's poses; tests/partwise/models/pose_transfer has theirs.
-POSED = {"pose_refinement_ppp", "pose_labels_ppp"}
+POSED = {f"pose_{kind}_{data}" for kind in ("refinement", "labels") for data in ("ppp", "horse_cow")}
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys() - SAME.keys() - POSED)
 #: Of the networks, where they have it.
 TINY = {

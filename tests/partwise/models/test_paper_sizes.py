@@ -15,7 +15,9 @@ from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.run import cli
 from partwise.run.build import make_task
 
-POSED = {"pose_refinement_ppp", "pose_labels_ppp"}  # which need people's poses
+POSED = {
+    f"pose_{kind}_{data}" for kind in ("refinement", "labels") for data in ("ppp", "horse_cow")
+}  # which need people's poses
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys() - POSED)
 #: What selects by the labels, matches or computes elsewhere, and so cannot do without numbers.
 NEEDS_NUMBERS = {
