@@ -25,8 +25,7 @@ from partwise.run.checkpointing import Provenance
 from partwise.run.configs import plain
 
 #: Experiments whose network, labels and batches are those of another one.
-SAME = {"tcnet_daily": "tcnet_indoor", "tcnet_ilids": "tcnet_indoor",
-        "pose_transfer_ppp": "pose_transfer_union_ppp"}  # fmt: skip
+SAME = {"tcnet_daily": "tcnet_indoor", "tcnet_ilids": "tcnet_indoor"}
 #: Experiments that need people's poses; tests/partwise/models/pose_transfer has theirs.
 POSED = {f"pose_{kind}_{data}" for kind in ("refinement", "labels") for data in ("ppp", "horse_cow")}
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys() - SAME.keys() - POSED)
