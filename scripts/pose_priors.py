@@ -55,7 +55,7 @@ def main() -> None:
                 targets = real_people(skeleton, options.real)
             rows += [{"seed": seed, **row} for row in study(skeleton, sources, targets, options.k)]
         if options.real and len(targets) > max(options.k):
-            rows += [{"seed": "real library", **row} for row in study(skeleton, targets, targets, options.k)]
+            rows += [{"seed": "real library", **row} for row in study(skeleton, targets, targets, options.k, True)]
         if options.csv:
             write_csv(options.csv, rows)
     shown = ("seed", "prior", "library", "targets", "mIoU")  # a terminal is too narrow for the classes
@@ -94,8 +94,8 @@ def real_people(skeleton: Skeleton, root: Path) -> list[Person]:
 def joints_of_parts(skeleton: Skeleton, parts: Tensor) -> Tensor:
     """Place joints at the ends of one person's parts along their longest axis.
 
-    The end of a part that is nearer to the torso's middle is its limb's start, the other one its end; the torso starts away
-    from the head. Where two limbs share a joint, it is their mean. Hips without a leg are the torso's start.
+    The end of a part that is nearer to the torso's middle is its limb's start, the other one its end; the torso starts
+    away from the head. Where two limbs share a joint, it is their mean. Hips without a leg are the torso's start.
 
     Args:
         skeleton: of people.
@@ -138,8 +138,21 @@ def _span(mask: Tensor) -> Tensor | None:
     return middle + torch.stack([along.min(), along.max()])[:, None] * axis
 
 
-def study(skeleton: Skeleton, sources: list[Person], targets: list[Person], ks: list[int]) -> list[dict[str, object]]:
-    """Score the skeleton map and the priors of k neighbours each."""
+def study(
+    skeleton: Skeleton, sources: list[Person], targets: list[Person], ks: list[int], others: bool = False
+) -> list[dict[str, object]]:
+    """Score the skeleton map and the priors of k neighbours each.
+
+    Args:
+        skeleton: of the people.
+        sources: the library.
+        targets: who are scored.
+        ks: numbers of neighbours.
+        others: whether a target's own parts are left out of the library.
+
+    Returns:
+        A row for each prior.
+    """
     library = make_library(sources, skeleton)
     confusions: dict[str, Tensor] = {}
     for start in range(0, len(targets), BATCH):
@@ -150,7 +163,7 @@ def study(skeleton: Skeleton, sources: list[Person], targets: list[Person], ks: 
         maps = [F.interpolate(person.parts[None, None], CANVAS, mode="nearest-exact") for person in batch]
         truth = torch.cat(maps)
         priors = {"skeleton map": skeleton_map(skeleton, poses, sizes, CANVAS)}
-        neighbours, _ = library.neighbours(poses, max(ks), library.rows(person.name for person in batch))
+        neighbours, _ = library.neighbours(poses, max(ks), library.rows(p.name for p in batch) if others else None)
         for k in ks:
             priors[f"part-level prior, k={k}"] = part_prior(library, neighbours[:, :k], poses, sizes, CANVAS)
         for name, prior in priors.items():

@@ -127,16 +127,19 @@ class PoseRefinementTask(ParsingTask):
         if not isinstance(self.network, RefinementNetwork):
             return {}
         dataset = data.dataset("test")
-        tallest: tuple[float, int, int] | None = None
+        best: tuple[int, float, int, int] | None = None  # joints, height, picture, number
         for index in range(min(LOOKED_AT, len(dataset))):
             poses = dataset[index]["keypoints"]
-            height = (poses[..., 1].amax(1) - poses[..., 1].amin(1)).tolist()
-            seen = (poses[..., 2] > 0).all(1) & comparable(self.skeleton, poses)
-            found = [(tall, index, n) for n, (tall, whole) in enumerate(zip(height, seen, strict=True), 1) if whole]
-            tallest = max([*found, *([tallest] if tallest else [])], default=None)
-        if tallest is None:
+            enough = comparable(self.skeleton, poses).tolist()
+            joints = (poses[..., 2] > 0).sum(1).tolist()
+            heights = (poses[..., 1].amax(1) - poses[..., 1].amin(1)).tolist()
+            people = enumerate(zip(joints, heights, enough, strict=True), 1)
+            best = max(
+                [*((j, h, index, n) for n, (j, h, yes) in people if yes), *([best] if best else [])], default=None
+            )
+        if best is None:
             return {}
-        _, index, number = tallest
+        *_, index, number = best
         sample = dataset[index]
         name, image = sample["sample_ids"], sample["images"].float() / 255
         return {"transfer": plot_transfer(self.labeller, image, sample["keypoints"], number, name, sample["parts"])}
