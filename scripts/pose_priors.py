@@ -135,7 +135,8 @@ def _span(mask: Tensor) -> Tensor | None:
     middle = points.mean(0)
     axis = torch.linalg.eigh((points - middle).T @ (points - middle)).eigenvectors[:, 1]
     along = (points - middle) @ axis
-    return middle + torch.stack([along.min(), along.max()])[:, None] * axis
+    ends: Tensor = middle + torch.stack([along.min(), along.max()])[:, None] * axis
+    return ends
 
 
 def study(
