@@ -14,8 +14,10 @@ from PIL import Image
 from partwise.io.images import write_labels
 from partwise.labels import voc_colors
 
-HUMAN = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
-PART = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+_SINGLE = {"ap_50": [0.5], "ap_60": [0.6], "ap_70": [0.7]}
+PART = {"ap_vol": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], **_SINGLE}
+HUMAN = {"ap": [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95], **_SINGLE, "ap_80": [0.8], "ap_90": [0.9],
+         "ap_vol": PART["ap_vol"]}  # fmt: skip
 
 
 class Found(NamedTuple):
@@ -98,15 +100,14 @@ def mean(values: list[float | None]) -> float | None:
     return None if not values or None in values else sum(values) / len(values)
 
 
-def matchings(images: list[Any], labels: range, thresholds: list[float], name: str) -> dict[str, dict[str, Any]]:
+def matchings(images: list[Any], labels: range, means: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
     metrics: dict[str, dict[str, Any]] = {}
     for matching in ("authors", "one_to_one"):
         by_threshold = {}
-        for t in thresholds:
+        for t in {t for thresholds in means.values() for t in thresholds}:
             aps = [class_ap(images, label, t, matching == "one_to_one") for label in labels]
             by_threshold[t] = mean([ap for ap in aps if ap is not None] if matching == "one_to_one" else aps)
-        singles = {f"ap_{round(100 * t)}": by_threshold[t] for t in (0.5, 0.6, 0.7)}
-        metrics[matching] = {name: mean(list(by_threshold.values())), **singles}
+        metrics[matching] = {name: mean([by_threshold[t] for t in thresholds]) for name, thresholds in means.items()}
     return metrics
 
 
@@ -122,8 +123,8 @@ def metrics(pictures: list[Picture], num_classes: int) -> dict[str, Any]:
     return {
         "miou": mean([v for v in ious if v is not None]),
         "iou_per_class": ious,
-        "human": matchings([p.persons for p in pictures], range(1, 2), HUMAN, "ap"),
-        "part": matchings([p.instances for p in pictures], range(1, num_classes), PART, "ap_vol"),
+        "human": matchings([p.persons for p in pictures], range(1, 2), HUMAN),
+        "part": matchings([p.instances for p in pictures], range(1, num_classes), PART),
     }
 
 

@@ -15,8 +15,9 @@ from partwise.scores.defined import defined
 PART_THRESHOLDS = tuple(round(0.1 * i, 2) for i in range(1, 10))  # of the mean "ap_vol"
 _COCO = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # of the mean "ap"
 HUMAN_THRESHOLDS = tuple(sorted({*PART_THRESHOLDS, *_COCO}))
-_PARTS = {"ap_50": (0.5,), "ap_60": (0.6,), "ap_70": (0.7,), "ap_vol": PART_THRESHOLDS}
-_HUMAN = {**_PARTS, "ap_80": (0.8,), "ap_90": (0.9,), "ap": _COCO}
+_SINGLE = {"ap_50": (0.5,), "ap_60": (0.6,), "ap_70": (0.7,)}
+_PARTS = {"ap_vol": PART_THRESHOLDS, **_SINGLE}
+_HUMAN = {"ap": _COCO, **_SINGLE, "ap_80": (0.8,), "ap_90": (0.9,), "ap_vol": PART_THRESHOLDS}
 
 InstanceScores = dict[str, dict[str, dict[str, float]]]  # "human" | "part" -> matching -> metric
 

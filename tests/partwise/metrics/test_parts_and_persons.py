@@ -78,11 +78,11 @@ def test_keys():
     assert [flat[f"iou_{name}"] for name in TINY.names] == [50, 50, 100]
     assert all(type(value) is float for value in flat.values())
     assert list(report) == ["miou", "iou_per_class", "human", "part"]
-    for kind, mean in (("human", "ap"), ("part", "ap_vol")):
+    for kind, names in (("human", ["ap", *LEVELS, "ap_80", "ap_90", "ap_vol"]), ("part", ["ap_vol", *LEVELS])):
         assert set(report[kind]) == {"authors", "one_to_one"}
         for matching, values in report[kind].items():
             prefix = kind if matching == "one_to_one" else f"{kind}_{matching}"
-            assert list(values) == [mean, *LEVELS]
+            assert list(values) == names
             assert values == {name: flat[f"{prefix}_{name}"] for name in values}
     assert report["iou_per_class"] == [50, 50, 100]
 

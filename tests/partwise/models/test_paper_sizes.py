@@ -28,6 +28,7 @@ NEEDS_NUMBERS = {
     "instance_crf_ppp": "persons",
     "instance_crf_vip": "persons",
     "instance_crf_cihp": "persons",
+    "parsing_rcnn_cihp": "persons",
     "parsing_rcnn_ppp": "persons",
 }
 

@@ -67,8 +67,8 @@ def run(parts, persons, out, label_set=PASCAL_PERSON_PART, **options):
 def assert_perfect(gt, pred):
     metrics = evaluate(gt, pred, workers=1)
     values = [metrics["miou"], *(v for of in ("human", "part") for v in metrics[of]["one_to_one"].values())]
-    assert len(values) == 9
-    assert values == [100.0] * 9
+    assert len(values) == 12
+    assert values == [100.0] * 12
 
 
 def test_the_ground_truth_comes_back_exactly(truth, tmp_path):
