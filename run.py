@@ -60,7 +60,7 @@ def label(cfg: DictConfig) -> None:
     identity = stages.identity(cfg, data.synthetic, overrides())
     stages.finish(cfg, data.synthetic, overrides())
     run = start(cfg, data.synthetic, identity)
-    with run_stops(run, training=False):
+    with run_stops(run, False, "what is labelled is kept; the same command with resume=auto goes on"):
         task = make_task(cfg, read_label_set(cfg.label_set)).to(device(cfg.trainer.accelerator))
         if task.source.synthetic and not data.synthetic:
             raise InputError(

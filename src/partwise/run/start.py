@@ -46,7 +46,7 @@ def start(cfg: DictConfig, synthetic: bool, identity: str | None = None) -> Run:
             run.record(experiment=cfg.name, task=cfg.task, profile=cfg.profile, seed=cfg.seed, data=data,
                        identity=identity, overrides=overrides(), **snapshot())  # fmt: skip
         run.record(status="running", pid=os.getpid())
-        if run.resumed and run.checkpoint is None:
+        if run.resumed and run.checkpoint is None and cfg.task == "train":
             run.say(f"{run.folder} has no {run.last.name}: starts anew")
         run.say(banner(cfg, overrides()))
     return run

@@ -13,19 +13,20 @@ from partwise.run.signals import Stopped
 
 
 @contextmanager
-def run_stops(run: Run, training: bool) -> Iterator[None]:
+def run_stops(run: Run, training: bool, kept: str = "nothing is scored") -> Iterator[None]:
     """Record in run.json that a signal stopped a run, and say how it goes on.
 
     Args:
         run: that the block trains or scores.
-        training: whether it trains; a run that only scores keeps nothing.
+        training: whether it trains.
+        kept: what is left of a run that does not.
     """
     try:
         yield
     except Stopped as stop:
         if is_first():
             run.record(status="interrupted")
-            stop.text = _of_training(run, stop.signal) if training else f"stopped by {stop.signal}: nothing is scored"
+            stop.text = _of_training(run, stop.signal) if training else f"stopped by {stop.signal}: {kept}"
         else:  # the first process says it; another status than 0 makes Lightning kill that one
             stop.code, stop.text = 0, ""
         raise

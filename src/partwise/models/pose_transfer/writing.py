@@ -87,11 +87,15 @@ def write_dataset(
         return _enough(labeller, given) if done.exists() else _label(labeller, given, folder)
 
     summary = Summary()
-    with ThreadPoolExecutor(threads) as pool, counter(TimeRemainingColumn()) as progress:
-        for found in progress.track(pool.map(work, chosen), total=len(chosen), description="labelling"):
-            summary.persons += found
-            summary.pictures += found > 0
-            summary.skipped += found == 0
+    pool = ThreadPoolExecutor(threads)
+    try:
+        with counter(TimeRemainingColumn()) as progress:
+            for found in progress.track(pool.map(work, chosen), total=len(chosen), description="labelling"):
+                summary.persons += found
+                summary.pictures += found > 0
+                summary.skipped += found == 0
+    finally:  # what was interrupted leaves the rest undone
+        pool.shutdown(cancel_futures=True)
     return summary
 
 

@@ -135,3 +135,17 @@ def test_what_is_written_is_not_made_again(tmp_path):
 def test_a_number_of_people_is_not_exceeded(tmp_path):
     assert write_dataset(labeller(), Pool(), tmp_path, persons=2).persons == 2
     assert len(list(tmp_path.rglob("*.png"))) == 2
+
+
+def test_an_interruption_leaves_the_rest_undone(tmp_path):
+    class Interrupted(Pool):
+        def picture(self, index):
+            if index == 3:
+                raise KeyboardInterrupt
+            return super().picture(index)
+
+    pool = Interrupted(40)
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(labeller(), pool, tmp_path)
+    assert pool.read < 40
+    assert write_dataset(labeller(), Pool(4), tmp_path).pictures == 3
