@@ -191,7 +191,7 @@ class FileBoxes(nn.Module):
     """The persons of a file of COCO's results, on pictures as they are; augmented ones have their true boxes.
 
     A row is of the picture that its `file_name` names; without one, of that whose name is its `image_id`, or has its
-    digits (2008000003 is 2008_000003).
+    digits (2008000003 is 2008_000003, 7 is 0000007).
 
     Args:
         file: json list of detections with bbox, score, category_id 1 and image_id, in pixels of the pictures.
@@ -221,7 +221,7 @@ class FileBoxes(nn.Module):
         ]
 
     def _of(self, name: str, place: Letterbox, like: Tensor) -> Detections:
-        rows = self._rows.get(name) or self._rows.get("".join(filter(str.isdigit, name)), [])
+        rows = self._rows.get(name) or self._rows.get("".join(filter(str.isdigit, name)).lstrip("0"), [])
         boxes = like.new_tensor([box for box, _ in rows]).reshape(-1, 4)
         scores = like.new_tensor([score for _, score in rows])
         kept = nms(boxes, scores, self.overlap)

@@ -50,7 +50,7 @@ class PosedPictures:
             for key in {name, path.name, path.stem, path.stem.lstrip("0") if path.stem.isdigit() else path.stem}:
                 self._places[key].append(name)
         self._poses: dict[str, list[Float32Array]] = defaultdict(list)
-        for number, (name, keypoints, limit) in enumerate(self._rows(least), 1):
+        for number, name, keypoints, limit in self._rows(least):
             self._poses[name].append(self._pose(number, keypoints, limit))
         self.ids = sorted(self._poses)
         if not self.ids:
@@ -65,18 +65,18 @@ class PosedPictures:
         poses = torch.stack([torch.from_numpy(pose) for pose in self._poses[name]])
         return {"keypoints": poses.numpy()}
 
-    def _rows(self, least: float) -> Iterable[tuple[str, list[float], float]]:
-        """The picture and the keypoints of each person, and the visibility or score that is missing."""
+    def _rows(self, least: float) -> Iterable[tuple[int, str, list[float], float]]:
+        """The number of each person, the picture, the keypoints, and the visibility or score that is missing."""
         if read_text(self._file).lstrip()[:1] == "[":
             for number, row in enumerate(read_detections(self._file), 1):
                 if row.keypoints:
-                    yield self._name(number, row, {}), row.keypoints, least
+                    yield number, self._name(number, row, {}), row.keypoints, least
             return
         known = read_annotations(self._file)
         names = {image.id: image.file_name for image in known.images}
         for number, annotation in enumerate(known.annotations, 1):
             if annotation.keypoints and any(annotation.keypoints[2::3]):
-                yield self._name(number, annotation, names), annotation.keypoints, SCORED
+                yield number, self._name(number, annotation, names), annotation.keypoints, SCORED
 
     def _name(self, number: int, row: Annotation | Result, names: dict[Id, str | None]) -> str:
         given = names.get(row.image_id) or getattr(row, "file_name", None)

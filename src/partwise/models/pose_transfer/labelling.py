@@ -81,6 +81,11 @@ class Labeller:
     priors: PriorMaker
     network: RefinementNetwork | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return (height, width) of the crops."""
+        return (CROP, CROP) if self.network is None else self.network.crop_size
+
     @torch.inference_mode()
     def label(self, image: Tensor, poses: Tensor, name: str = "") -> tuple[Tensor, dict[int, list[Source]]]:
         """Label a picture; where persons overlap, the larger class counts, as in the release.
@@ -98,12 +103,11 @@ class Labeller:
         numbers = [n for n, enough in enumerate(comparable(library.skeleton, poses).tolist(), 1) if enough]
         if not numbers:
             return parts, {}
-        size = (CROP, CROP) if self.network is None else self.network.crop_size
-        crops = cut_out(image, poses, numbers, size)
+        crops = cut_out(image, poses, numbers, self.size)
         own = library.rows(name_of(name, n) for n in numbers)
         neighbours, distances = self.priors.find(crops.poses, own)
-        prior = self.priors.make(neighbours, crops.poses, crops.sizes, size)
-        labels = decode(prior if self.network is None else self._refined(crops.images, prior))
+        prior = self.priors.make(neighbours, crops.poses, crops.sizes, self.size)
+        labels = decode(self.refine(crops.images, prior))
         for label, (x0, y0, x1, y1) in zip(labels, crops.boxes, strict=True):
             placed = F.interpolate(label[None, None].byte(), (y1 - y0, x1 - x0), mode="nearest-exact")[0, 0]
             torch.maximum(parts[y0:y1, x0:x1], placed, out=parts[y0:y1, x0:x1])
@@ -112,8 +116,11 @@ class Labeller:
             for n, row, away in zip(numbers, neighbours.tolist(), distances.tolist(), strict=True)
         }
 
-    def _refined(self, images: Tensor, prior: Tensor) -> Tensor:
-        assert self.network is not None
+    @torch.inference_mode()
+    def refine(self, images: Tensor, prior: Tensor) -> Tensor:
+        """Refine priors (N, C, S, S) of crops (N, 3, S, S), if there is a network."""
+        if self.network is None:
+            return prior
         device = next(self.network.parameters()).device
         maps: Tensor = self.network(images.to(device), prior.to(device))
         return maps.to(prior.device)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from partwise import viz
-from partwise.models.pose_transfer.labelling import CROP, Labeller, cut_out
+from partwise.models.pose_transfer.labelling import Labeller, cut_out
 from partwise.models.pose_transfer.library import name_of
 from partwise.models.pose_transfer.prior import morph
 from partwise.models.pose_transfer.refine import decode
@@ -38,8 +37,7 @@ def plot_transfer(
     Returns:
         Two rows: the neighbours as they are, and below what becomes of them.
     """
-    priors, network = labeller.priors, labeller.network
-    size = (CROP, CROP) if network is None else network.crop_size
+    priors, size = labeller.priors, labeller.size
     crops = cut_out(image, poses, [number], size)
     (neighbours,), _ = priors.find(crops.poses, priors.library.rows([name_of(name, number)]))
     neighbours = neighbours[neighbours >= 0]
@@ -49,11 +47,8 @@ def plot_transfer(
     (x0, y0, x1, y1) = crops.boxes[0]
     merged = priors.library.skeleton.merge_table()
     last = {"prior": _colours(decode(prior)[0])}
-    if network is not None:
-        with torch.inference_mode():
-            device = next(network.parameters()).device
-            refined = decode(network(crops.images.to(device), prior.to(device)).cpu())
-        last["refined"] = _colours(refined[0])
+    if labeller.network is not None:
+        last["refined"] = _colours(decode(labeller.refine(crops.images, prior))[0])
     given = {"parse": parse, "truth": truth}
     last |= {title: _colours(whole[y0:y1, x0:x1]) for title, whole in given.items() if whole is not None}
     figure = Figure(figsize=(2.2 * max(k + 1, len(last) + k), 6), layout="constrained")

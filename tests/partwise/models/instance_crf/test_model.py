@@ -188,19 +188,20 @@ def test_boxes_of_a_file_are_those_of_the_picture_at_the_canvas_size(tmp_path):
         {**row, "image_id": 2008000003, "bbox": [5, 8, 20, 40], "score": 0.6},  # the same person
         {**row, "image_id": 2008000003, "bbox": [50, 8, 10, 10], "score": 0.4},
         {**row, "image_id": 2008000003, "bbox": [50, 8, 10, 10], "category_id": 18},
+        {**row, "image_id": 6, "bbox": [0, 0, 80, 64]},
         {**row, "image_id": 7, "file_name": "JPEGImages/other.jpg", "bbox": [0, 0, 80, 64]},
     ]))  # fmt: skip
     detector = FileBoxes(str(file), TrueBoxes()).eval()
-    native = [{"parts": torch.zeros(size, dtype=torch.long)} for size in ((64, 80), (64, 80), (64, 80))]
-    found = detector({"images": torch.rand(3, 3, *SIZE), "sample_ids": ["2008_000003", "other", "nobody"],
-                      "annotations": native, "index": [0, 1, 2]})  # fmt: skip
+    native = [{"parts": torch.zeros(size, dtype=torch.long)} for size in [(64, 80)] * 4]
+    found = detector({"images": torch.rand(4, 3, *SIZE), "sample_ids": ["2008_000003", "other", "nobody", "0000006"],
+                      "annotations": native, "index": [0, 1, 2, 3]})  # fmt: skip
     scale = min(SIZE[0] / 64, SIZE[1] / 80)
     top, left = ((side - round(n * scale)) // 2 for side, n in zip(SIZE, (64, 80), strict=True))
     x, y = round(80 * scale) / 80, round(64 * scale) / 64
     want = torch.tensor([[4 * x + left, 8 * y + top, 24 * x + left - 1, 48 * y + top - 1]])
     torch.testing.assert_close(found[0].boxes, want)
     torch.testing.assert_close(found[0].scores, torch.tensor([0.9]))
-    assert [len(each.boxes) for each in found] == [1, 1, 0]
+    assert [len(each.boxes) for each in found] == [1, 1, 0, 1]
     assert found[1].boxes[0].tolist() == [left, top, left + 80 * x - 1, top + 64 * y - 1]
     assert torch.equal(detector.train()(batch())[0].boxes, TrueBoxes()(batch())[0].boxes)  # augmentation moves pictures
 
