@@ -14,7 +14,7 @@ class MPIIDataModule(StillsDataModule):
     """Pictures and 16 joints: pose transfer's keypoint-only pool of people.
 
     Args:
-        full_body: whether to leave out people without all sixteen joints.
+        full_body: whether to leave out pictures in which somebody lacks one of the sixteen joints.
         options: further arguments of `StillsDataModule`: label_set, root (the folder with images/ and annot/*.json or
             the release's .mat), splits ("train", "val", "all", or file names of pictures; the joints of the test set
             are not public), synthetic (options of `MPIIWriter`), image_size, flip, augment, batch_size, num_workers,

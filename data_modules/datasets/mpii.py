@@ -58,7 +58,8 @@ class MPII(LabelledImages):
         root: folder of the layout.
         split: "train", "val", "all", or file names of pictures.
         transform: makes the training or evaluation sample.
-        full_body: whether to leave out people without all sixteen joints, and pictures without others.
+        full_body: whether to leave out pictures in which somebody lacks one of the sixteen joints: who is not labelled
+            would count as background.
         seed: of the augmentation; None does none.
         annotations: of no effect: metrics of parsing need parts, and there are none.
     """
@@ -82,7 +83,7 @@ class MPII(LabelledImages):
         """Find the pictures, and read the joints of all people."""
         people, file = read_people(self.root, split if isinstance(split, str) else "all")
         if self.full_body:
-            people = {name: found[(found[..., 2] > 0).all(1)] for name, found in people.items()}
+            people = {name: found for name, found in people.items() if (found[..., 2] > 0).all()}
         self._people = {name: found for name, found in people.items() if len(found)}
         ids = list(self._people) if isinstance(split, str) else given_ids(split)
         body = "full body" if self.full_body else "body"
