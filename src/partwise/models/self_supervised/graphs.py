@@ -120,7 +120,11 @@ def match_graphs(
     if not 0 <= kappa <= _MOST:
         raise ValueError(f"kappa is {kappa}, not in 0..{_MOST:g}, where everything matches long since")
     with torch.autocast(appearance.device.type, enabled=False):
-        appearance, structure, other = appearance.double(), structure.to(appearance).double(), other.to(appearance).double()
+        appearance, structure, other = (
+            appearance.double(),
+            structure.to(appearance).double(),
+            other.to(appearance).double(),
+        )
         weight, matches = alpha / (2 * _degree(structure)), torch.zeros_like(appearance)
         rows, columns = matches[:, :, :1] + 1, matches[:, :1].mT + 1
         for cold in torch.logspace(*torch.tensor(COLD).log10().tolist(), steps).tolist():
