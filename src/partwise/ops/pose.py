@@ -104,8 +104,8 @@ def _factors(joints: Tensor, known: Tensor, *, of_library: bool) -> Tensor:
 def keypoint_similarity(poses: Tensor, others: Tensor, least: float = 0.0) -> Tensor:
     """Compute the object keypoint similarity of predicted poses, COCO's but for the area.
 
-    It is the mean of exp(-d^2 / (2 area (2 sigma)^2)) over the joints that both have; the area is that of the box around
-    all joints of the other pose, since predictions have no other.
+    It is the mean of exp(-d^2 / (2 area (2 sigma)^2)) over the joints that both have. The area is that of the box
+    around all joints of the other pose, since predictions have no other.
 
     Args:
         poses: (N, 17, 3) of COCO's keypoints.

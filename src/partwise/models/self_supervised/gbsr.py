@@ -35,7 +35,7 @@ KAPPA = 0.2  # by `graphs.calibrate` on rendered people, RGB alone
 MISSING = 0.1  # score below which a joint is missing
 TRUSTED = 0.5  # least agreement of a joint that is kept, and of neighbours that replace one
 SAME_PERSON = 0.3  # least keypoint similarity after flow
-SNAP = 0.1  # reach of the snapping to heatmaps, in torsos
+SNAP = 0.1  # reach of the snapping to heatmaps, and how near its candidate a joint is confirmed, in torsos
 _CELLS = 7  # a side of a pooled crop
 _RINGS, _SPOKES = 5, 16  # of the places that snapping tries
 _SHOULDERS, _HIPS = (5, 6), (11, 12)
@@ -61,7 +61,7 @@ class Refined(NamedTuple):
     """Poses of the current frame: those that were found, in order, and inserted ones."""
 
     poses: Tensor  # (M, 17, 3); joints that were not replaced are what they were, bit by bit
-    supervises: Tensor  # (M, 17) bool, joints good enough to train with
+    supervises: Tensor  # (M, 17) bool, joints good enough to train with: trusted, replaced or confirmed by neighbours
     replaced: Tensor  # (M, 17) bool
     inserted: Tensor  # (M,) bool, persons whom the current frame lacked
 
@@ -75,19 +75,21 @@ def refine(window: Window, kappa: float = KAPPA, alpha: float = ALPHA) -> Refine
         alpha: weight of the structure.
 
     Returns:
-        The refined poses, and which joints may supervise: those trusted or replaced.
+        The refined poses, and which joints may supervise.
     """
     poses, inserted = associate(window)
-    trust = agreement(poses, window.maps, kappa, alpha)
-    current = poses[1]
+    current, trust = poses[1], agreement(poses, window.maps, kappa, alpha)
     candidate, weight = _candidates(poses, trust, window.flows)
+    reach = SNAP * _torso(candidate[..., :2], weight > 0)
+    missing, believed = current[..., 2] < MISSING, weight >= TRUSTED
+    doubted = missing | (trust[1] < TRUSTED)
+    apart = missing | ((candidate - current)[..., :2].norm(dim=-1) > reach[:, None])
     if window.heatmaps is not None:
-        candidate = snap(candidate, weight > 0, window.heatmaps)
-    doubted = (current[..., 2] < MISSING) | (trust[1] < TRUSTED)
-    replaced = doubted & (weight >= TRUSTED)
+        candidate = snap(candidate, reach, window.heatmaps)
+    replaced = doubted & believed & apart  # what is near its candidate is where snapping would move it
     refined = candidate.to(current).where(replaced[..., None], current)
     kept = ~inserted | replaced.any(1)
-    return Refined(refined[kept], (replaced | ~doubted)[kept], replaced[kept], inserted[kept])
+    return Refined(refined[kept], (believed | ~doubted)[kept], replaced[kept], inserted[kept])
 
 
 def associate(window: Window) -> tuple[Tensor, Tensor]:
@@ -180,9 +182,9 @@ def match_people(
     factors = torch.ones_like(known, dtype=torch.float32)
     for _ in range(2):
         looks = crops(maps, pairs.flatten(0, 1), frames.flatten(), (sides * factors).flatten(0, 1))
-        matches = match_graphs(appearance(*looks.unflatten(0, (2, -1))), allowed, kappa, alpha)
+        matches = match_graphs(appearance(*looks.unflatten(0, known.shape[:2])), allowed, kappa, alpha)
         factors = 0.5 + 0.5 * torch.stack(visibilities(matches))
-    return matches.unflatten(0, (len(first), -1))
+    return matches.unflatten(0, (len(first), poses.shape[1]))
 
 
 def box_sides(poses: Tensor) -> Tensor:
@@ -222,10 +224,10 @@ def crops(maps: Sequence[Map], poses: Tensor, frames: Tensor, sides: Tensor) -> 
         sides: (N, 17) of the boxes, pixels.
 
     Returns:
-        (N, 17, D) float32, scaled so that the L1 distance of two crops is the mean of the maps' mean L1 distances, where
-        values that are 1 in the mean square are compared.
+        (N, 17, D) float32, scaled so that the L1 distance of two crops is the mean over all maps of the mean absolute
+        difference of values whose mean square is 1.
     """
-    middle, half = poses[..., :2].float().flatten(0, 1) + 0.5, sides.float().view(-1, 1) / 2  # edges, not centres
+    middle, half = poses[..., :2].float().flatten(0, 1) + 0.5, sides.float().reshape(-1, 1) / 2  # edges, not centres
     index = frames.repeat_interleave(poses.shape[1])[:, None].float()
     boxes = torch.cat([index, middle - half, middle + half], 1)
     looks = []
@@ -233,7 +235,7 @@ def crops(maps: Sequence[Map], poses: Tensor, frames: Tensor, sides: Tensor) -> 
         look = roi_align(values.float(), boxes, _CELLS, 1 / stride, sampling_ratio=2, aligned=True).flatten(1)
         look = F.normalize(look - look.mean(1, keepdim=True), dim=1, eps=1e-6)
         looks.append(look / (len(maps) * look.shape[1] ** 0.5))
-    return torch.cat(looks, 1).unflatten(0, (len(poses), -1))
+    return torch.cat(looks, 1).unflatten(0, (len(poses), poses.shape[1]))
 
 
 def appearance(crops_t: Tensor, crops_s: Tensor) -> Tensor:
@@ -250,21 +252,18 @@ def _candidates(poses: Tensor, trust: Tensor, flows: tuple[Tensor, Tensor]) -> t
     return mean, weights.amax(0)
 
 
-def snap(poses: Tensor, known: Tensor, heatmaps: Map) -> Tensor:
-    """Move joints to the maximum of their heatmaps within a tenth of the torso.
+def snap(poses: Tensor, reach: Tensor, heatmaps: Map) -> Tensor:
+    """Move joints to the maxima of their heatmaps within reach.
 
     Args:
         poses: (P, 17, 3).
-        known: (P, 17) bool, joints by which the torso is measured.
+        reach: (P,) pixels.
         heatmaps: (17, 1, h, w) of the frame.
 
     Returns:
         (P, 17, 3); where no place is higher than its own, a joint stays.
     """
-    if not len(poses):
-        return poses
     places = poses[..., :2].float()
-    reach = SNAP * _torso(places, known)
     radius = torch.arange(_RINGS + 1, device=poses.device) / _RINGS
     angle = torch.arange(_SPOKES, device=poses.device) * (2 * torch.pi / _SPOKES)
     disc = (radius[:, None, None] * torch.stack([angle.cos(), angle.sin()], -1)).flatten(0, 1)  # the joint itself first

@@ -7,8 +7,8 @@
 | v_{m,o} | matches | (B, M, O) in [0, 1] |
 | alpha | alpha | 0.5 |
 
-Eq. 4 minimises D over the visibilities, but D is a sum of products of them and of distances: its minimum is 0, without a
-match. Here rows and columns of V sum to at most 1, and each joint that stays unmatched costs kappa:
+Eq. 4 minimises D over the visibilities, but D is a sum of products of them and of distances: its minimum is 0, where
+nothing matches. Here rows and columns of V sum to at most 1, and each joint that stays unmatched costs kappa:
 
 E(V) = (1 - alpha) L_1 + alpha / (2 d) L_2 + kappa sum_m (1 - sum_o v_mo) + kappa sum_o (1 - sum_m v_mo),
 
@@ -34,7 +34,7 @@ _ROUNDS = 12  # of the normalisation at each step
 
 
 def _human() -> tuple[Tensor, Tensor]:
-    """The graph of a person (17, 17), Fig. 4; and which joints may be the same: those of one name, and mirrored ones."""
+    """A person's graph (17, 17), Fig. 4; and which joints may match: those of one name, and mirrored ones."""
     structure, same = torch.zeros(KEYPOINTS, KEYPOINTS), torch.eye(KEYPOINTS, dtype=torch.bool)
     for pairs, matrix in ((LIMBS, structure), (COCO_KEYPOINT_PAIRS, same)):
         a, b = torch.tensor(pairs).T
@@ -127,11 +127,17 @@ def match_graphs(
         )
         weight, matches = alpha / (2 * _degree(structure)), torch.zeros_like(appearance)
         rows, columns = matches[:, :, :1] + 1, matches[:, :1].mT + 1
-        for cold in torch.logspace(*torch.tensor(COLD).log10().tolist(), steps).tolist():
+        for cold in _cooling(steps):
             slope = (1 - alpha) * appearance + weight * _structure_slope(matches, structure, other)
             new, rows, columns = _normalise((cold * (2 * kappa - slope)).exp() * allowed, rows, columns)
             matches = (matches + new) / 2  # undamped, neighbours that wait for each other would swing
     return new.float()
+
+
+def _cooling(steps: int) -> list[float]:
+    """The inverse temperatures of the steps, in a geometric series."""
+    start, end = COLD
+    return [start * (end / start) ** (step / max(steps - 1, 1)) for step in range(steps)]
 
 
 def _degree(structure: Tensor) -> float:
