@@ -43,6 +43,24 @@ def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros")
     return warped.to(x.dtype)
 
 
+def sample_flow(flow: Tensor, places: Tensor) -> Tensor:
+    """Sample a flow at places between pixels, bilinearly; outside the image, at its border.
+
+    Args:
+        flow: (B, 2, H, W), pixels.
+        places: (B, N, 2) x, y in pixels.
+
+    Returns:
+        (B, N, 2) (dx, dy) of the places' type.
+    """
+    wide = torch.promote_types(torch.promote_types(flow.dtype, places.dtype), torch.float32)
+    size = places.new_tensor([flow.shape[-1], flow.shape[-2]], dtype=wide)
+    grid = (2 * places.to(wide) + 1) / size - 1
+    with torch.autocast(flow.device.type, enabled=False):
+        sampled = F.grid_sample(flow.to(wide), grid[:, None], "bilinear", "border", align_corners=False)
+    return sampled[:, :, 0].mT.to(places.dtype)
+
+
 def resize_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """Resize a flow bilinearly and rescale its values to the new pixels.
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from partwise.scores.coco import SIGMAS
+
 
 class Reference(NamedTuple):
     """Joints by which poses are normalised, as rows of a pose."""
@@ -97,6 +99,31 @@ def _factors(joints: Tensor, known: Tensor, *, of_library: bool) -> Tensor:
     if of_library:
         return torch.cat([mask, squares, joints.flatten(1)], 1)
     return torch.cat([squares, mask, -2 * joints.flatten(1)], 1)
+
+
+def keypoint_similarity(poses: Tensor, others: Tensor, least: float = 0.0) -> Tensor:
+    """Compute the object keypoint similarity of predicted poses, COCO's but for the area.
+
+    It is the mean of exp(-d^2 / (2 area (2 sigma)^2)) over the joints that both have. The area is that of the box
+    around all joints of the other pose, since predictions have no other.
+
+    Args:
+        poses: (N, 17, 3) of COCO's keypoints.
+        others: (M, 17, 3).
+        least: joints with a visibility or score below it count as missing; 0 or less always does.
+
+    Returns:
+        (N, M) in [0, 1]; 0 without a common joint.
+    """
+    known, theirs = ((x[..., 2] >= least) & (x[..., 2] > 0) for x in (poses, others))
+    places, targets = poses[..., :2].double(), others[..., :2].double()
+    low = targets.masked_fill(~theirs[..., None], torch.inf).amin(1)
+    high = targets.masked_fill(~theirs[..., None], -torch.inf).amax(1)
+    area = (high - low).clamp(min=0).prod(1).clamp(min=1)
+    squared = (places[:, None] - targets[None]).square().sum(-1)
+    spread = 2 * area[:, None] * (2 * places.new_tensor(SIGMAS)).square()
+    common = known[:, None] & theirs[None]
+    return ((-squared / spread).exp() * common).sum(-1) / common.sum(-1).clamp(min=1)
 
 
 def limb_similarity(source_a: Tensor, source_b: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:
