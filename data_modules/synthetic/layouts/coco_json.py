@@ -15,13 +15,11 @@ from data_modules.synthetic.body.skeleton import COCO, JOINTS
 from data_modules.synthetic.layouts import fragments
 from data_modules.synthetic.layouts.shots import Shot
 from partwise.arrays import BoolArray, Float32Array
-
-#: COCO's edges between keypoints, counted from 1.
-_SKELETON = [[16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9], [8, 10],
-             [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7]]  # fmt: skip
+from partwise.ops.pose import COCO_LIMBS
 
 PERSON = {
-    "supercategory": "person", "id": 1, "name": "person", "keypoints": list(JOINTS[:COCO]), "skeleton": _SKELETON,
+    "supercategory": "person", "id": 1, "name": "person", "keypoints": list(JOINTS[:COCO]),
+    "skeleton": [[start + 1, end + 1] for start, end in COCO_LIMBS],  # counted from 1
 }  # fmt: skip
 
 
