@@ -151,12 +151,6 @@ def limb_similarity(source_a: Tensor, source_b: Tensor, target_a: Tensor, target
     return torch.cat([turn, move[..., None]], -1) * has_length[:, None, None]
 
 
-#: Pairs of COCO's seventeen keypoints that its skeleton joins, in its order: legs, hips, trunk, shoulders, arms, head.
-COCO_LIMBS = (
-    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10)),
-    *((1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
-)
-
 #: Rows of COCO's seventeen keypoints that are MPII's, by MPII's row.
 _OF_COCO = {0: 16, 1: 14, 2: 12, 3: 11, 4: 13, 5: 15, 10: 10, 11: 8, 12: 6, 13: 5, 14: 7, 15: 9}
 _FACE, _SHOULDERS, _HIPS = (0, 1, 2, 3, 4), (5, 6), (11, 12)
