@@ -133,7 +133,7 @@ class PoseModule(nn.Module):
 
 def _parsing(poses: Tensor, scores: Tensor, letterbox: Letterbox) -> Parsing:
     places = torch.cat([letterbox.restore_points(poses[..., :2]), poses[..., 2:]], -1) * (poses[..., 2:] > 0)
-    masks = _boxes(places, letterbox.native)
+    masks = joint_boxes(places, letterbox.native)
     return Parsing(
         parts=masks.any(0).long(),
         persons=InstanceMasks(
@@ -145,8 +145,16 @@ def _parsing(poses: Tensor, scores: Tensor, letterbox: Letterbox) -> Parsing:
     )
 
 
-def _boxes(poses: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks (N, H, W) of the boxes around known joints."""
+def joint_boxes(poses: Tensor, size: tuple[int, int]) -> Tensor:
+    """Fill the boxes around known joints.
+
+    Args:
+        poses: (N, 17, 3).
+        size: (H, W) of the picture.
+
+    Returns:
+        (N, H, W) bool.
+    """
     known = poses[..., 2] > 0
     low = poses[..., :2].masked_fill(~known[..., None], torch.inf).amin(1)
     high = poses[..., :2].masked_fill(~known[..., None], -torch.inf).amax(1)
