@@ -1,8 +1,9 @@
-"""Matching of people's joints as graphs, all pairs at once, beside a loop over people and joints of the same softassign."""
+"""Matching of people's joints as graphs, all pairs at once, beside a loop over people and joints."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -89,7 +90,7 @@ def matching(device: torch.device, pairs: int, rounds: int) -> Table:
     """Match the joints of people in two frames."""
     distances = random_distances(pairs, 0)
     there, allowed = distances.to(device), graphs.SAME.to(device).expand(pairs, -1, -1)
-    works = {
+    works: dict[str, Callable[[], object]] = {
         "loop over people and joints": partial(looped, distances),
         "partwise, one person at a time": partial(_one_by_one, there, allowed),
         "partwise": partial(graphs.match_graphs, there, allowed, KAPPA),

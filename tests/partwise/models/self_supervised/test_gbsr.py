@@ -64,11 +64,11 @@ def test_planted_faults_come_back_within_pixels(scenes):
         good.append(found.supervises[: len(seen)][moved | lost])
         fine = seen & ~moved & ~lost
         assert errors(found.poses[: len(seen)], truth[1])[fine].max() < 3
-    before, after, good = (torch.cat(x) for x in (before, after, good))
-    assert len(after) > 20
-    assert good.float().mean() > 0.75
-    assert (after < 3).float().mean() > 0.75
-    assert after.mean() < 0.3 * before.mean()
+    errors_before, errors_after = torch.cat(before), torch.cat(after)
+    assert len(errors_after) > 20
+    assert torch.cat(good).float().mean() > 0.75
+    assert (errors_after < 3).float().mean() > 0.75
+    assert errors_after.mean() < 0.3 * errors_before.mean()
 
 
 def test_poses_that_are_fine_stay_bit_by_bit(scenes):

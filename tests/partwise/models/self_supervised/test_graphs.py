@@ -90,11 +90,10 @@ def test_the_head_and_one_arm_are_matched_as_by_brute_force():
         least = energy(every, appearance.expand(len(every), -1, -1), **both).min()
         found = match_graphs(appearance, allowed[None], **both)
         gaps.append(float(energy((found > 0.5).float(), appearance, **both) - least))
-    gaps = torch.tensor(gaps)
-    assert (gaps > -1e-5).all()
-    assert (gaps < 1e-5).float().mean() >= 0.8
-    assert gaps.mean() < 0.005
-    assert gaps.max() < 0.06
+    assert min(gaps) > -1e-5
+    assert sum(gap < 1e-5 for gap in gaps) >= 32
+    assert sum(gaps) < 0.2
+    assert max(gaps) < 0.06
 
 
 @pytest.mark.parametrize("nodes", [4, 5])
