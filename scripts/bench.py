@@ -8,9 +8,10 @@ python scripts/bench.py pose     priors of poses: neighbours and morphing, besid
 python scripts/bench.py aten     seconds a frame of ATEN and its baselines at the paper's size, by stage
 python scripts/bench.py tcnet    milliseconds a frame of TCNet as a stream beside DeepLab's; the correlation layer
 python scripts/bench.py crf      mean field of the dense CRF, beside pydensecrf and an unfolded window
+python scripts/bench.py gbsr     matching of people's joints as graphs, beside a loop over joints
 python scripts/bench.py gpu      time and memory of a training step and a frame on a GPU; takes options, see --help
 
-aten, tcnet and crf take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
+aten, tcnet, crf and gbsr take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
 `uv sync --extra bench`; without them their rows are left out.
 """
 
@@ -25,10 +26,10 @@ from rich.console import Console
 from partwise.errors import InputError
 from partwise.run import cli
 
-BENCHMARKS = ("data", "vip", "davis", "coco", "pose", "aten", "tcnet", "crf")
+BENCHMARKS = ("data", "vip", "davis", "coco", "pose", "aten", "tcnet", "crf", "gbsr")
 
 #: Those that run a network, on any device.
-ON_DEVICE = ("aten", "tcnet", "crf")
+ON_DEVICE = ("aten", "tcnet", "crf", "gbsr")
 
 
 def main() -> None:

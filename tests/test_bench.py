@@ -90,3 +90,15 @@ def test_the_unfolded_window_is_the_same_mean_field():
     unary, image = crf.scene(5, 24)
     torch.testing.assert_close(crf.unfold(unary, image), mean_field(unary, image), atol=1e-3, rtol=1e-4)
     assert crf.limit(31) > crf.limit(7)
+
+
+def test_the_loop_over_joints_matches_as_the_module_does():
+    from benchmarks import gbsr
+
+    from partwise.models.self_supervised.gbsr import KAPPA
+    from partwise.models.self_supervised.graphs import SAME, match_graphs
+
+    distances = gbsr.random_distances(3, 0)
+    ours = match_graphs(distances, SAME.expand(3, -1, -1), KAPPA)
+    torch.testing.assert_close(gbsr.looped(distances), ours, atol=1e-5, rtol=1e-5)
+    assert gbsr.run(torch.device("cpu"), pairs=1, rounds=1)[0].row_count == 3

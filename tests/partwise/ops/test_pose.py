@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from pycocotools.cocoeval import COCOeval
 
-from partwise.ops.pose import limb_similarity, nearest_poses
+from partwise.ops.pose import keypoint_similarity, limb_similarity, nearest_poses
 
 USED = [j for j in range(16) if j != 7]
 
@@ -139,3 +140,30 @@ def test_limbs_without_length_give_zeros_and_gradients():
 def test_gradients_of_the_similarity():
     points = [torch.rand(3, 2, dtype=torch.float64, requires_grad=True) for _ in range(4)]
     assert torch.autograd.gradcheck(limb_similarity, points)
+
+
+def test_keypoint_similarity_is_cocos():
+    generator = torch.Generator().manual_seed(5)
+    poses = torch.rand(4, 17, 3, generator=generator).double() * torch.tensor([80.0, 150.0, 1.0])
+    truth = poses[:3] + 4 * torch.randn(3, 17, 3, generator=generator) * torch.tensor([1.0, 1.0, 0.0])
+    truth[..., 2] = (torch.rand(3, 17, generator=generator) > 0.3) * 2
+    rows = [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": p.flatten().tolist(), "score": 1} for p in poses]
+    objects = []
+    for pose in truth:
+        places = pose[pose[:, 2] > 0, :2]
+        area = float((places.amax(0) - places.amin(0)).prod())
+        objects.append({"keypoints": pose.flatten().tolist(), "area": area, "bbox": [0, 0, 80, 150]})
+    evaluator = COCOeval(iouType="keypoints")
+    evaluator._dts[1, 1], evaluator._gts[1, 1] = rows, objects
+    want = torch.from_numpy(evaluator.computeOks(1, 1))
+    torch.testing.assert_close(keypoint_similarity(poses, truth), want)
+
+
+def test_keypoint_similarity_without_common_joints_is_zero():
+    poses = torch.rand(2, 17, 3) * 50
+    poses[0, :8, 2], poses[1, 8:, 2] = 0, 0
+    assert keypoint_similarity(poses[:1], poses[1:]).item() == 0
+    assert keypoint_similarity(poses, 0 * poses).max() == 0
+    assert keypoint_similarity(poses[:0], poses).shape == (0, 2)
+    assert keypoint_similarity(poses, poses, least=60).max() == 0
+    torch.testing.assert_close(keypoint_similarity(poses, poses).diagonal(), torch.ones(2).double())

@@ -31,7 +31,7 @@ from partwise.ops.flow import sample_flow
 from partwise.ops.pose import keypoint_similarity
 from partwise.scores.matching import match_most
 
-KAPPA = 0.2  # by `graphs.calibrate` on rendered people, RGB alone
+KAPPA = 0.18  # on rendered people, RGB alone: a little below `graphs.calibrate`, since two neighbours are two chances
 MISSING = 0.1  # score below which a joint is missing
 TRUSTED = 0.5  # least agreement of a joint that is kept, and of neighbours that replace one
 SAME_PERSON = 0.3  # least keypoint similarity after flow
@@ -177,7 +177,7 @@ def match_people(
     pairs = poses[torch.stack([first, second])].flatten(1, 2)  # (2, Q P, 17, 3)
     known = pairs[..., 2] >= MISSING
     allowed = known[0][:, :, None] & known[1][:, None] & SAME.to(poses.device)
-    sides = box_sides(pairs.flatten(0, 1)).view(known.shape[:2])[..., None]
+    sides = box_sides(poses).repeat(len(first))[:, None]
     matches = torch.zeros_like(allowed, dtype=torch.float32)
     factors = torch.ones_like(known, dtype=torch.float32)
     for _ in range(2):
@@ -188,28 +188,30 @@ def match_people(
 
 
 def box_sides(poses: Tensor) -> Tensor:
-    """Compute the sides of the boxes around joints: twice the distance from nose to neck.
+    """Compute the sides of the boxes around joints: twice the distance from nose to neck, in the median of the frames.
 
-    Where one of them is missing, or the nose is in line with the neck, a share of the pose's extent stands for it.
+    One wrong nose would otherwise change all crops of the person. Where nose or neck is missing, or they are in line
+    with the camera, a share of the pose's extent stands for the distance.
 
     Args:
-        poses: (N, 17, 3).
+        poses: (T, P, 17, 3) of the same persons in T frames.
 
     Returns:
-        (N,) float32 pixels, at least 2.
+        (P,) float32 pixels, at least 2.
     """
     known, places = poses[..., 2] >= MISSING, poses[..., :2].float()
     extent = _extent(places, known)
-    distance = (places[:, 0] - places[:, _SHOULDERS].mean(1)).norm(dim=1)
-    given = known[:, (0, *_SHOULDERS)].all(1)
-    return 2 * distance.maximum(extent / 20).where(given, extent / 10).clamp(min=1)
+    distance = (places[..., 0, :] - places[..., _SHOULDERS, :].mean(-2)).norm(dim=-1)
+    given = known[..., (0, *_SHOULDERS)].all(-1)
+    sides = 2 * distance.maximum(extent / 20).where(given, extent / 10)
+    return sides.where(known.any(-1), torch.nan).nanmedian(0).values.nan_to_num().clamp(min=2)
 
 
 def _extent(places: Tensor, known: Tensor) -> Tensor:
-    """The longer side (N,) of the box around known joints; 0 without one."""
-    low = places.masked_fill(~known[..., None], torch.inf).amin(1)
-    high = places.masked_fill(~known[..., None], -torch.inf).amax(1)
-    return (high - low).amax(1).clamp(min=0)
+    """The longer side (...) of the box around known joints (..., K); 0 without one."""
+    low = places.masked_fill(~known[..., None], torch.inf).amin(-2)
+    high = places.masked_fill(~known[..., None], -torch.inf).amax(-2)
+    return (high - low).amax(-1).clamp(min=0)
 
 
 def crops(maps: Sequence[Map], poses: Tensor, frames: Tensor, sides: Tensor) -> Tensor:

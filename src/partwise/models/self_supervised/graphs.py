@@ -30,7 +30,7 @@ ALPHA = 0.5  # section 4.2
 STEPS = 30  # of the annealing
 COLD = (5.0, 80.0)  # inverse temperatures of its first and last step
 _MOST = 4.0  # kappa, which exp() of 64 bits bears at the last step
-_ROUNDS = 12  # of the normalisation at each step
+ROUNDS = 12  # of the normalisation at each step
 
 
 def _human() -> tuple[Tensor, Tensor]:
@@ -151,7 +151,7 @@ def _normalise(gain: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Ten
     Both are scaled at once, half the way: one after the other, a sure match would come to 1 only as 1 - 1/n, since the
     slack of its row and that of its column would take turns.
     """
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         rows, columns = (rows / (1 + gain @ columns)).sqrt(), (columns / (1 + gain.mT @ rows)).sqrt()
     matches = rows * gain * columns.mT
     matches = matches / matches.sum(2, keepdim=True).clamp(min=1)
