@@ -100,6 +100,16 @@ def test_full_bodies_only(copy):
     assert kept == sum(int((p[..., 2] > 0).all(1).sum()) for p in everybody._people.values())
 
 
+def test_pictures_of_one_person_only(copy):
+    counts = {name: len(people) for name, people in dataset(copy)._people.items()}
+    assert dataset(copy, single=True).ids == [name for name, count in counts.items() if count == 1]
+    assert set(counts.values()) == {1, 2}
+    # Others who lack joints are there nonetheless.
+    alone = {name for name, people in dataset(copy, full_body=True)._people.items() if len(people) == 1}
+    both = dataset(copy, single=True, full_body=True).ids
+    assert set(both) == alone & set(dataset(copy, single=True).ids)
+
+
 def test_test_pictures_and_people_without_points_are_left_out(tmp_path):
     shutil.copytree(write(tmp_path / "a"), tmp_path / "b")
     release = scipy.io.loadmat(tmp_path / "b" / MAT)["RELEASE"]
