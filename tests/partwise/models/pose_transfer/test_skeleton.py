@@ -45,6 +45,25 @@ def test_an_end_is_a_joint_or_the_midpoint_of_several():
     torch.testing.assert_close(ends[:, 2], poses[:, 13:15, :2])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ends_of_one_two_and_three_joints_know_nothing_of_other_joints(dtype):
+    parts = {
+        "a": {"start": ["u"], "end": ["u", "v", "w"], "class": "a"},
+        "b": {"start": ["v", "w"], "end": ["x"], "class": "b"},
+    }
+    kind = make_skeleton(["u", "v", "w", "x"], parts, {"origin": ["u"], "end": ["v"]})
+    poses = torch.rand(5, 4, 3, dtype=dtype) * 100 + 1
+    ends, _ = kind.ends(poses)
+    assert ends.dtype == dtype
+    for part, limb in enumerate(([[0], [0, 1, 2]], [[1, 2], [3]])):
+        for end, rows in enumerate(limb):
+            torch.testing.assert_close(ends[:, part, end], poses[:, rows, :2].mean(1))
+    poses[:, 3] = torch.tensor([torch.nan, torch.inf, 0.0])
+    again, known = kind.ends(poses)
+    assert torch.equal(again[:, 0], ends[:, 0])
+    assert known.all(0).tolist() == [True, False]
+
+
 def test_limbs_without_a_joint_or_length_are_unknown():
     person = skeleton("person")
     poses = torch.rand(2, 16, 3) * 100 + 1
