@@ -68,3 +68,15 @@ def test_table_1_grows_from_no_people_with_poses_to_ten_thousand():
         cfg = composed("experiment=pose_transfer_vgg_ppp", "profile=paper", f"ablation={cell['ablation']}")
         rows.append((cfg.data.extra, list(cfg.stages.labels.overrides)))
     assert rows == [(None, []), *(("labels", [f"persons={count}"]) for count in (4000, 7000, 10000))]
+
+
+def test_animals_are_scored_by_the_classes_of_table_4():
+    for name in ("pose_refinement", "pose_labels", "pose_transfer"):
+        cfg = composed(f"experiment={name}_horse_cow", "profile=paper")
+        data = instantiate(cfg.data, extra=None)
+        assert data.label_set.names == ("background", "head", "body", "leg", "tail")
+        if "library" in cfg.model:
+            skeleton = instantiate(cfg.model.skeleton)
+            assert skeleton.parts == instantiate(cfg.model.library).label_set.names[1:]
+            assert skeleton.classes == data.label_set.names[1:]
+            assert cfg.model.network.classes == len(skeleton.classes)
