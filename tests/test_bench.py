@@ -78,7 +78,7 @@ def test_the_loops_of_priors_draw_what_ours_does(way):
 def test_priors_are_measured():
     from benchmarks import pose
 
-    retrieval, morphing = pose.retrieval(4, 50, 2, 1), pose.morphing(1, batch=2, looped=1)
+    retrieval, morphing = pose.retrieval(4, 50, 2, 1, 0.0), pose.morphing(1, batch=2, looped=1)
     assert [retrieval.row_count, morphing.row_count] in ([2, 4], [2, 5])
 
 

@@ -58,6 +58,7 @@ class MPII(LabelledImages):
         root: folder of the layout.
         split: "train", "val", "all", or file names of pictures.
         transform: makes the training or evaluation sample.
+        single: whether to leave out pictures of several people.
         full_body: whether to leave out pictures in which somebody lacks one of the sixteen joints: who is not labelled
             would count as background.
         seed: of the augmentation; None does none.
@@ -72,16 +73,19 @@ class MPII(LabelledImages):
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
+        single: bool = False,
         full_body: bool = False,
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        self.full_body = full_body
+        self.single, self.full_body = single, full_body
         super().__init__(root, split, transform, seed=seed, annotations=False)
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the pictures, and read the joints of all people."""
         people, file = read_people(self.root, split if isinstance(split, str) else "all")
+        if self.single:
+            people = {name: found for name, found in people.items() if len(found) == 1}
         if self.full_body:
             people = {name: found for name, found in people.items() if (found[..., 2] > 0).all()}
         self._people = {name: found for name, found in people.items() if len(found)}

@@ -104,6 +104,16 @@ def test_pictures_of_full_bodies_only(list_copy):
         assert len(whole.labels(name, SIZE)["keypoints"]) == len(everybody.labels(name, SIZE)["keypoints"])
 
 
+def test_pictures_of_one_person_only(copy):
+    counts = {name: len(people) for name, people in dataset(copy)._people.items()}
+    assert dataset(copy, single=True).ids == [name for name, count in counts.items() if count == 1]
+    assert set(counts.values()) == {1, 2}
+    # Others who lack joints are there nonetheless.
+    alone = {name for name, people in dataset(copy, full_body=True)._people.items() if len(people) == 1}
+    both = dataset(copy, single=True, full_body=True).ids
+    assert set(both) == alone & set(dataset(copy, single=True).ids)
+
+
 def test_test_pictures_and_people_without_points_are_left_out(tmp_path):
     shutil.copytree(write(tmp_path / "a"), tmp_path / "b")
     release = scipy.io.loadmat(tmp_path / "b" / MAT)["RELEASE"]
