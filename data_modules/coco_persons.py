@@ -20,9 +20,9 @@ class COCOPersonsDataModule(StillsDataModule):
 
     Args:
         options: further arguments of `StillsDataModule`: label_set, extra (a folder of the same layout, whose training
-            split is added to this one's), root (the folder with train2017/, val2017/ and annotations/), splits ("train",
-            "val", the name of a json, or file names of pictures), synthetic (options of `COCOPersonsWriter`),
-            image_size, flip, augment, batch_size, num_workers, seed and test_root.
+            split is added to this one's), root (the folder with train2017/, val2017/ and annotations/), splits
+            ("train", "val", the name of a json, or file names of pictures), synthetic (options of
+            `COCOPersonsWriter`), image_size, flip, augment, batch_size, num_workers, seed and test_root.
     """
 
     layout = """\

@@ -52,9 +52,7 @@ def heatmap_target(poses: Tensor, size: tuple[int, int]) -> Tensor:
         return poses.new_zeros(poses.shape[1], *size)
     xs, ys = (torch.arange(side, device=poses.device, dtype=poses.dtype) for side in (size[1], size[0]))
     x, y, seen = poses.unbind(-1)
-    across, down = (
-        (-(line - place[..., None]).square() / (2 * SIGMA**2)).exp() for line, place in ((xs, x), (ys, y))
-    )
+    across, down = ((-(line - place[..., None]).square() / (2 * SIGMA**2)).exp() for line, place in ((xs, x), (ys, y)))
     maps = down[..., :, None] * across[..., None, :] * (seen > 0)[..., None, None]
     return maps.amax(0)
 

@@ -1,4 +1,4 @@
-"""Stacked hourglasses as associative embedding builds them (Newell et al., NIPS 2017): no batch norm, plain convolutions.
+"""Stacked hourglasses as associative embedding builds them (Newell et al., NIPS 2017): convolutions, no batch norm.
 
 The release's 34 further output maps, which nothing reads, are left out.
 """

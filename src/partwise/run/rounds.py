@@ -68,7 +68,7 @@ class Loop:
         for n in range(1, self.about["gbsr"] + 1):  # 3: so do graphs and poses, and the Pose Module
             self.train(["pose"], self.label("poses", f"round {number}, GBSR {n}"), f"round {number}, GBSR {n}")
         labels = self.label("instances", f"round {number}, fusion")  # 4: Eq. 10
-        similar = float(json.loads((labels / SUMMARY).read_text())["similar"])
+        similar = float(summary(labels)["similar"])
         self.history[-1]["similar"] = similar
         if similar <= self.about["similar"]:  # 5: else the parameters stay as they are
             self.train(["seg", "pose2seg"], labels, f"round {number}, fusion")
@@ -90,17 +90,23 @@ class Loop:
         return labels
 
     def train(self, modules: Sequence[str], labels: Path, name: str) -> None:
-        """Train modules on the benchmark's and the videos' labels together.
+        """Train modules on the benchmark's and the videos' labels together; without anybody in these they stay.
 
         Args:
             modules: keys of `weights`.
             labels: folder of the videos' labels.
             name: of the step, for messages.
         """
-        for module in modules:
+        for module in modules if summary(labels)["persons"] else ():
             given = [f"init=[{quoted(self.weights[module])}]", f"data.extra={quoted(str(labels))}"]
             self.weights[module] = str(self.run(f"{name}, {module}", module, given))
             self.history[-1][module] = self.weights[module]
+
+
+def summary(labels: Path) -> dict[str, Any]:
+    """Read how many persons a folder of labels has, and how similar the Seg Module's masks are to the final ones."""
+    about: dict[str, Any] = json.loads((labels / SUMMARY).read_text())
+    return about
 
 
 def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[dict[str, Any]]:

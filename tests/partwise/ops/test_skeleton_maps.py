@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS
-from partwise.scores.coco import LIMBS
 from partwise.ops.skeleton_maps import affinity_fields, joint_maps, skeleton_maps
+from partwise.scores.coco import LIMBS
 
 SIZE = (13, 17)
 

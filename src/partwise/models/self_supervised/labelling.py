@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from partwise.arrays import Picture, UInt8Array
 from partwise.batches import WindowBatch
-from partwise.errors import InputError
 from partwise.io.atomic import write_json
 from partwise.io.images import write_image
 from partwise.labels import LabelSet
@@ -131,7 +130,7 @@ class VideoLabeller(pl.LightningModule):
         return {**about, "annotations": people, "similar": similar}
 
     def people(self, frames: Tensor, canvas: Letterbox) -> tuple[list[dict[str, Any]], float | None]:
-        """Describe the persons in the middle frame of a window (T, 3, H, W), as COCO does, and how similar masks are."""
+        """Describe the persons in the middle frame of a window (T, 3, H, W) as COCO does, and how similar masks are."""
         corner = frames.new_tensor([canvas.left, canvas.top])
 
         def cut(masks: Tensor) -> Tensor:
@@ -170,10 +169,10 @@ class VideoLabeller(pl.LightningModule):
         there = self.flow(frames[t].expand(len(others), -1, -1, -1), frames[others])
         back = self.flow(frames[others], frames[t].expand(len(others), -1, -1, -1)) if self.literal else None
         neighbours = [
-            Neighbour(a[s : s + 1], frames[s : s + 1], there[i : i + 1], back[i : i + 1] if back is not None and s < t else None)
+            Neighbour(a[[s]], frames[[s]], there[[i]], None if back is None or s > t else back[[i]])
             for i, s in enumerate(others)
         ]
-        refined = propagate(a[t : t + 1], frames[t : t + 1], neighbours, self.search, literal=self.literal)
+        refined = propagate(a[[t]], frames[[t]], neighbours, self.search, literal=self.literal)
         return refined.logits[0], a[t]
 
     def poses(self, frames: Tensor) -> Pose:
@@ -200,14 +199,12 @@ class VideoLabeller(pl.LightningModule):
 def merge(folder: Path) -> None:
     """Join the windows' rows to the json that COCOPersons reads, and sum up.
 
-    Raises:
-        InputError: nobody is labelled.
+    Args:
+        folder: of the labels.
     """
     pictures = [json.loads(file.read_text()) for file in sorted((folder / ROWS).rglob("*.json"))]
     similar = [p["similar"] for p in pictures if p["similar"] is not None]
     rows = [{"image_id": n, **person} for n, p in enumerate(pictures, 1) for person in p["annotations"]]
-    if not rows:
-        raise InputError(f"nobody is found in the videos of {folder}; train the modules longer or lower model.least")
     keys = ("file_name", "height", "width")
     write_json(
         folder / JSON,

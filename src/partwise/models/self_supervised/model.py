@@ -202,9 +202,7 @@ def with_skeletons(images: Tensor, poses: Tensor) -> Tensor:
     return torch.cat([images, skeleton_maps(seen, size, JOINT * longer, LIMB * longer).to(images)], 1)
 
 
-def read_out(
-    logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox, a: Tensor | None = None
-) -> Parsing:
+def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox, a: Tensor | None = None) -> Parsing:
     """Decide for masks at native size.
 
     Args:
