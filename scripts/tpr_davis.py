@@ -1,6 +1,6 @@
 """What temporal parsing refinement does to spoilt masks of real video, without any training.
 
-    python scripts/tpr_davis.py --root DIR [--sequences breakdance dance-twirl] [--frames 20] [--seed 0 1 2] [--csv FILE]
+    python scripts/tpr_davis.py --root DIR [--sequences NAME ...] [--frames 20] [--seed 0 1 2] [--csv FILE]
 
 DIR is DAVIS (480p), read at half resolution; flow is DIS's. The true masks, spoilt, stand for what the Seg Module sees.
 Each frame's is spoilt for itself: eroded or dilated by up to 3 pixels, then 3 holes at random pixels of the foreground
