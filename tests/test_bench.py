@@ -82,6 +82,16 @@ def test_priors_are_measured():
     assert [retrieval.row_count, morphing.row_count] in ([2, 4], [2, 5])
 
 
+def test_the_loop_of_the_flow_search_finds_what_ours_does():
+    from benchmarks import tpr
+
+    from partwise.models.self_supervised.tpr import correct_flow
+
+    parts = tpr.scene(0.1, (16, 20))
+    torch.testing.assert_close(tpr.looped(*parts, 1000), correct_flow(*parts)[0])
+    assert tpr.run(count=5, rounds=1, size=(16, 20))[0].row_count == 2
+
+
 def test_the_unfolded_window_is_the_same_mean_field():
     from benchmarks import crf
 

@@ -10,8 +10,8 @@
 
 Departures:
 
-- Eq. 5 reads the frame before at x - u_t(x), u_t = F_{t-1->t}. That flow lies on the pixels of t-1, so that this is right
-  to first order only; here every neighbour is read along its own flow from t. `literal` does as printed.
+- Eq. 5 reads the frame before at x - u_t(x), u_t = F_{t-1->t}. That flow lies on the pixels of t-1, so that this is
+  right to first order only; here every neighbour is read along its own flow from t. `literal` does as printed.
 - The search is open to all labels, as the paper has it. Where it is narrowed to pixels of the label M_t(x), all that is
   added up at x has its maximum at M_t(x), whatever the number of classes: no label can change, but for interpolation.
 - Vectors that leave the picture are not searched again; that neighbour adds nothing there.
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from partwise.ops.flow import targets, warp
 
-#: Where a vector is searched again: nowhere, at pixels of any label, or at those of the label that the pixel itself has.
+#: Where a vector is searched again: nowhere, at pixels of any label, or at those that have the pixel's own label.
 Search = Literal["none", "all", "same_label"]
 
 _OUTSIDE = -1  # the label beyond the picture
@@ -172,7 +172,7 @@ def fuse(logits: Tensor, others: Sequence[Tensor], flows: Sequence[Tensor], vali
 
 
 def pseudo_labels(logits: Tensor) -> Tensor:
-    """Decide for a class: the labels (B, H, W) int64 of fused logits (B, C, H, W), which the Seg Module is trained on."""
+    """Decide for a class: labels (B, H, W) int64 of fused logits (B, C, H, W), to train the Seg Module on."""
     return logits.argmax(1)
 
 
