@@ -19,9 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ImageBatch, InstanceMasks, Parsing
+from partwise.checkpoints.standin import Pretrained
 from partwise.errors import InputError
 from partwise.labels import IGNORE
 from partwise.models.self_supervised.pose_module import PoseModule
+from partwise.nn.deeplab import REFERENCE_SIZE
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
 from partwise.nn.dense import at_once
 from partwise.ops.resize import Letterbox
@@ -40,11 +42,31 @@ class Pose2SegModule(DeepLabV3Plus):
         dropped: largest share of the joints that training leaves out of a skeleton, since estimated ones lack some.
         jitter: standard deviation of joints in training, as a share of their person's height.
         most: persons of a training batch, drawn from all of its pictures.
-        options: further arguments of `DeepLabV3Plus`.
+        num_classes: 2, background and person.
+        backbone: name of a timm model.
+        pretrained: initial weights of the backbone: "imagenet", "standin" or "none".
+        width: channels of pyramid and decoder.
+        image_size: side of the square input in pixels, or its (height, width).
+        backbone_multiplier: factor on a ResNet's widths; 1 with `pretrained`.
+        weights: file with the backbone's weights in timm's names, in place of `pretrained`.
     """
 
-    def __init__(self, dropped: float = 0.3, jitter: float = 0.01, most: int = 8, **options: object) -> None:
-        super().__init__(extra=SKELETON, **options)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        dropped: float = 0.3,
+        jitter: float = 0.01,
+        most: int = 8,
+        num_classes: int = 2,
+        backbone: str = "xception71",
+        pretrained: Pretrained = "imagenet",
+        width: int = 256,
+        image_size: int | Sequence[int] = REFERENCE_SIZE,
+        backbone_multiplier: float = 1.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__(
+            num_classes, backbone, pretrained, width, image_size, backbone_multiplier, weights, extra=SKELETON
+        )
         self.dropped, self.jitter, self.most = dropped, jitter, most
 
     def of_poses(self, image: Tensor, poses: Tensor) -> Tensor:
