@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent / "experiments"
 def train(cfg: DictConfig) -> None:
     """Fit, then score the trained network beside the untrained one and a majority guess, and show pictures."""
     from partwise.predict.views import with_views
-    from partwise.run import report, stages
+    from partwise.run import report, rounds, stages
     from partwise.run.build import make_baselines, make_scorer, make_task, make_trainer
     from partwise.run.configs import overrides
     from partwise.run.start import start
@@ -31,11 +31,15 @@ def train(cfg: DictConfig) -> None:
     data.check()
     identity = stages.identity(cfg, data.synthetic, overrides())
     stages.finish(cfg, data.synthetic, overrides())
+    history = rounds.finish(cfg, data.synthetic, overrides())
     data = instantiate(cfg.data)
     run = start(cfg, data.synthetic, identity)
     with run_stops(run, training=True):
+        rounds.record(history, run.folder)
         task = make_task(cfg, data.label_set)
         trainer = make_trainer(cfg, run, data)
+        if history:  # the steps of the rounds were the training
+            trainer.fit_loop.max_epochs = 0
         trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
         trainer.save_checkpoint(run.last)
         interruption.stop_if_asked()
@@ -45,11 +49,10 @@ def train(cfg: DictConfig) -> None:
 
 
 def label(cfg: DictConfig) -> None:
-    """Write a dataset: labels of pictures in which the persons' poses alone are known."""
-    from partwise.models.pose_transfer.writing import write_dataset
+    """Write a dataset: labels of pictures or videos that have none."""
     from partwise.predict.merge_inputs import read_label_set
     from partwise.run import stages
-    from partwise.run.build import make_task
+    from partwise.run.build import make_scorer, make_task
     from partwise.run.configs import overrides
     from partwise.run.devices import device
     from partwise.run.start import start
@@ -62,13 +65,9 @@ def label(cfg: DictConfig) -> None:
     run = start(cfg, data.synthetic, identity)
     with run_stops(run, False, "what is labelled is kept; the same command with resume=auto goes on"):
         task = make_task(cfg, read_label_set(cfg.label_set)).to(device(cfg.trainer.accelerator))
-        if task.source.synthetic and not data.synthetic:
-            raise InputError(
-                "the library is synthetic, the pictures are real; name the library: model.library.root=DIR"
-            )
-        folder, threads = run.folder / stages.DATASET, max(1, cfg.data.num_workers)
-        done = write_dataset(task.labeller, data.dataset("train"), folder, cfg.persons, threads)
-        run.say(f"{done.persons} persons in {done.pictures} pictures, {done.skipped} without: {folder}")
+        folder = run.folder / stages.DATASET
+        done = task.write_dataset(data=data, folder=folder, persons=cfg.persons, trainer=make_scorer(cfg, run))
+        run.say(f"{done}: {folder}")
         run.record(status="finished")
 
 

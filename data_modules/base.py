@@ -25,7 +25,7 @@ from partwise.ops.flip import COCO_KEYPOINT_PAIRS
 SHOWN = 24
 
 #: Fields that stay lists: native annotations and persons differ in number, ids are text.
-LISTED = frozenset({"index", "sample_ids", "annotations", "keypoints", "boxes"})
+LISTED = frozenset({"index", "sample_ids", "sizes", "annotations", "keypoints", "boxes"})
 
 
 class ParsingDataModule(pl.LightningDataModule):

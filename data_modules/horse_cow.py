@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_modules.datasets.horse_cow import PUBLISHED, HorseCow, keypoint_pairs
+from data_modules.datasets.horse_cow import PUBLISHED, HorseCow, HorseCowLegs, keypoint_pairs
 from data_modules.stills import StillsDataModule
 from data_modules.synthetic.layouts.horse_cow import HorseCowWriter
+from partwise.errors import InputError
+
+FORMS = {"five": HorseCow, "legs": HorseCowLegs}
 
 
 class HorseCowDataModule(StillsDataModule):
-    """Pictures and keypoints; with `masks` also 7 classes of parts, animal ids and native ground truth.
+    """Pictures and keypoints; with `masks` also parts, animal ids and native ground truth.
 
     With masks it is pose transfer's mask-and-keypoint pool of animals, without its keypoint-only pool.
 
     Args:
+        form: of the parts: "five" classes, or "legs" for those with the four legs apart.
         masks: whether to read parts and segmentations too.
         categories: animals that count, such as [horse, cow]; None takes all.
         options: further arguments of `StillsDataModule`: label_set, root (the folder with images/, annotations/ and,
@@ -28,13 +32,17 @@ class HorseCowDataModule(StillsDataModule):
     layout = """\
 images/NAME.jpg
 annotations/SPLIT.json    COCO-style: keypoints, perhaps masks
-parts/NAME.png            7 classes, if there are any"""
+parts/NAME.png            8 classes, if there are any"""
     published = PUBLISHED
-    reader = HorseCow
     writer = HorseCowWriter
 
-    def __init__(self, *, masks: bool = True, categories: Sequence[str] | None = None, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, *, form: str = "five", masks: bool = True, categories: Sequence[str] | None = None, **options: Any
+    ) -> None:
+        if form not in FORMS:
+            raise InputError(f"data.form={form} is not known; it is one of {', '.join(FORMS)}")
+        super().__init__(FORMS[form].label_set, **options)
+        self.reader = FORMS[form]
         self.masks, self.categories = masks, categories
 
     def reader_options(self, stage: str) -> dict[str, Any]:

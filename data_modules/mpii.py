@@ -14,7 +14,8 @@ class MPIIDataModule(StillsDataModule):
     """Pictures and 16 joints: pose transfer's keypoint-only pool of people.
 
     Args:
-        full_body: whether to leave out people without all sixteen joints.
+        single: whether to leave out pictures of several people.
+        full_body: whether to leave out pictures in which somebody lacks one of the sixteen joints.
         options: further arguments of `StillsDataModule`: label_set, root (the folder with images/ and annot/*.json or
             the release's .mat), splits ("train", "val", "all", or file names of pictures; the joints of the test set
             are not public), synthetic (options of `MPIIWriter`), image_size, flip, augment, batch_size, num_workers,
@@ -30,10 +31,10 @@ mpii_human_pose_v1_u12_1.mat    or annot/{train,valid}.json, the list form"""
     reader = MPII
     writer = MPIIWriter
 
-    def __init__(self, *, full_body: bool = False, **options: Any) -> None:
+    def __init__(self, *, single: bool = False, full_body: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        self.full_body = full_body
+        self.single, self.full_body = single, full_body
 
     def reader_options(self, stage: str) -> dict[str, Any]:
         """Return the further arguments of `MPII`."""
-        return {"full_body": self.full_body}
+        return {"single": self.single, "full_body": self.full_body}

@@ -52,6 +52,14 @@ class StillsDataModule(ParsingDataModule):
         own = super().dataset(stage)
         if stage != "train" or self.extra is None:
             return own
+        return self.join(own, self.extra)
+
+    def join(self, own: Any, extra: Path) -> Dataset[dict[str, Any]]:
+        """Add further labels to the training split.
+
+        Args:
+            own: the training split.
+            extra: folder of the further labels.
+        """
         transform = self.transform("train")
-        more = LabelledFolder(self.extra, "all", transform, label_set=self.label_set, seed=self.seed)
-        return Union(own, more)
+        return Union(own, LabelledFolder(extra, "all", transform, label_set=self.label_set, seed=self.seed))

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from data_modules.base import SHOWN, ParsingDataModule
 from data_modules.datasets.sequences import FrameFolder
 from data_modules.datasets.unlabelled_video import JHMDB, JHMDB_KEYPOINT_PAIRS, UnlabelledVideo, find_split
+from data_modules.loading.sampling import EvalSampler
 from data_modules.synthetic.layouts.unlabelled_video import UnlabelledVideoWriter
 
 
@@ -67,3 +70,10 @@ Rename_Images/ACTION/VIDEO/ID.png     JHMDB"""
             stride=self.stride,
             seed=self.seed if training else None,
         )
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return every training window once, as it is, each process its share: they are labelled."""
+        dataset = UnlabelledVideo(
+            self.root(), self.splits["train"], self.transform("val"), window=self.window, stride=self.stride
+        )
+        return self._loader(dataset, EvalSampler(len(dataset)))

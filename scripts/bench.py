@@ -5,12 +5,14 @@ python scripts/bench.py vip      metrics of VIP from files, beside the released 
 python scripts/bench.py davis    J and F from files, beside vos-benchmark and the official steps
 python scripts/bench.py coco     COCO AP from files, beside pycocotools and faster-coco-eval
 python scripts/bench.py pose     priors of poses: neighbours and morphing, beside plain loops and the release's way
+python scripts/bench.py tpr      the search that corrects flow by masks, beside plain loops
 python scripts/bench.py aten     seconds a frame of ATEN and its baselines at the paper's size, by stage
 python scripts/bench.py tcnet    milliseconds a frame of TCNet as a stream beside DeepLab's; the correlation layer
 python scripts/bench.py crf      mean field of the dense CRF, beside pydensecrf and an unfolded window
+python scripts/bench.py gbsr     matching of people's joints as graphs, beside a loop over joints
 python scripts/bench.py gpu      time and memory of a training step and a frame on a GPU; takes options, see --help
 
-aten, tcnet and crf take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
+aten, tcnet, crf and gbsr take --device: cpu, cuda, or auto (a GPU if there is one, the default). Some peers come with
 `uv sync --extra bench`; without them their rows are left out.
 """
 
@@ -25,10 +27,10 @@ from rich.console import Console
 from partwise.errors import InputError
 from partwise.run import cli
 
-BENCHMARKS = ("data", "vip", "davis", "coco", "pose", "aten", "tcnet", "crf")
+BENCHMARKS = ("data", "vip", "davis", "coco", "pose", "tpr", "aten", "tcnet", "crf", "gbsr")
 
 #: Those that run a network, on any device.
-ON_DEVICE = ("aten", "tcnet", "crf")
+ON_DEVICE = ("aten", "tcnet", "crf", "gbsr")
 
 
 def main() -> None:

@@ -78,8 +78,18 @@ def test_the_loops_of_priors_draw_what_ours_does(way):
 def test_priors_are_measured():
     from benchmarks import pose
 
-    retrieval, morphing = pose.retrieval(4, 50, 2, 1), pose.morphing(1, batch=2, looped=1)
+    retrieval, morphing = pose.retrieval(4, 50, 2, 1, 0.0), pose.morphing(1, batch=2, looped=1)
     assert [retrieval.row_count, morphing.row_count] in ([2, 4], [2, 5])
+
+
+def test_the_loop_of_the_flow_search_finds_what_ours_does():
+    from benchmarks import tpr
+
+    from partwise.models.self_supervised.tpr import correct_flow
+
+    parts = tpr.scene(0.1, (16, 20))
+    torch.testing.assert_close(tpr.looped(*parts, 1000), correct_flow(*parts)[0])
+    assert tpr.run(count=5, rounds=1, size=(16, 20))[0].row_count == 2
 
 
 def test_the_unfolded_window_is_the_same_mean_field():
@@ -90,3 +100,15 @@ def test_the_unfolded_window_is_the_same_mean_field():
     unary, image = crf.scene(5, 24)
     torch.testing.assert_close(crf.unfold(unary, image), mean_field(unary, image), atol=1e-3, rtol=1e-4)
     assert crf.limit(31) > crf.limit(7)
+
+
+def test_the_loop_over_joints_matches_as_the_module_does():
+    from benchmarks import gbsr
+
+    from partwise.models.self_supervised.gbsr import KAPPA
+    from partwise.models.self_supervised.graphs import SAME, match_graphs
+
+    distances = gbsr.random_distances(3, 0)
+    ours = match_graphs(distances, SAME.expand(3, -1, -1), KAPPA)
+    torch.testing.assert_close(gbsr.looped(distances), ours, atol=1e-5, rtol=1e-5)
+    assert gbsr.run(torch.device("cpu"), pairs=1, rounds=1)[0].row_count == 3

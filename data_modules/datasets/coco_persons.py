@@ -11,11 +11,10 @@ import torch
 
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.coco_json import CocoIndex, Thing, read_coco
-from data_modules.formats.label_maps import dense
 from data_modules.formats.layout import check_pictures, given_ids
 from data_modules.loading.transforms import Labels
 from partwise.arrays import BoolArray, UInt8Array
-from partwise.batches import Annotation
+from partwise.batches import Annotation, InstanceMasks
 from partwise.errors import InputError
 from partwise.io.images import read_image
 from partwise.labels import FOREGROUND, IGNORE
@@ -85,21 +84,26 @@ class MaskedImages(LabelledImages):
         return to_labels(self.index.things(name, size), size, self.index.num_keypoints)
 
     def annotation(self, name: str, labels: Labels) -> Annotation:
-        """Return the native ground truth: foreground and persons.
-
-        A person whom others cover completely keeps an id without pixels.
+        """Return the native ground truth: foreground, and persons with whole masks, which overlap, and keypoints.
 
         Args:
             name: id of the picture.
             labels: output of `labels`.
 
         Returns:
-            Maps in the integers that they were read in: small to hand from process to process.
+            A person without a mask has an empty one.
         """
-        count = len(labels["keypoints"])
+        parts = labels["parts"]
+        size = (parts.shape[0], parts.shape[1])
+        empty = np.zeros(size, bool)
+        people = [empty if t.mask is None else t.mask for t in self.index.things(name, size) if not t.crowd]
         return Annotation(
-            parts=torch.from_numpy(labels["parts"]),
-            persons=dense(labels["persons"], dict.fromkeys(range(1, count + 1), 1)),
+            parts=torch.from_numpy(parts),
+            persons=InstanceMasks(
+                masks=torch.from_numpy(np.stack([*people, empty])[:-1]),
+                classes=torch.ones(len(people), dtype=torch.int64),
+                keypoints=torch.from_numpy(labels["keypoints"]),
+            ),
         )
 
 

@@ -12,8 +12,9 @@ from data_modules.formats.coco_json import CocoIndex, read_coco
 from data_modules.formats.label_maps import read_parts
 from data_modules.formats.layout import check_folders, given_ids
 from data_modules.loading.transforms import ClipTransform, Labels
+from partwise.arrays import UInt8Array
 from partwise.errors import InputError
-from partwise.labels import HORSE_COW
+from partwise.labels import HORSE_COW, HORSE_COW_LEGS, LEGS_TO_HORSE_COW
 
 #: Published numbers of Horse-Cow as pose transfer uses it: training and test pictures with parts, here train and val,
 #: and those with keypoints only.
@@ -38,7 +39,7 @@ class HorseCow(MaskedImages):
 
     Without masks it is a keypoint-only pool, with masks a mask-and-keypoint pool. The paper's collection was not
     released, so the layout is this project's own: `images/`, `annotations/SPLIT.json`, COCO-style with keypoints and
-    perhaps segmentations of whole animals, and `parts/NAME.png`, index maps of `HORSE_COW`'s seven classes. AP-10K,
+    perhaps segmentations of whole animals, and `parts/NAME.png`, index maps of `HORSE_COW_LEGS`. AP-10K,
     Animal-Pose and Horse-10 as COCO-style json are read too, as keypoint-only pools. The keypoints are the json's.
 
     Args:
@@ -88,8 +89,22 @@ class HorseCow(MaskedImages):
         labels = super().labels(name, size)
         if not self.masks:
             return Labels(keypoints=labels["keypoints"])
-        parts = read_parts((self.root / PARTS / name).with_suffix(".png"), self.label_set, size)
+        parts = self.merge(read_parts((self.root / PARTS / name).with_suffix(".png"), HORSE_COW_LEGS, size))
         return Labels(parts=parts, persons=labels["persons"].astype(np.int32), keypoints=labels["keypoints"])
+
+    def merge(self, parts: UInt8Array) -> UInt8Array:
+        """Merge the classes (H, W) of the maps into those of the label set."""
+        return LEGS_TO_HORSE_COW[parts]
+
+
+class HorseCowLegs(HorseCow):
+    """Horses and cows with the four legs apart."""
+
+    label_set = HORSE_COW_LEGS
+
+    def merge(self, parts: UInt8Array) -> UInt8Array:
+        """Return the classes (H, W) as they are."""
+        return parts
 
 
 def read_animals(root: Path, split: str | Sequence[str], categories: Sequence[str] | None) -> CocoIndex:

@@ -58,7 +58,9 @@ class MPII(LabelledImages):
         root: folder of the layout.
         split: "train", "val", "all", or file names of pictures.
         transform: makes the training or evaluation sample.
-        full_body: whether to leave out people without all sixteen joints, and pictures without others.
+        single: whether to leave out pictures of several people.
+        full_body: whether to leave out pictures in which somebody lacks one of the sixteen joints: who is not labelled
+            would count as background.
         seed: of the augmentation; None does none.
         annotations: of no effect: metrics of parsing need parts, and there are none.
     """
@@ -71,18 +73,21 @@ class MPII(LabelledImages):
         split: str | Sequence[str],
         transform: ClipTransform,
         *,
+        single: bool = False,
         full_body: bool = False,
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        self.full_body = full_body
+        self.single, self.full_body = single, full_body
         super().__init__(root, split, transform, seed=seed, annotations=False)
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
         """Find the pictures, and read the joints of all people."""
         people, file = read_people(self.root, split if isinstance(split, str) else "all")
+        if self.single:
+            people = {name: found for name, found in people.items() if len(found) == 1}
         if self.full_body:
-            people = {name: found[(found[..., 2] > 0).all(1)] for name, found in people.items()}
+            people = {name: found for name, found in people.items() if (found[..., 2] > 0).all()}
         self._people = {name: found for name, found in people.items() if len(found)}
         ids = list(self._people) if isinstance(split, str) else given_ids(split)
         body = "full body" if self.full_body else "body"

@@ -80,14 +80,14 @@ class UnlabelledVideo(Dataset[dict[str, Any]]):
         return int(self._starts[-1])
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
-        """One window: frames (window, 3, H, W) uint8, index and sample_ids, which names its middle frame."""
+        """One window: frames (window, 3, H, W) uint8, sizes, index and sample_ids, which names its middle frame."""
         index, epoch = draw if isinstance(draw, tuple) else (draw, 0)
         source, first = self._window(index)
         middle = first + self.window // 2
         frames = source.read(first, self.window)
         seed = None if self.seed is None else (self.seed, epoch, index)
         clip = self.transform(frames, self.labels(source, middle), seed=seed)
-        return {**clip, "index": index, "sample_ids": source.label(middle)}
+        return {**clip, "sizes": frames[0].shape[:2], "index": index, "sample_ids": source.label(middle)}
 
     def labels(self, source: Source, frame: int) -> Labels:
         """Return no labels; subclasses may know some.

@@ -139,3 +139,12 @@ class FlowBatch(TypedDict):
     flow: Tensor  # (B, 2, H, W) float32 (dx, dy) pixels, first to second frame
     index: list[int]
     sample_ids: list[str]
+
+
+class WindowBatch(TypedDict):
+    """Windows of consecutive frames without labels."""
+
+    frames: Tensor  # (B, T, 3, H, W) float32 RGB in [0, 1]; T odd, the middle one is the target
+    sizes: list[tuple[int, int]]  # native (height, width) of each video
+    index: list[int]
+    sample_ids: list[str]  # of the middle frames

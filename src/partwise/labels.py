@@ -172,9 +172,10 @@ CCP = LabelSet(  # Clothing Co-Parsing's 59 classes, merged
      "shoes", "bag", "scarf", "skin"),
 )  # fmt: skip
 
-HORSE_COW = LabelSet(  # pose-guided transfer's second kind of body
-    "horse_cow",
-    ("background", "head", "torso", "left-front-leg", "right-front-leg", "left-hind-leg", "right-hind-leg"),
+HORSE_COW = LabelSet("horse_cow", ("background", "head", "body", "leg", "tail"))  # those that papers score
+HORSE_COW_LEGS = LabelSet(  # pose-guided transfer's second kind of body
+    "horse_cow_legs",
+    ("background", "head", "body", "left-front-leg", "right-front-leg", "left-hind-leg", "right-hind-leg", "tail"),
     ((3, 4), (5, 6)),
 )
 
@@ -182,6 +183,9 @@ FOREGROUND = LabelSet("foreground", ("background", "foreground"))
 
 #: Pascal-Person-Part's ten-part left/right form -> its seven classes.
 LR_TO_PASCAL_PERSON_PART = remap_table({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 6: 4, 7: 5, 8: 5, 9: 6, 10: 6})
+
+#: Horses and cows with legs apart -> the five classes of `HORSE_COW`.
+LEGS_TO_HORSE_COW = remap_table({0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 3, 7: 4})
 
 
 def to_foreground(label_set: LabelSet) -> UInt8Array:

@@ -12,16 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 from partwise.arrays import BoolArray, FloatArray, IntArray, Picture
 from partwise.batches import Annotation, Instances, Parsing, back_to_front, map_of, masks_of
 from partwise.labels import IGNORE, LabelSet
-from partwise.scores.coco import KEYPOINTS
+from partwise.scores.coco import KEYPOINTS, LIMBS
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 PERSON_COLORS = 24  # then they repeat
-
-#: Joints that are drawn joined, of COCO's 17 keypoints: legs, hips, trunk, shoulders, arms, head.
-_LIMBS = (
-    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6)),
-    *((5, 7), (7, 9), (6, 8), (8, 10), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
-)
 
 
 @lru_cache(maxsize=1)
@@ -267,7 +261,7 @@ def _draw_persons(out: Picture, persons: Instances, ids: Sequence[int], captions
 def _draw_keypoints(out: Picture, keypoints: FloatArray, color: Sequence[int], thick: int) -> None:
     """Joints (K, 3) as discs in the person's colour, edged; COCO's limbs between them."""
     points, known = keypoints[:, :2].round().astype(int).tolist(), keypoints[:, 2] > 0
-    limbs = [limb for limb in _LIMBS if known[list(limb)].all()] if len(known) == KEYPOINTS else []
+    limbs = [limb for limb in LIMBS if known[list(limb)].all()] if len(known) == KEYPOINTS else []
     for width, ink in ((thick + 2, INK), (thick, color)):
         for start, end in limbs:
             cv2.line(out, points[start], points[end], ink, width, cv2.LINE_AA)

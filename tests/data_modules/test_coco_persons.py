@@ -46,7 +46,7 @@ def test_batches_have_the_documented_shapes(stand_in):
         assert batch["parts"].shape == batch["instances"].shape == (2, 64, 64)
         assert all(k.shape[1:] == (17, 3) and k.dtype == torch.float32 for k in batch["keypoints"])
         assert ("annotations" in batch) == (stage != "train")
-    assert batch["annotations"][0]["persons"]["map"].shape == (96, 128)
+    assert batch["annotations"][0]["persons"]["masks"].shape[1:] == (96, 128)
 
 
 def test_ids_and_keypoint_rows_belong_together(stand_in):
@@ -56,7 +56,10 @@ def test_ids_and_keypoint_rows_belong_together(stand_in):
         ids, rows = sample["instances"], sample["keypoints"]
         assert set(ids.unique().tolist()) <= set(range(len(rows) + 1))
         assert len(sample["annotations"]["persons"]["classes"]) == len(rows)
-        assert (sample["annotations"]["persons"]["map"] == ids).all()
+        masks = sample["annotations"]["persons"]["masks"]
+        assert len(masks) == len(rows)
+        assert all(masks[n - 1][ids == n].all() for n in range(1, len(rows) + 1))  # the map has what nobody covers
+        assert torch.equal(sample["annotations"]["persons"]["keypoints"], rows)
         for n, joints in enumerate(rows, 1):
             for x, y, visibility in joints.tolist():
                 if visibility == 2:
@@ -288,7 +291,10 @@ def test_real_samples_agree_with_pycocotools(real):
         union = np.any([api.annToMask(a) for a in people if not a["iscrowd"]], axis=0)
         truth = sample["annotations"]
         assert ((truth["parts"].numpy() == 1) == union).all()
-        assert ((truth["persons"]["map"].numpy() > 0) == union).all()
+        alone = [api.annToMask(a) for a in people if not a["iscrowd"]]
+        assert len(truth["persons"]["masks"]) == len(alone)
+        for mask, own in zip(truth["persons"]["masks"].numpy(), alone, strict=True):
+            assert (mask == own).all()
         ignored += int((truth["parts"] == 255).sum())
         native = everything.index.things(sample["sample_ids"], union.shape) if people else []
         for thing, annotation in zip(native, people, strict=True):

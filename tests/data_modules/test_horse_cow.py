@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from data_modules.datasets.horse_cow import KEYPOINTS, HorseCow, keypoint_pairs
+from data_modules.datasets.horse_cow import KEYPOINTS, HorseCow, HorseCowLegs, keypoint_pairs
 from data_modules.horse_cow import HorseCowDataModule
 from data_modules.loading.transforms import ClipTransform
 from data_modules.synthetic.layouts.horse_cow import HorseCowWriter
 from partwise.errors import InputError
-from partwise.labels import HORSE_COW as LABELS
+from partwise.labels import HORSE_COW, LEGS_TO_HORSE_COW
+from partwise.labels import HORSE_COW_LEGS as LABELS
 from partwise.ops.flip import hflip
 
 SIZE = (96, 128)
@@ -26,7 +27,7 @@ def stand_in(tmp_path_factory):
 
 
 def dataset(root, split="val", size=SIZE, **options):
-    return HorseCow(root, split, ClipTransform(size, LABELS, keypoint_pairs=keypoint_pairs(KEYPOINTS)), **options)
+    return HorseCowLegs(root, split, ClipTransform(size, LABELS, keypoint_pairs=keypoint_pairs(KEYPOINTS)), **options)
 
 
 def test_the_mask_and_keypoint_pool_has_parts_ids_and_keypoints(stand_in):
@@ -63,6 +64,19 @@ def test_parts_ids_and_keypoints_belong_together(stand_in):
     assert seen > 40
 
 
+def test_five_classes_are_the_parts_with_legs_merged(stand_in):
+    apart, merged = dataset(stand_in, masks=True), HorseCow(stand_in, "val", ClipTransform(SIZE, HORSE_COW), masks=True)
+    pairs = [(apart[n]["parts"], merged[n]["parts"]) for n in range(6)]
+    assert all(torch.equal(five, torch.from_numpy(LEGS_TO_HORSE_COW)[legs].long()) for legs, five in pairs)
+    seen = torch.cat([five.flatten() for _, five in pairs]).unique()
+    assert {HORSE_COW.names[c] for c in seen.tolist() if c != 255} == set(HORSE_COW.names)
+
+
+def test_an_unknown_form_is_named():
+    with pytest.raises(InputError, match=r"data\.form=six is not known; it is one of five, legs"):
+        HorseCowDataModule(form="six")
+
+
 def test_left_paws_lie_on_left_legs(stand_in):
     for sample in dataset(stand_in, masks=True):
         for joints in sample["keypoints"]:
@@ -86,7 +100,9 @@ def test_flipping_twice_is_the_identity_and_once_swaps(stand_in):
     )
     twice = hflip(once, LABELS, pairs)
     assert all(torch.allclose(twice[k], sample[k]) for k in sample)
-    data = HorseCowDataModule(root=stand_in, image_size=SIZE, flip=1.0, splits={"train": "val"}, num_workers=0)
+    data = HorseCowDataModule(
+        form="legs", root=stand_in, image_size=SIZE, flip=1.0, splits={"train": "val"}, num_workers=0
+    )
     flipped = data.dataset("train")[0]
     assert all(torch.equal(flipped[k], once[k]) for k in once)
 

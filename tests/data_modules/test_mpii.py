@@ -91,13 +91,27 @@ def test_joints_are_on_the_person_and_in_order(stand_in):
     assert upright >= 0.8 * total > 3
 
 
-def test_full_bodies_only(copy):
-    everybody = dataset(copy)
-    whole = dataset(copy, full_body=True)
+def test_pictures_of_full_bodies_only(list_copy):
+    everybody = dataset(list_copy)
+    several = next(name for name in everybody.ids if len(everybody.labels(name, SIZE)["keypoints"]) > 1)
+    for file in (list_copy / "annot").glob("*.json"):
+        rows = json.loads(file.read_bytes())
+        next((row for row in rows if row["image"] == several), {"joints_vis": [1]})["joints_vis"][0] = 0
+        file.write_text(json.dumps(rows))
+    whole = dataset(list_copy, full_body=True)
+    assert whole.ids == [name for name in everybody.ids if name != several]
     for name in whole.ids:
-        assert (whole.labels(name, SIZE)["keypoints"][..., 2] > 0).all()
-    kept = sum(len(whole.labels(name, SIZE)["keypoints"]) for name in whole.ids)
-    assert kept == sum(int((p[..., 2] > 0).all(1).sum()) for p in everybody._people.values())
+        assert len(whole.labels(name, SIZE)["keypoints"]) == len(everybody.labels(name, SIZE)["keypoints"])
+
+
+def test_pictures_of_one_person_only(copy):
+    counts = {name: len(people) for name, people in dataset(copy)._people.items()}
+    assert dataset(copy, single=True).ids == [name for name, count in counts.items() if count == 1]
+    assert set(counts.values()) == {1, 2}
+    # Others who lack joints are there nonetheless.
+    alone = {name for name, people in dataset(copy, full_body=True)._people.items() if len(people) == 1}
+    both = dataset(copy, single=True, full_body=True).ids
+    assert set(both) == alone & set(dataset(copy, single=True).ids)
 
 
 def test_test_pictures_and_people_without_points_are_left_out(tmp_path):

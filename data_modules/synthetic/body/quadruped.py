@@ -15,7 +15,7 @@ import numpy as np
 
 from data_modules.synthetic.body.fabric import Fabric, draw_color
 from partwise.arrays import Float64Array, Int32Array
-from partwise.labels import HORSE_COW as LABELS
+from partwise.labels import HORSE_COW_LEGS as LABELS
 
 Point = tuple[float, float]
 
@@ -26,7 +26,7 @@ _LEGS = {
     "front": (("shoulder", "elbow", "front_paw"), (0.36, 0.1)),
     "hind": (("hip", "knee", "back_paw"), (-0.4, 0.08)),
 }
-_HEAD, _TORSO = LABELS.id_of("head"), LABELS.id_of("torso")
+_HEAD, _BODY, _TAIL = (LABELS.id_of(name) for name in ("head", "body", "tail"))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def draw_quadruped(rng: np.random.Generator, size: tuple[int, int]) -> Quadruped
     right = bool(rng.random() < 0.5)
     near, far = ("right", "left") if right else ("left", "right")
     trunk, keypoints = _trunk(kind, rng)
-    parts = dict.fromkeys(keypoints, (_HEAD, _TORSO)) | {f"{near}_eye": (_HEAD,), f"{far}_eye": ()}
+    parts = dict.fromkeys(keypoints, (_HEAD, _BODY, _TAIL)) | {f"{near}_eye": (_HEAD,), f"{far}_eye": ()}
     keypoints |= dict.fromkeys(("left_eye", "right_eye"), keypoints.pop("eye"))
     del parts["eye"]
     legs: dict[str, list[Limb]] = {}
@@ -118,9 +118,9 @@ def _trunk(kind: str, rng: np.random.Generator) -> tuple[list[Limb], dict[str, P
     nose = (poll[0] + 0.26 * math.cos(tilt), poll[1] + 0.26 * math.sin(tilt))
     eye = (poll[0] + 0.3 * (nose[0] - poll[0]), poll[1] + 0.3 * (nose[1] - poll[1]) - 0.02)
     limbs = [
-        Limb(_TORSO, (root, (root[0] - 0.12, 0.4)), (0.035, 0.02), 0.8),
-        Limb(_TORSO, ((-0.36, 0.02), (0.36, 0.02)), (girth, girth)),
-        Limb(_TORSO, (neck, poll), (0.13, 0.08)),
+        Limb(_TAIL, (root, (root[0] - 0.12, 0.4)), (0.035, 0.02), 0.8),
+        Limb(_BODY, ((-0.36, 0.02), (0.36, 0.02)), (girth, girth)),
+        Limb(_BODY, (neck, poll), (0.13, 0.08)),
         Limb(_HEAD, (poll, nose), (0.085, 0.05), 0.95),
     ]
     return limbs, {"neck": neck, "root_of_tail": root, "nose": nose, "eye": eye}

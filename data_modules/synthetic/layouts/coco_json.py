@@ -15,11 +15,11 @@ from data_modules.synthetic.body.skeleton import COCO, JOINTS
 from data_modules.synthetic.layouts import fragments
 from data_modules.synthetic.layouts.shots import Shot
 from partwise.arrays import BoolArray, Float32Array
-from partwise.ops.pose import COCO_LIMBS
+from partwise.scores.coco import LIMBS
 
 PERSON = {
     "supercategory": "person", "id": 1, "name": "person", "keypoints": list(JOINTS[:COCO]),
-    "skeleton": [[start + 1, end + 1] for start, end in COCO_LIMBS],  # counted from 1
+    "skeleton": [[start + 1, end + 1] for start, end in LIMBS],  # counted from 1
 }  # fmt: skip
 
 

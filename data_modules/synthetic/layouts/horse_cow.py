@@ -20,7 +20,7 @@ from data_modules.synthetic.render.backdrop import MARGIN, draw_canvas
 from data_modules.synthetic.render.corruption import corrupt, draw_corruption
 from partwise.arrays import Float32Array, UInt8Array
 from partwise.io.images import write_image, write_labels
-from partwise.labels import HORSE_COW as LABELS
+from partwise.labels import HORSE_COW_LEGS as LABELS
 
 #: Chances of one, two and three animals.
 _ANIMALS = (0.6, 0.3, 0.1)
@@ -41,6 +41,7 @@ class HorseCowWriter(SceneWriter):
     """
 
     name = "horse_cow"
+    revision = 2  # before, a tail was part of the torso
     splits = ("train", "val", "poses")
 
     photos: Mapping[str, int]

@@ -28,10 +28,12 @@ class Writer(ABC):
 
     Attributes:
         name: of the layout, on the command line and in the cache folder.
+        revision: of the files; another one gives all cached folders of the layout another name.
         splits: of the layout, in the order in which they are drawn; empty where the layout has none.
     """
 
     name: ClassVar[str]
+    revision: ClassVar[int] = 1
     splits: ClassVar[Sequence[str]] = ()
 
     size: Sequence[int] = (128, 128)
@@ -67,6 +69,8 @@ class Writer(ABC):
     def cached(self) -> Path:
         """Return the cache folder that holds the files; write them first if they are not there yet."""
         content = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "workers"}
+        if self.revision > 1:
+            content["revision"] = self.revision
         return stand_in(self.name, content, self.write)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,8 @@ class Backbone(nn.Module):
         multiplier: factor on the four stages' widths of a ResNet; 1 with timm's weights.
         weights: file with timm's weights for the model, with or without its head, in place of `pretrained`.
         stride: of the last feature: 16, or for ResNets 8, with res4 dilated by 2 and res5 by 4.
+        low: low-level feature of ResNets, "pool1" or "res2".
+        extra: channels of the input beyond RGB. Their first weights are 0: they change nothing yet.
 
     Raises:
         InputError: `name` is no such model, its weights cannot be loaded, or `multiplier` has none.
@@ -81,15 +84,19 @@ class Backbone(nn.Module):
         multiplier: float = 1.0,
         weights: str | None = None,
         stride: Literal[8, 16] = 16,
+        low: Literal["pool1", "res2"] = "pool1",
+        extra: int = 0,
     ) -> None:
         super().__init__()
-        self.body, source = _trunk(name, pretrained, multiplier, weights, stride)
+        self.body, source = _trunk(name, pretrained, multiplier, weights, stride, low)
         if hasattr(self.body, "layer4"):
             _dilate(self.body.layer4, 32 // stride)
         if stride == 8:
             _dilate(self.body.layer3, 2)
         if source != "none" or weights:
             freeze_statistics(self.body)
+        if extra:
+            _widen_input(self.body, extra)
         self.pools = self.body.feature_info.reduction()[0] == 2
         self.channels_last = getattr(self.body, "output_fmt", None) == Format.NHWC
         self.low_channels, self.channels = self.body.feature_info.channels()
@@ -102,12 +109,13 @@ class Backbone(nn.Module):
         """Compute the low-level and the last feature of images.
 
         Args:
-            images: (B, 3, H, W) RGB in [0, 1].
+            images: (B, 3, H, W) RGB in [0, 1], and the `extra` channels after them.
 
         Returns:
             pool1 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16), or what stands for them.
         """
-        first, last = self.body((images - self.mean) / self.std)
+        colours = (images[:, :3] - self.mean) / self.std
+        first, last = self.body(torch.cat([colours, images[:, 3:]], 1) if images.shape[1] > 3 else colours)
         if self.channels_last:
             first, last = first.permute(0, 3, 1, 2), last.permute(0, 3, 1, 2)
         return F.max_pool2d(first, 3, stride=2, padding=1) if self.pools else first, last
@@ -139,7 +147,7 @@ class Stages(nn.Module):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        self.body, source = _trunk(name, pretrained, multiplier, weights, 32)
+        self.body, source = _trunk(name, pretrained, multiplier, weights, 32, "pool1")
         if source != "none" or weights:
             freeze_statistics(self.body)
         self.channels: list[int] = self.body.feature_info.channels()
@@ -188,7 +196,7 @@ def freeze_affine(module: nn.Module) -> None:
 
 
 def _trunk(
-    name: str, pretrained: Pretrained, multiplier: float, weights: str | None, stride: int
+    name: str, pretrained: Pretrained, multiplier: float, weights: str | None, stride: int, low: str
 ) -> tuple[Any, Literal["imagenet", "standin", "none"]]:
     """Build a model of features with its initial weights, and say what they are."""
     if set(":/") & set(name) or not timm.is_model(name):  # timm also accepts URLs and folders
@@ -196,7 +204,7 @@ def _trunk(
     source = initial_weights(pretrained)
     if multiplier != 1 and (source == "imagenet" or weights):
         raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=none")
-    body = _body(name, source == "imagenet", multiplier, weights, stride)
+    body = _body(name, source == "imagenet", multiplier, weights, stride, low)
     if source == "standin" and weights is None:
         body.load_state_dict(trunk(f"{name} x {multiplier:g}"))
     return body, source
@@ -209,7 +217,17 @@ def _colours(name: str) -> dict[str, Tensor]:
     return {"mean": channels(mean), "std": channels(std)}
 
 
-def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int) -> Any:
+def _widen_input(body: nn.Module, extra: int) -> None:
+    """Give the first convolution of a model further input channels, whose weights are 0."""
+    name, first = next((n, m) for n, m in body.named_modules() if isinstance(m, nn.Conv2d))
+    wide = copy(first)  # with its stride, padding and subclass
+    wide.in_channels += extra
+    wide.weight = nn.Parameter(F.pad(first.weight.detach(), (0, 0, 0, 0, 0, extra)))
+    parent, _, last = name.rpartition(".")
+    setattr(body.get_submodule(parent), last, wide)
+
+
+def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int, low: str) -> Any:
     """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 8 or 16.
 
     Those that cannot dilate end at 32. With a stride of 32 a ResNet returns its four stages.
@@ -222,6 +240,8 @@ def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, str
         plan = {**plan, "output_stride": 8}
     elif stride == 32:
         plan = {"out_indices": (1, 2, 3, 4)}
+    if low == "res2" and plan["out_indices"][0] == 0:
+        plan = {**plan, "out_indices": (1, plan["out_indices"][1])}
     options: dict[str, Any] = {"features_only": True, **plan}
     if multiplier != 1:
         options["channels"] = tuple(round(c * multiplier) for c in (64, 128, 256, 512))

@@ -6,6 +6,7 @@ ATEN has no batch norm outside the backbone; `norm` adds it for training from sc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -78,6 +79,8 @@ class DeepLabFeature(nn.Module):
         backbone_multiplier: factor on the backbone's widths; 1 with `pretrained`.
         norm: batch norm in encoder and decoder, which the paper does not have.
         weights: file with the backbone's weights in timm's names, in place of `pretrained`.
+        low: what the decoder reads of a ResNet, "pool1" or "res2".
+        extra: input channels beyond RGB; see `Backbone`.
 
     Raises:
         InputError: `backbone` does not fit, its weights cannot be loaded, or `backbone_multiplier` has none.
@@ -92,10 +95,12 @@ class DeepLabFeature(nn.Module):
         backbone_multiplier: float = 1.0,
         norm: bool = False,
         weights: str | None = None,
+        low: Literal["pool1", "res2"] = "pool1",
+        extra: int = 0,
     ) -> None:
         super().__init__()
         self.width, self.dilations = width, dilations(image_size)
-        self.backbone = Backbone(backbone, pretrained, backbone_multiplier, weights)
+        self.backbone = Backbone(backbone, pretrained, backbone_multiplier, weights, low=low, extra=extra)
         self.encoder = ASPP(self.backbone.channels, width, self.dilations, norm)
         self.low = conv_relu(self.backbone.low_channels, 48, 1, norm=norm)
         self.decoder = nn.Sequential(conv_relu(width + 48, width, norm=norm), conv_relu(width, width, norm=norm))
@@ -104,7 +109,8 @@ class DeepLabFeature(nn.Module):
         """Compute the feature of images.
 
         Args:
-            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16, and by 32 where the backbone cannot dilate.
+            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16, and by 32 where the backbone cannot dilate; the
+                `extra` channels follow.
 
         Returns:
             (B, width, H/4, W/4).

@@ -36,11 +36,29 @@ def warp(x: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zeros")
     # Normalise here: kornia would make a tensor of the sizes, for which the host would wait for the device.
     map_x, map_y = (
         2 / max(side - 1, 1) * place - 1
-        for side, place in zip((x.shape[-1], x.shape[-2]), _targets(flow.to(wide)), strict=True)
+        for side, place in zip((x.shape[-1], x.shape[-2]), targets(flow.to(wide)), strict=True)
     )
     with torch.autocast(x.device.type, enabled=False):
         warped = remap(x.to(wide), map_x, map_y, "bilinear", padding, align_corners=True, normalized_coordinates=True)
     return warped.to(x.dtype)
+
+
+def sample_flow(flow: Tensor, places: Tensor) -> Tensor:
+    """Sample a flow at places between pixels, bilinearly; outside the image, at its border.
+
+    Args:
+        flow: (B, 2, H, W), pixels.
+        places: (B, N, 2) x, y in pixels.
+
+    Returns:
+        (B, N, 2) (dx, dy) of the places' type.
+    """
+    wide = torch.promote_types(torch.promote_types(flow.dtype, places.dtype), torch.float32)
+    size = places.new_tensor([flow.shape[-1], flow.shape[-2]], dtype=wide)
+    grid = (2 * places.to(wide) + 1) / size - 1
+    with torch.autocast(flow.device.type, enabled=False):
+        sampled = F.grid_sample(flow.to(wide), grid[:, None], "bilinear", "border", align_corners=False)
+    return sampled[:, :, 0].mT.to(places.dtype)
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
@@ -115,13 +133,13 @@ def consistency_mask(forward: Tensor, backward: Tensor, alpha: float = 0.01, bet
     back = warp(backward, forward, "border")
     gap = (forward + back).square().sum(1, keepdim=True)
     bound = alpha * (forward.square() + back.square()).sum(1, keepdim=True) + beta
-    x, y = _targets(forward)
+    x, y = targets(forward)
     inside = (x >= 0) & (x <= forward.shape[-1] - 1) & (y >= 0) & (y <= forward.shape[-2] - 1)
     return (gap <= bound) & inside.unsqueeze(1)
 
 
-def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the x and y coordinates p + flow[p], (B, H, W) each."""
+def targets(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the x and y coordinates p + flow[p] of a flow (B, 2, H, W), (B, H, W) each."""
     height, width = flow.shape[-2:]
     ys = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, -1, 1)
     xs = torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, -1)

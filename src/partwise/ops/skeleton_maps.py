@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from partwise.ops.pose import COCO_LIMBS
+from partwise.scores.coco import LIMBS
 
 FAINTEST = 0.01  # smaller values of a Gaussian are 0
 OCCLUDED = 1  # visibility of joints that something hides
@@ -40,7 +40,7 @@ def joint_maps(poses: Tensor, size: tuple[int, int], sigma: float = 3.0) -> Tens
 
 
 def affinity_fields(
-    poses: Tensor, size: tuple[int, int], width: float = 1.0, limbs: Sequence[tuple[int, int]] = COCO_LIMBS
+    poses: Tensor, size: tuple[int, int], width: float = 1.0, limbs: Sequence[tuple[int, int]] = LIMBS
 ) -> Tensor:
     """Draw each limb as its unit vector, at the pixels nearer than `width` to it and within its box grown by as much.
 

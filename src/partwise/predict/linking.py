@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from partwise.arrays import BoolArray
+from partwise.scores.matching import match_most
 
 
 @dataclass
@@ -67,12 +67,10 @@ class PersonLinker:
         overlap = np.array([[_overlap(seen[n], track) for track in tracks] for n in waiting])
         if not overlap.size:
             return waiting
-        overlap[overlap < self.min_overlap] = 0  # a pair below the threshold must not affect the assignment
         matched = set()
-        for row, column in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
-            if overlap[row, column] > 0:
-                seen[waiting[row]].id = tracks[column].id
-                matched.add(waiting[row])
+        for row, column in match_most(overlap, self.min_overlap).tolist():
+            seen[waiting[row]].id = tracks[column].id
+            matched.add(waiting[row])
         return [n for n in waiting if n not in matched]
 
 

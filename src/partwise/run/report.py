@@ -37,6 +37,10 @@ COLUMNS = {
     "avg_precision": "precision",
     "avg_recall": "recall",
     "avg_f1": "F-1",
+    "AP": "AP",
+    "AP50": "AP.50",
+    "keypoints_AP": "keypoint AP",
+    "keypoints_AP50": "keypoint AP.50",
     "J_mean": "J",
     "F_mean": "F",
     "epe": "end-point error, pixels",
@@ -108,7 +112,7 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
     for key in shown:
         table.add_column(COLUMNS[key], justify="right")
     for name, row in rows.items():
-        metrics = [_shown(key, row[key]) for key in shown]
+        metrics = [_shown(key, row.get(key)) for key in shown]  # a baseline may have no keypoints
         table.add_row(TITLES.get(name, name), *metrics, style="bold" if name == "trained" else "")
     return table
 

@@ -114,6 +114,8 @@ def _digest(cfg: DictConfig, synthetic: bool, stages: Mapping[str, Stage]) -> st
     if extra := content["data"].get("extra"):
         kept["extra"] = stages[extra].identity if extra in stages else _path(extra)
     kept["callbacks"] = {name: entry for name, entry in content["callbacks"].items() if name not in WATCHING and entry}
+    if rounds := content.get("rounds"):
+        kept["rounds"] = rounds
     kept["synthetic"] = synthetic
     kept["init"] = [stages[entry].identity if entry in stages else _path(entry) for entry in content["init"]]
     text = json.dumps(_without_modules(kept), sort_keys=True, default=str)
@@ -149,6 +151,21 @@ def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth:
     shared = [override for override in overrides if override.startswith(SHARED)]
     used = {*cfg.init, cfg.data.get("extra")}
     return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in used}
+
+
+def step(name: str, about: Mapping[str, Any], cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> Stage:
+    """Compose a stage that the config does not list, such as a step of a round.
+
+    Args:
+        name: for messages.
+        about: its experiment and overrides.
+        cfg: composed config of the run.
+        synthetic: whether the run trains on a stand-in.
+        overrides: of the run, which the stage shares in part.
+    """
+    listed = OmegaConf.merge(cfg, {"stages": {name: dict(about)}})
+    shared = [override for override in overrides if override.startswith(SHARED)]
+    return _stage(name, listed, synthetic, shared, 1)  # type: ignore[arg-type]
 
 
 def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], depth: int) -> Stage:
@@ -203,9 +220,9 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> None:
     stages = stages_of(cfg, synthetic, overrides)
     for stage in stages.values():
         _check_data(stage, outputs)
-    cfg.init = [str(_result(stages[entry], outputs)) if entry in stages else str(entry) for entry in cfg.init]
+    cfg.init = [str(result(stages[entry], outputs)) if entry in stages else str(entry) for entry in cfg.init]
     if (extra := cfg.data.get("extra")) in stages:
-        cfg.data.extra = str(_result(stages[extra], outputs))
+        cfg.data.extra = str(result(stages[extra], outputs))
 
 
 def find(
@@ -240,8 +257,16 @@ def _check_data(stage: Stage, outputs: Path) -> None:
         _check_data(earlier, outputs)
 
 
-def _result(stage: Stage, outputs: Path) -> Path:
-    """The last checkpoint or the dataset of a stage, which is run unless a finished run is found."""
+def result(stage: Stage, outputs: Path) -> Path:
+    """Return the last checkpoint or the dataset of a stage, which is run unless a finished run is found.
+
+    Args:
+        stage: to run.
+        outputs: where run folders lie.
+
+    Raises:
+        InputError: it failed.
+    """
     base = outputs / stage.experiment
     with writing(base):
         base.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Match predicted with true objects of one image: overlaps of disjoint objects and two matchings.
+"""Match predicted with true objects of one image: overlaps of disjoint objects and three matchings.
 
 NumPy, because the arrays are tiny: what is large, the label maps, is reduced to counts in `joint_histogram`.
 n predicted objects, m true ones, T thresholds.
@@ -7,6 +7,7 @@ n predicted objects, m true ones, T thresholds.
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from partwise.arrays import BoolArray, Float64Array, Int64Array
 
@@ -64,3 +65,19 @@ def match_one_to_one(ious: Float64Array, scores: Float64Array, thresholds: Float
         hits[row] = hit
         free[best[hit], columns[hit]] = False
     return hits
+
+
+def match_most(similarities: Float64Array, least: float) -> Int64Array:
+    """Match one to one so that the similarities of the pairs sum to the most (Hungarian method).
+
+    Args:
+        similarities: (n, m).
+        least: pairs below it do not match, nor do they affect the others.
+
+    Returns:
+        (k, 2) rows and columns of the pairs, by ascending row.
+    """
+    allowed = (similarities >= least) & (similarities > 0)
+    rows, columns = linear_sum_assignment(np.where(allowed, similarities, 0), maximize=True)
+    matched = allowed[rows, columns]
+    return np.stack([rows[matched], columns[matched]], 1).astype(np.int64)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partwise.ops.flow import centred_mean, consistency_mask, enlarge_flow, flip_flow, resize_flow, warp
+from partwise.ops.flow import centred_mean, consistency_mask, enlarge_flow, flip_flow, resize_flow, sample_flow, warp
 
 
 def constant_flow(dx, dy, height, width, batch=1):
@@ -123,3 +123,13 @@ def test_consistency_of_a_square_that_moves_over_a_still_ground():
 
 def test_consistency_fails_where_the_flow_leaves_the_image():
     assert not consistency_mask(constant_flow(40, 0, 16, 16), constant_flow(-40, 0, 16, 16)).any()
+
+
+def test_a_flow_is_sampled_between_pixels_and_held_beyond_the_border():
+    y, x = torch.meshgrid(torch.arange(12.0), torch.arange(20.0), indexing="ij")
+    flow = torch.stack([2 * x - y, 0.5 * y + 1])[None].repeat(2, 1, 1, 1)
+    places = torch.tensor([[0.0, 0.0], [3.25, 7.5], [19.0, 11.0], [-5.0, 4.0]]).expand(2, -1, -1)
+    want = torch.tensor([[0.0, 1.0], [-1.0, 4.75], [27.0, 6.5], [-4.0, 3.0]]).expand(2, -1, -1)
+    torch.testing.assert_close(sample_flow(flow, places), want, atol=1e-4, rtol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(sample_flow(flow, places), want, atol=1e-4, rtol=1e-4)

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from pycocotools.cocoeval import COCOeval
 
-from partwise.ops.pose import limb_similarity, nearest_poses
+from partwise.ops import pose as ops
+from partwise.ops.pose import LEAST, keypoint_similarity, limb_similarity, nearest_poses, normalise
 
 USED = [j for j in range(16) if j != 7]
 
@@ -45,6 +47,88 @@ def test_neighbours_are_those_of_a_plain_loop(missing):
     torch.testing.assert_close(distances, want.values[:, :5].double(), rtol=1e-6, atol=1e-6)
     finite = distances.isfinite()
     assert torch.equal(indices[finite], want.indices[:, :5][finite])
+
+
+def all_distances(poses, library):
+    """Of all to all, in float64 from the differences."""
+    (a, v), (b, w) = normalise(poses), normalise(library)
+    both = v[:, None] & w
+    squared = ((a[:, None] - b).square().sum(-1) * both).sum(-1)
+    return (squared / both.sum(-1)).masked_fill(both.sum(-1) < LEAST, math.inf)
+
+
+def crowded(count, seed):
+    """Poses that are hardly apart, some of them equal: float32 cannot rank them."""
+    poses = some_poses(6, seed, missing=0.1).repeat(count // 6, 1, 1)
+    shaken = poses[..., :2] * (1 + 1e-6 * torch.randn(len(poses), 16, 1, generator=torch.Generator().manual_seed(seed)))
+    poses[: count // 2, :, :2] = shaken[: count // 2]
+    return poses
+
+
+def far_out(count, seed):
+    """Poses with one joint far away, whose squares swallow the others in float32."""
+    poses = some_poses(count, seed, missing=0.1)
+    poses[:, 15, :2] = 1e5 + poses[:, 15, :2]
+    return poses
+
+
+KINDS = {"apart": some_poses, "crowded": crowded, "far out": far_out}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_neighbours_are_exactly_those_of_float64(kind, precision, monkeypatch):
+    monkeypatch.setattr(ops, "_CHUNK", 1000)  # several rows at a time, the last fewer
+    poses, library = some_poses(40, 7, missing=0.1), KINDS[kind](300, 8)
+    if kind != "apart":
+        poses = torch.cat([poses, library[:20]])
+    own = torch.full((len(poses),), -1)
+    own[-10:] = torch.arange(10)
+    plain = all_distances(poses, library)
+    plain[torch.arange(len(poses))[-10:], own[-10:]] = math.inf
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            indices, distances = nearest_poses(poses, library, 5, own)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(distances, plain.sort(1).values[:, :5])
+    finite = distances.isfinite()
+    assert torch.equal(plain.gather(1, indices)[finite], distances[finite])
+    assert all(len(set(row[seen].tolist())) == seen.sum() for row, seen in zip(indices, finite, strict=True))
+
+
+@pytest.mark.parametrize(("kind", "doubts"), [("apart", False), ("crowded", True), ("far out", True)])
+def test_float32_says_where_it_does_not_suffice(kind, doubts):
+    poses = KINDS[kind](300, 8)
+    ours, theirs = (ops._shapes(p, ops.MPII) for p in (poses[:40], poses))
+    found = ops._search_in(torch.float32, ours, theirs, 5)
+    assert bool((~found.sure).any()) == doubts
+    want = all_distances(poses[:40], poses)[ours.rows].sort(1).values[:, :5]
+    assert torch.equal(found.distances[found.sure], want[found.sure])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_of_factors_are_lower_bounds(kind, dtype):
+    library = KINDS[kind](300, 9)
+    ours, theirs = (ops._shapes(p, ops.MPII) for p in (library[:100], library))
+    products = ops._factors(ours, dtype, of_library=False) @ ops._factors(theirs, dtype, of_library=True).T
+    both = ours.known[:, None] & theirs.known
+    squared = ((ours.joints[:, None] - theirs.joints).square().sum(-1) * both).sum(-1)
+    sizes = (ours.known.double() * ours.joints.square().sum(-1)) @ theirs.known.double().T
+    sizes = sizes + ours.known.double() @ (theirs.known * theirs.joints.square().sum(-1)).T
+    assert (products.double() <= squared).all()
+    assert (squared - products.double() <= 300 * torch.finfo(dtype).eps * sizes).all()
+
+
+def test_fewer_comparable_poses_than_are_asked_for_leave_the_rest_infinitely_far():
+    library = some_poses(6, 10, missing=0)
+    library[2:, 8, 2] = 0  # without a neck
+    indices, distances = nearest_poses(library[:1], library, k=5)
+    assert indices[0, :2].tolist() == [0, 1]
+    assert distances[0].isfinite().tolist() == [True, True, False, False, False]
+    assert not nearest_poses(library[:1], library[2:], k=3)[1].isfinite().any()
 
 
 def test_a_pose_is_nearest_to_itself_wherever_and_however_large_it_is():
@@ -139,3 +223,30 @@ def test_limbs_without_length_give_zeros_and_gradients():
 def test_gradients_of_the_similarity():
     points = [torch.rand(3, 2, dtype=torch.float64, requires_grad=True) for _ in range(4)]
     assert torch.autograd.gradcheck(limb_similarity, points)
+
+
+def test_keypoint_similarity_is_cocos():
+    generator = torch.Generator().manual_seed(5)
+    poses = torch.rand(4, 17, 3, generator=generator).double() * torch.tensor([80.0, 150.0, 1.0])
+    truth = poses[:3] + 4 * torch.randn(3, 17, 3, generator=generator) * torch.tensor([1.0, 1.0, 0.0])
+    truth[..., 2] = (torch.rand(3, 17, generator=generator) > 0.3) * 2
+    rows = [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": p.flatten().tolist(), "score": 1} for p in poses]
+    objects = []
+    for pose in truth:
+        places = pose[pose[:, 2] > 0, :2]
+        area = float((places.amax(0) - places.amin(0)).prod())
+        objects.append({"keypoints": pose.flatten().tolist(), "area": area, "bbox": [0, 0, 80, 150]})
+    evaluator = COCOeval(iouType="keypoints")
+    evaluator._dts[1, 1], evaluator._gts[1, 1] = rows, objects
+    want = torch.from_numpy(evaluator.computeOks(1, 1))
+    torch.testing.assert_close(keypoint_similarity(poses, truth), want)
+
+
+def test_keypoint_similarity_without_common_joints_is_zero():
+    poses = torch.rand(2, 17, 3) * 50
+    poses[0, :8, 2], poses[1, 8:, 2] = 0, 0
+    assert keypoint_similarity(poses[:1], poses[1:]).item() == 0
+    assert keypoint_similarity(poses, 0 * poses).max() == 0
+    assert keypoint_similarity(poses[:0], poses).shape == (0, 2)
+    assert keypoint_similarity(poses, poses, least=60).max() == 0
+    torch.testing.assert_close(keypoint_similarity(poses, poses).diagonal(), torch.ones(2).double())

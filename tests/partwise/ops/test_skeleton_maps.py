@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS
-from partwise.ops.pose import COCO_LIMBS
 from partwise.ops.skeleton_maps import affinity_fields, joint_maps, skeleton_maps
+from partwise.scores.coco import LIMBS
 
 SIZE = (13, 17)
 
@@ -50,7 +50,7 @@ def test_fields_of_limbs_are_those_of_a_loop_over_pixels(width):
     poses = some_poses(seed=1)
     poses[0, 13] = poses[0, 15]  # a limb without length
     want = [[[[plain_limb(pose[a], pose[b], row, column, width)[i] for column in range(SIZE[1])]
-              for row in range(SIZE[0])] for a, b in COCO_LIMBS for i in (0, 1)]
+              for row in range(SIZE[0])] for a, b in LIMBS for i in (0, 1)]
             for pose in poses.tolist()]  # fmt: skip
     torch.testing.assert_close(affinity_fields(poses, SIZE, width), torch.tensor(want).float(), atol=1e-5, rtol=0)
 
@@ -79,7 +79,7 @@ def test_a_pose_without_joints_has_empty_maps():
 
 
 def test_coco_joins_every_keypoint_and_is_the_same_from_both_sides():
-    assert len(COCO_LIMBS) == len({frozenset(limb) for limb in COCO_LIMBS}) == 19
-    assert {joint for limb in COCO_LIMBS for joint in limb} == set(range(17))
+    assert len(LIMBS) == len({frozenset(limb) for limb in LIMBS}) == 19
+    assert {joint for limb in LIMBS for joint in limb} == set(range(17))
     other = dict(COCO_KEYPOINT_PAIRS) | {right: left for left, right in COCO_KEYPOINT_PAIRS} | {0: 0}
-    assert {frozenset(other[j] for j in limb) for limb in COCO_LIMBS} == {frozenset(limb) for limb in COCO_LIMBS}
+    assert {frozenset(other[j] for j in limb) for limb in LIMBS} == {frozenset(limb) for limb in LIMBS}

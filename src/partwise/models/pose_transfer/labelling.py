@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -124,6 +124,25 @@ class Labeller:
         device = next(self.network.parameters()).device
         maps: Tensor = self.network(images.to(device), prior.to(device))
         return maps.to(prior.device)
+
+
+def ignore_unknown(parts: Tensor, poses: Tensor, known: Iterable[int]) -> Tensor:
+    """Ignore the surroundings of persons who get no label, lest a parser learns that they are background.
+
+    Args:
+        parts: (H, W) classes of a picture, 0 = background.
+        poses: (N, K, 3) of its persons.
+        known: numbers, from 1, of those who are labelled.
+
+    Returns:
+        (H, W) classes, 255 in the others' joint boxes where nobody else is.
+    """
+    ignored = torch.zeros_like(parts, dtype=torch.bool)
+    for number in {*range(1, len(poses) + 1)} - {*known}:
+        if (poses[number - 1, :, 2] > 0).any():
+            x0, y0, x1, y1 = joint_box(poses[number - 1], (parts.shape[0], parts.shape[1]))
+            ignored[y0:y1, x0:x1] = True
+    return parts.masked_fill(ignored & (parts == 0), IGNORE)
 
 
 def own_parts(parts: Tensor, persons: Tensor, crops: Crops, size: tuple[int, int]) -> Tensor:

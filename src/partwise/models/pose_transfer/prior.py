@@ -6,6 +6,8 @@ in the source. The canvas is the target's crop, stretched to any size.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import cv2
@@ -14,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from partwise.arrays import AnyArray, BoolArray, Float64Array
 from partwise.models.pose_transfer.library import Library
 from partwise.models.pose_transfer.skeleton import Skeleton
 from partwise.ops.pose import limb_similarity
@@ -47,15 +50,47 @@ def part_prior(
     Returns:
         (B, C, *size) float32 in [0, 1], one map a class; all 0 without a neighbour.
     """
-    k = neighbours.shape[1]
     prior = torch.empty(len(poses), len(library.skeleton.classes), *size, device=poses.device)
-    weights = 1 / (neighbours >= 0).sum(1).clamp(min=1).view(-1, 1, 1, 1)
+    average = _average_batched if poses.is_cuda else _average_each
+    average(library, neighbours, poses, sizes, sampling, prior)
+    return prior
+
+
+def _average_batched(
+    library: Library, neighbours: Tensor, poses: Tensor, sizes: Tensor, sampling: Sampling, prior: Tensor
+) -> None:
+    """Fill priors (B, C, H, W), a few of them at a time."""
+    k, size = neighbours.shape[1], (prior.shape[2], prior.shape[3])
     for start in range(0, len(poses), _AT_A_TIME):
         some = slice(start, start + _AT_A_TIME)
         those, canvases = (x[some].repeat_interleave(k, 0) for x in (poses, sizes))
-        masks = morph(library, neighbours[some].flatten(), those, canvases, size, sampling).unflatten(0, (-1, k))
-        prior[some].copy_(masks.sum(1, dtype=masks.dtype)).mul_(weights[some])  # sums of bytes are fast
-    return prior
+        masks = morph(library, neighbours[some].flatten(), those, canvases, size, sampling)
+        sums = masks.unflatten(0, (-1, k)).sum(1, dtype=masks.dtype)  # sums of bytes are fast
+        prior[some].copy_(sums).mul_(_weights(neighbours[some]).view(-1, 1, 1, 1))
+
+
+def _average_each(
+    library: Library, neighbours: Tensor, poses: Tensor, sizes: Tensor, sampling: Sampling, prior: Tensor
+) -> None:
+    """Fill priors (B, C, H, W); every neighbour is drawn into the same canvas, which stays in the cache."""
+    k, size = neighbours.shape[1], (prior.shape[2], prior.shape[3])
+    indices = neighbours.flatten()
+    moves = _moves(library, indices, poses.repeat_interleave(k, 0), sizes.repeat_interleave(k, 0), size)
+    persons = _by_person(library, indices, moves)
+    masks, total = torch.zeros(2, *prior.shape[1:], dtype=_TYPES[sampling]).numpy()
+    for target, weight in zip(prior.numpy(), _weights(neighbours).numpy(), strict=True):
+        total.fill(0)
+        for limbs in itertools.islice(persons, k):
+            masks.fill(0)
+            for limb in limbs:
+                _draw(limb, masks, sampling)
+            total += masks
+        np.multiply(total, weight, out=target)
+
+
+def _weights(neighbours: Tensor) -> Tensor:
+    """(B,) what each neighbour counts; 1 where there is none."""
+    return 1 / (neighbours >= 0).sum(1).clamp(min=1)
 
 
 def morph(
@@ -130,22 +165,46 @@ def _moves(library: Library, indices: Tensor, poses: Tensor, sizes: Tensor, size
     return _Moves(person, part, boxes, back, first, last)
 
 
+class _Limb(NamedTuple):
+    """One part that is to be drawn."""
+
+    mask: BoolArray  # (h, w) of the part's box in the source
+    row: int  # class
+    back: Float64Array  # (2, 3) from the pixels of the canvas from `first` on to those of the mask
+    first: list[int]  # x, y
+    size: list[int]  # width, height
+
+
+def _by_person(library: Library, indices: Tensor, moves: _Moves) -> Iterator[list[_Limb]]:
+    """The parts of one person after the other."""
+    begin = moves.back[:, :, :2] @ moves.first.double()[..., None] - moves.boxes[:, :2, None]
+    backs = torch.cat([moves.back[:, :, :2], moves.back[:, :, 2:] + begin], 2).cpu().numpy()
+    columns = (moves.part, moves.boxes, moves.first, moves.last - moves.first + 1)
+    rest = zip(backs, *(column.tolist() for column in columns), strict=True)
+    for n, count in zip(indices.tolist(), moves.person.bincount(minlength=len(indices)).tolist(), strict=True):
+        parts = library.parts[n].numpy()
+        yield [
+            _Limb(parts[y0:y1, x0:x1] == part + 1, library.skeleton.merged[part], back, first, size)
+            for back, part, (x0, y0, x1, y1), first, size in itertools.islice(rest, count)
+            if min(size) > 0
+        ]
+
+
+def _draw(limb: _Limb, masks: AnyArray, sampling: Sampling) -> None:
+    """Draw a part into the masks (C, H, W) where it may lie."""
+    (x, y), (width, height) = limb.first, limb.size
+    view = masks[limb.row, y : y + height, x : x + width]
+    source = limb.mask.view(np.uint8).astype(view.dtype, copy=False)
+    moved = cv2.warpAffine(source, limb.back, (width, height), flags=_FLAGS[sampling] | cv2.WARP_INVERSE_MAP)
+    np.maximum(view, moved, out=view)
+
+
 def _warp_each(library: Library, indices: Tensor, moves: _Moves, canvas: Tensor, sampling: Sampling) -> Tensor:
     """Draw part after part into the canvas, each only where it may lie."""
-    canvas, planes = canvas.cpu(), library.skeleton.merged
-    views = canvas.numpy()
-    begin = moves.back[:, :, :2] @ moves.first.double()[..., None] - moves.boxes[:, :2, None]
-    matrices = torch.cat([moves.back[:, :, :2], moves.back[:, :, 2:] + begin], 2).cpu().numpy()
-    columns = (indices[moves.person], moves.person, moves.part, moves.boxes, moves.first, moves.last)
-    for matrix, *move in zip(matrices, *(column.tolist() for column in columns), strict=True):
-        source, n, part, box, (x, y), last = move
-        width, height = last[0] - x + 1, last[1] - y + 1
-        if width <= 0 or height <= 0:
-            continue
-        mask = library.parts[source].numpy()[box[1] : box[3], box[0] : box[2]] == part + 1
-        view = views[n, planes[part], y : y + height, x : x + width]
-        flags = _FLAGS[sampling] | cv2.WARP_INVERSE_MAP
-        np.maximum(view, cv2.warpAffine(mask.astype(view.dtype), matrix, (width, height), flags=flags), out=view)
+    canvas = canvas.cpu()
+    for masks, limbs in zip(canvas.numpy(), _by_person(library, indices, moves), strict=True):
+        for limb in limbs:
+            _draw(limb, masks, sampling)
     return canvas
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -45,9 +46,19 @@ class Skeleton:
             ends (N, P, 2, 2), x, y of the start and of the end of each part's limb; and whether all joints of a limb
             are known and it is at least a pixel long (N, P) bool: shorter ones say nothing of direction and size.
         """
-        ends = torch.stack([torch.stack([poses[:, r, :2].mean(1) for r in limb], 1) for limb in self.limbs], 1)
-        seen = torch.stack([(poses[:, start + end, 2] > 0).all(1) for start, end in self.limbs], 1)
+        rows, weights = (x.to(poses.device) for x in self._ends)
+        joints = poses[:, rows]  # (N, P, 2, m, 3)
+        ends = (joints[..., :2] * weights.to(poses.dtype)).sum(3)
+        seen = (joints[..., 2] > 0).flatten(2).all(2)
         return ends, seen & (ends.diff(dim=2).norm(dim=-1)[..., 0] >= 1)
+
+    @cached_property
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """The joints of all limbs' ends (P, 2, m), the first again where there are fewer than m, and their weights."""
+        most = max(len(end) for limb in self.limbs for end in limb)
+        rows = [[(*end, *end[:1] * (most - len(end))) for end in limb] for limb in self.limbs]
+        weights = [[[(place < len(end)) / len(end) for place in range(most)] for end in limb] for limb in self.limbs]
+        return torch.tensor(rows), torch.tensor(weights, dtype=torch.float64)[..., None]
 
     def merge_table(self, device: torch.device | None = None) -> Tensor:
         """Return the table (256,) int64 from part ids to class ids; 0 stays 0, and the rest becomes 255."""

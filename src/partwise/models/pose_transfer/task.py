@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from partwise.models.pose_transfer.library import comparable, make_library, name
 from partwise.models.pose_transfer.pictures import plot_transfer
 from partwise.models.pose_transfer.refine import Kind, PriorMaker, RefinementNetwork, refinement_loss
 from partwise.models.pose_transfer.skeleton import Skeleton
+from partwise.models.pose_transfer.writing import write_dataset
 from partwise.models.scoring import letterboxes
 from partwise.models.task import ParsingTask
 from partwise.ops.resize import Letterbox
@@ -85,6 +87,28 @@ class PoseRefinementTask(ParsingTask):
         ):
             losses += self._of_picture(image, parts, persons, poses, name, draws)
         return {"refinement": torch.stack(losses).sum() / max(len(losses) - 1, 1)}
+
+    def write_dataset(self, data: Any, folder: Path, persons: int | None = None, **options: Any) -> str:
+        """Label the persons of a DataModule's training pictures.
+
+        Args:
+            data: DataModule of pictures with poses.
+            folder: of the labels.
+            persons: at most; None takes all.
+            options: of no effect.
+
+        Returns:
+            What there is, in words.
+
+        Raises:
+            InputError: the library is rendered, but the pictures are not.
+        """
+        if self.source.synthetic and not data.synthetic:
+            raise InputError(
+                "the library is synthetic, the pictures are real; name the library: model.library.root=DIR"
+            )
+        done = write_dataset(self.labeller, data.dataset("train"), folder, persons, max(1, data.num_workers))
+        return f"{done.persons} persons in {done.pictures} pictures, {done.skipped} without"
 
     def _of_picture(
         self, image: Tensor, parts: Tensor, persons: Tensor, poses: Tensor, name: str, draws: torch.Generator

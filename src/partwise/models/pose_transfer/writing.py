@@ -15,7 +15,7 @@ from partwise.arrays import Float32Array, Picture
 from partwise.io.atomic import write_json
 from partwise.io.images import write_image, write_labels
 from partwise.io.progress import counter
-from partwise.models.pose_transfer.labelling import Labeller
+from partwise.models.pose_transfer.labelling import Labeller, ignore_unknown
 from partwise.models.pose_transfer.library import comparable
 
 FRAMES, LABELS, PROVENANCE = "frames", "labels", "provenance"
@@ -63,6 +63,7 @@ def write_dataset(
 ) -> Summary:
     """Label every picture and write frames/NAME.jpg, labels/NAME.png and provenance/NAME.json.
 
+    Who has too few joints for a label is ignored (255) in the labels of the others' picture.
     Provenance has, for each person by number, the names of those whose parts the label comes from, and the distances of
     their poses. It is written last: a picture that has it is not labelled again.
 
@@ -124,11 +125,13 @@ def _enough(labeller: Labeller, given: Posed) -> int:
 
 def _label(labeller: Labeller, given: Posed, folder: Path) -> int:
     image = torch.from_numpy(given.picture).permute(2, 0, 1).float() / 255
-    parts, sources = labeller.label(image, torch.from_numpy(given.poses).float(), given.name)
+    poses = torch.from_numpy(given.poses).float()
+    parts, sources = labeller.label(image, poses, given.name)
     name = _stem(given.name)
     if sources:
         write_image(folder / FRAMES / f"{name}.jpg", given.picture, quality=95)
-        write_labels(folder / LABELS / f"{name}.png", parts.numpy(), viz.palette())
+        labels = ignore_unknown(parts, poses, sources)
+        write_labels(folder / LABELS / f"{name}.png", labels.numpy(), viz.palette())
     about = {str(n): [[source.name, round(source.distance, 3)] for source in those] for n, those in sources.items()}
     write_json(folder / PROVENANCE / f"{name}.json", {"picture": given.name, "persons": about})
     return len(sources)

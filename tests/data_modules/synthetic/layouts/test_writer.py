@@ -26,7 +26,7 @@ FOLDERS = [
     ),
     ({"pairs": {"train": 3, "val": 2}, "size": [64, 96], "shapes": 4}, "flying_chairs-v1-dc349aa32b5e508c"),
     ({"videos": 2, "size": [64, 64]}, "folder-v1-f17ebfddb59fc3ef"),
-    ({"photos": {"train": 3, "val": 2, "poses": 2}, "size": [64, 96]}, "horse_cow-v1-a4c83c9ac7c37032"),
+    ({"photos": {"train": 3, "val": 2, "poses": 2}, "size": [64, 96]}, "horse_cow-v1-98cc20fc1205b1e1"),
     ({"images": {"train": 2, "val": 2}, "size": [64, 48]}, "lip-v1-462ba3794278e14f"),
     ({"photos": 11, "size": [64, 64]}, "mpii-v1-74d388394f8eb26a"),
     ({"photos": {"val": 4, "test": 3}, "size": [64, 96]}, "ochuman-v1-cf7de9509e74d1a2"),

@@ -10,7 +10,7 @@ from posed_people import SIZE, STANDING, drawn, skeleton, turned
 from data_modules.datasets.folder import LabelledFolder
 from data_modules.loading.transforms import ClipTransform
 from partwise.labels import PASCAL_PERSON_PART
-from partwise.models.pose_transfer.labelling import Labeller, cut_out, own_parts
+from partwise.models.pose_transfer.labelling import Labeller, cut_out, ignore_unknown, own_parts
 from partwise.models.pose_transfer.library import crop_person, joint_box, make_library
 from partwise.models.pose_transfer.refine import PriorMaker, RefinementNetwork
 from partwise.models.pose_transfer.writing import write_dataset
@@ -79,6 +79,20 @@ def test_people_without_enough_joints_get_nothing():
     parts, sources = labeller().label(torch.rand(3, *SIZE), few[None])
     assert not parts.any()
     assert sources == {}
+
+
+def test_people_without_labels_are_ignored_where_nobody_else_is():
+    few, absent = STANDING.clone(), torch.zeros_like(STANDING)
+    few[:, 0] += 15
+    few[8] = 0
+    poses = torch.stack([few, STANDING, absent])
+    parts, sources = labeller().label(torch.rand(3, *SIZE), poses)
+    labels = ignore_unknown(parts, poses, sources)
+    x0, y0, x1, y1 = joint_box(few, SIZE)
+    inside = torch.zeros(SIZE, dtype=torch.bool)
+    inside[y0:y1, x0:x1] = True
+    assert torch.equal(labels == 255, inside & (parts == 0))
+    assert torch.equal(labels[parts > 0], parts[parts > 0])
 
 
 def test_where_people_overlap_the_larger_class_counts():

@@ -7,7 +7,7 @@ import torch
 from posed_people import SIZE, STANDING, drawn, skeleton, turned
 
 from partwise.models.pose_transfer.library import make_library
-from partwise.models.pose_transfer.prior import morph, part_prior, skeleton_map
+from partwise.models.pose_transfer.prior import _average_batched, _average_each, morph, part_prior, skeleton_map
 
 PERSON = skeleton()
 APART = replace(PERSON, classes=PERSON.parts, merged=tuple(range(10)))
@@ -115,6 +115,20 @@ def test_a_prior_is_the_mean_over_those_that_are_there():
     torch.testing.assert_close(prior[0], each.mean(0))
     torch.testing.assert_close(prior[1], each[[0, 2]].mean(0))
     assert prior[2].sum() == 0
+
+
+@pytest.mark.parametrize("sampling", ["nearest", "bilinear"])
+@pytest.mark.parametrize("k", [1, 3])
+def test_one_canvas_for_all_neighbours_gives_what_a_batch_gives(sampling, k):
+    library = make_library([drawn(PERSON, turned(jitter=5, seed=s)) for s in range(4)], PERSON)
+    neighbours = torch.randint(-1, 4, (11, k), generator=torch.Generator().manual_seed(0))  # more than one batch
+    poses = torch.stack([turned(degrees=3.0 * n, jitter=4, seed=n) for n in range(11)])
+    sizes, size = torch.tensor([[SIZE[0] + n, SIZE[1]] for n in range(11)]), (64, 80)
+    each, batch = torch.empty(2, 11, 6, *size)
+    for average, into in ((_average_each, each), (_average_batched, batch)):
+        average(library, neighbours, poses, sizes, sampling, into)
+    assert torch.equal(each, batch)
+    assert (each.amax((1, 2, 3)) > 0).equal((neighbours >= 0).any(1))
 
 
 def test_a_skeleton_is_drawn_with_sticks_of_one_width():

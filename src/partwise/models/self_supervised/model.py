@@ -1,0 +1,235 @@
+"""A Self-Supervised Framework for Human Instance Segmentation: its modules (sections 3.1 and 3.4).
+
+| paper                          | here         | shape                                                              |
+|--------------------------------|--------------|--------------------------------------------------------------------|
+| Seg Module                     | seg          | images (B, 3, H, W) to a (B, 2, H, W): DeepLabv3+                   |
+| Pose Module                    | pose         | images to poses (N, 17, 3) x, y, score of N persons each            |
+| Pose2Seg Module                | pose2seg     | images and skeletons (B, 3 + 55, H, W) to a_Pose2Seg (B, 2, H, W)   |
+| a_TPR                          | a            | logits of the Seg Module, in the loop refined by TPR                |
+
+a_TPR knows no persons: Eq. 10 gives one mask a pose, and masks may overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwise.batches import ImageBatch, InstanceMasks, Parsing
+from partwise.errors import InputError
+from partwise.labels import IGNORE
+from partwise.models.self_supervised.pose_module import PoseModule
+from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
+from partwise.nn.dense import at_once
+from partwise.ops.resize import Letterbox
+from partwise.ops.skeleton_maps import skeleton_maps
+from partwise.scores.coco import KEYPOINTS, LIMBS
+
+SKELETON = KEYPOINTS + 2 * len(LIMBS)  # maps
+AT_ONCE = 8  # persons that the Pose2Seg Module sees together
+JOINT, LIMB = 1 / 64, 1 / 256  # standard deviation of a joint and half the width of a limb, of the longer side
+
+
+class Pose2SegModule(DeepLabV3Plus):
+    """The Seg Module's structure with a person's skeleton as further input (section 3.4).
+
+    Args:
+        dropped: largest share of the joints that training leaves out of a skeleton, since estimated ones lack some.
+        jitter: standard deviation of joints in training, as a share of their person's height.
+        most: persons of a training batch, drawn from all of its pictures.
+        options: further arguments of `DeepLabV3Plus`.
+    """
+
+    def __init__(self, dropped: float = 0.3, jitter: float = 0.01, most: int = 8, **options: object) -> None:
+        super().__init__(extra=SKELETON, **options)  # type: ignore[arg-type]
+        self.dropped, self.jitter, self.most = dropped, jitter, most
+
+    def of_poses(self, image: Tensor, poses: Tensor) -> Tensor:
+        """Compute a_Pose2Seg of each pose in an image.
+
+        Args:
+            image: (3, H, W) in [0, 1].
+            poses: (N, 17, 3) in pixels; joints with a visibility or score of 0 are missing.
+
+        Returns:
+            (N, 2, H, W).
+        """
+        some = [self.logits(with_skeletons(image.expand(len(p), -1, -1, -1), p)) for p in poses.split(AT_ONCE)]
+        return torch.cat(some) if len(poses) else image.new_zeros(0, 2, *image.shape[-2:])
+
+    def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """Compute the cross-entropy () of the masks of a batch's persons, by name.
+
+        Raises:
+            InputError: the pictures have no persons or no poses.
+        """
+        images, poses, targets = self._persons(batch)
+        if not len(poses):
+            return {"pose2seg": 0 * sum(p.sum() for p in self.parameters())}  # type: ignore[dict-item]
+        logits = self.logits(with_skeletons(images, self._spoilt(poses)))
+        return {"pose2seg": F.cross_entropy(logits, targets, ignore_index=IGNORE)}
+
+    def _persons(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw persons with a pose and a mask: images (P, 3, H, W), poses (P, 17, 3) and masks (P, H, W)."""
+        if "keypoints" not in batch or "instances" not in batch or "parts" not in batch:
+            raise InputError("the Pose2Seg Module learns from persons with masks and keypoints; these data lack some")
+        cases = [
+            (b, n)
+            for b, (poses, persons) in enumerate(zip(batch["keypoints"], batch["instances"], strict=True))
+            for n in range(len(poses))
+            if (poses[n, :, 2] > 0).any() and (persons == n + 1).any()
+        ]
+        order = torch.randperm(len(cases))[: self.most].tolist()
+        rows = batch["images"].new_tensor([cases[i] for i in order], dtype=torch.long).reshape(-1, 2)
+        masks = (batch["instances"][rows[:, 0]] == rows[:, 1, None, None] + 1).long()
+        ignored = batch["parts"][rows[:, 0]] == IGNORE
+        poses = [batch["keypoints"][b][n] for b, n in rows.tolist()]
+        empty = batch["images"].new_zeros(0, KEYPOINTS, 3)
+        return batch["images"][rows[:, 0]], torch.stack(poses) if poses else empty, masks.masked_fill(ignored, IGNORE)
+
+    def _spoilt(self, poses: Tensor) -> Tensor:
+        """Leave joints out and move the others, as an estimator does."""
+        if not self.training:
+            return poses
+        known = poses[..., 2] > 0
+        y = poses[..., 1]
+        height = y.masked_fill(~known, -torch.inf).amax(1) - y.masked_fill(~known, torch.inf).amin(1)
+        moved = poses.clone()
+        moved[..., :2] += self.jitter * height[:, None, None] * torch.randn_like(moved[..., :2])
+        share = self.dropped * torch.rand(len(poses), 1, device=poses.device)
+        return moved * (torch.rand_like(y) >= share)[..., None]
+
+    def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Segment the persons whose poses a batch has.
+
+        Args:
+            batch: batch of B samples with keypoints.
+            letterboxes: how each of the B images lies on the canvas.
+
+        Returns:
+            B parsings at the images' native sizes.
+        """
+        if "keypoints" not in batch:
+            raise InputError("the Pose2Seg Module needs the persons' poses; these data have none")
+        cases = zip(batch["images"], batch["keypoints"], letterboxes, strict=True)
+        return [read_out(self.of_poses(image, poses), poses, _ones(poses), box) for image, poses, box in cases]
+
+    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+        """Refuse a video, of which no poses are known."""
+        raise InputError("the Pose2Seg Module alone finds nobody; take the checkpoint of the whole loop")
+
+
+class SelfSupervised(nn.Module):
+    """Segments persons by their poses (Eq. 10).
+
+    Args:
+        seg: finds pixels of persons.
+        pose: finds poses.
+        pose2seg: tells whose the pixels are.
+    """
+
+    def __init__(self, seg: DeepLabV3Plus, pose: PoseModule, pose2seg: Pose2SegModule) -> None:
+        super().__init__()
+        self.seg, self.pose, self.pose2seg = seg, pose, pose2seg
+
+    def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """Compute the losses () of all modules, each by its name: they have no parameter in common."""
+        return {**self.seg.losses(batch), **self.pose.losses(batch), **self.pose2seg.losses(batch)}
+
+    def instances(self, image: Tensor, a: Tensor, poses: Tensor) -> Tensor:
+        """Compute the logits of each person's mask: Softmax(a_TPR + a_Pose2Seg) is Eq. 10.
+
+        Args:
+            image: (3, H, W) in [0, 1].
+            a: (2, H, W) logits of the Seg Module, refined or not.
+            poses: (N, 17, 3).
+
+        Returns:
+            (N, 2, H, W).
+        """
+        return a + self.pose2seg.of_poses(image, poses)
+
+    def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Segment the persons of a batch's images.
+
+        Args:
+            batch: batch of B samples.
+            letterboxes: how each of the B images lies on the canvas.
+
+        Returns:
+            B parsings at the images' native sizes.
+        """
+        return self.segment(batch["images"], self.pose.detect(batch["images"]), letterboxes)
+
+    def segment(
+        self, images: Tensor, found: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
+    ) -> list[Parsing]:
+        """Segment persons whose poses are known.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            found: poses (N, 17, 3) in pixels of the canvas and their scores (N,), of each image.
+            letterboxes: how each image lies on the canvas.
+
+        Returns:
+            B parsings at the images' native sizes.
+        """
+        cases = zip(images, self.seg.logits(images), found, letterboxes, strict=True)
+        return [read_out(self.instances(image, a, p), p, s, box, a) for image, a, (p, s), box in cases]
+
+    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+        """Segment the persons of a video, some frames together, each independent of the others.
+
+        Args:
+            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+            letterbox: how the frames lie on the canvas.
+
+        Yields:
+            one parsing per frame at its native size, in order.
+        """
+        for images in at_once(frames):
+            yield from self.segment(images, self.pose.detect(images), [letterbox] * len(images))
+
+
+def with_skeletons(images: Tensor, poses: Tensor) -> Tensor:
+    """Join images (N, 3, H, W) and the maps of one pose each, (N, 17, 3): (N, 3 + 55, H, W)."""
+    size = (images.shape[-2], images.shape[-1])
+    longer = max(size)
+    seen = torch.cat([poses[..., :2], 2.0 * (poses[..., 2:] > 0)], -1)  # scores are no visibilities
+    return torch.cat([images, skeleton_maps(seen, size, JOINT * longer, LIMB * longer).to(images)], 1)
+
+
+def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox, a: Tensor | None = None) -> Parsing:
+    """Decide for masks at native size.
+
+    Args:
+        logits: (N, 2, H, W) of the persons on the canvas.
+        poses: (N, 17, 3) on the canvas.
+        scores: (N,) of the poses.
+        letterbox: how the image lies on the canvas.
+        a: (2, H, W) logits of the Seg Module, whose mask is `parts`; None takes all persons' pixels.
+
+    Returns:
+        The parsing; a person's score is its pose's times the mean probability of its mask.
+    """
+    foreground = letterbox.restore(logits.float().softmax(1)[:, 1][None])[0]  # (N, *native)
+    masks = foreground > 0.5
+    mean = (foreground * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
+    places = torch.cat([letterbox.restore_points(poses[..., :2]), poses[..., 2:]], -1) * (poses[..., 2:] > 0)
+    parts = masks.any(0) if a is None else letterbox.restore(a[None].float())[0].argmax(0)
+    return Parsing(
+        parts=parts.long(),
+        persons=InstanceMasks(
+            masks=masks,
+            classes=torch.ones(len(masks), dtype=torch.int64, device=masks.device),
+            scores=(scores * mean).clamp(0, 1),
+            keypoints=places,
+        ),
+    )
+
+
+def _ones(poses: Tensor) -> Tensor:
+    return torch.ones(len(poses), device=poses.device)
