@@ -25,6 +25,7 @@ logging.getLogger("timm.models._builder").addFilter(lambda record: "Unexpected k
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LowLevel = Literal["pool1", "res2"]
 
 
 class FrozenStatistics(nn.Module):
@@ -55,10 +56,11 @@ class Backbone(nn.Module):
     """A timm backbone that returns a low-level feature at stride 4 and its last feature, at stride 16 if it can dilate.
 
     ResNets follow ATEN's released network: strides 4, 8, 16, 16; every 3x3 convolution of res5 dilated by 2; the
-    low-level feature is pool1, the max-pooled first activation, taken before res2. timm's ResNets differ in two points.
-    The first block of a dilated stage keeps dilation 1, which is corrected here. A bottleneck's stride sits on its 3x3
-    convolution, which is kept. Other families keep timm's dilation and have no pool1: the low-level feature is their
-    own at stride 4. Those that cannot dilate, transformers among them, keep their own last stride, 32.
+    low-level feature is pool1, the max-pooled first activation, taken before res2, unless `low` is res2. timm's
+    ResNets differ in two points. The first block of a dilated stage keeps dilation 1, which is corrected here. A
+    bottleneck's stride sits on its 3x3 convolution, which is kept. Other families keep timm's dilation and have no
+    pool1: the low-level feature is their own at stride 4. Those that cannot dilate, transformers among them, keep their
+    own last stride, 32.
 
     With pre-trained weights, batch-norm statistics are frozen while gamma and beta train. From scratch the statistics
     train too: if they were frozen, zero-initialised residual branches would get no gradient.
@@ -69,6 +71,8 @@ class Backbone(nn.Module):
         multiplier: factor on the four stages' widths of a ResNet; 1 with timm's weights.
         weights: file with timm's weights for the model, with or without its head, in place of `pretrained`.
         stride: of the last feature: 16, or for ResNets 8, with res4 dilated by 2 and res5 by 4.
+        low: a ResNet's low-level feature: pool1 as in ATEN, or res2 as in DeepLabv3+.
+        in_channels: channels of the input. Those behind R, G and B are not normalised, and their weights start at 0.
 
     Raises:
         InputError: `name` is no such model, its weights cannot be loaded, or `multiplier` has none.
@@ -81,6 +85,8 @@ class Backbone(nn.Module):
         multiplier: float = 1.0,
         weights: str | None = None,
         stride: Literal[8, 16] = 16,
+        low: LowLevel = "pool1",
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         if set(":/") & set(name) or not timm.is_model(name):  # timm also accepts URLs and folders
@@ -88,7 +94,7 @@ class Backbone(nn.Module):
         source = initial_weights(pretrained)
         if multiplier != 1 and (source == "imagenet" or weights):
             raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=none")
-        self.body = body = _body(name, source == "imagenet", multiplier, weights, stride)
+        self.body = body = _body(name, source == "imagenet", multiplier, weights, stride, low)
         if hasattr(body, "layer4"):
             _dilate(body.layer4, 32 // stride)
         if stride == 8:
@@ -97,28 +103,45 @@ class Backbone(nn.Module):
             body.load_state_dict(trunk(f"{name} x {multiplier:g}"))
         if source != "none" or weights:
             freeze_statistics(body)
+        add_input_channels(body, in_channels - 3)
         self.pools = body.feature_info.reduction()[0] == 2
         self.channels_last = getattr(body, "output_fmt", None) == Format.NHWC
         self.low_channels, self.channels = body.feature_info.channels()
         settings = timm.get_pretrained_cfg(name)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", channels(settings.mean if settings else IMAGENET_MEAN), persistent=False)
-        self.register_buffer("std", channels(settings.std if settings else IMAGENET_STD), persistent=False)
+        mean, std = (settings.mean, settings.std) if settings else (IMAGENET_MEAN, IMAGENET_STD)
+        others = in_channels - 3
+        self.register_buffer("mean", channels((*mean, *[0.0] * others)), persistent=False)
+        self.register_buffer("std", channels((*std, *[1.0] * others)), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the low-level and the last feature of images.
 
         Args:
-            images: (B, 3, H, W) RGB in [0, 1].
+            images: (B, in_channels, H, W), RGB in [0, 1] first.
 
         Returns:
-            pool1 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16), or what stands for them.
+            pool1 or res2 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16), or what stands for them.
         """
         first, last = self.body((images - self.mean) / self.std)
         if self.channels_last:
             first, last = first.permute(0, 3, 1, 2), last.permute(0, 3, 1, 2)
         return F.max_pool2d(first, 3, stride=2, padding=1) if self.pools else first, last
+
+
+def add_input_channels(module: nn.Module, count: int) -> None:
+    """Let a network's first convolution read further input channels, in place; their weights start at 0.
+
+    Args:
+        module: network whose first convolution reads images.
+        count: number of channels that are added behind the others.
+    """
+    if count:
+        first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+        added = first.weight.new_zeros(first.out_channels, count, *first.kernel_size)
+        first.weight = nn.Parameter(torch.cat([first.weight.detach(), added], 1))
+        first.in_channels += count
 
 
 def freeze_statistics(module: nn.Module) -> None:
@@ -154,11 +177,11 @@ def freeze_affine(module: nn.Module) -> None:
             child.bias.requires_grad_(False)
 
 
-def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int) -> Any:
+def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int, low: LowLevel) -> Any:
     """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 8, 16 or 32."""
-    plan = _plan(name)
+    plan = _plan(name, low)
     if stride == 8:
-        if plan["out_indices"][0] != 0 or "resnet" not in name:
+        if _plan(name, "pool1")["out_indices"][0] != 0 or "resnet" not in name:
             raise InputError(f"backbone={name} is no ResNet; name one, such as resnet101, for features at stride 8")
         plan = {**plan, "output_stride": 8}
     options: dict[str, Any] = {"features_only": True, **plan}
@@ -180,7 +203,7 @@ def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, str
 
 
 @cache
-def _plan(name: str) -> dict[str, Any]:
+def _plan(name: str, low: LowLevel) -> dict[str, Any]:
     """Find the options with which a model gives the features wanted, from its shapes alone."""
     for options in ({"output_stride": 16}, {"strict_img_size": False}, {}):
         try:
@@ -192,7 +215,7 @@ def _plan(name: str) -> dict[str, Any]:
         except Exception:  # each family refuses options and sizes in its own way
             continue
         strides = model.feature_info.reduction()
-        first = 0 if hasattr(model, "layer4") else strides.index(4) if 4 in strides else None
+        first = 0 if low == "pool1" and hasattr(model, "layer4") else strides.index(4) if 4 in strides else None
         if first is not None and strides[-1] in (16, 32):
             return {**options, "out_indices": (first, len(strides) - 1)}
     raise InputError(

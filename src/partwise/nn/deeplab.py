@@ -110,8 +110,21 @@ class DeepLabFeature(nn.Module):
             (B, width, H/4, W/4).
         """
         pool1, res5 = self.backbone(images)
-        encoded = F.interpolate(self.encoder(res5), pool1.shape[-2:], mode="bilinear", align_corners=False)
-        return self.decoder(torch.cat([encoded, self.low(pool1)], 1))
+        return self.decoder(beside(self.encoder(res5), self.low(pool1)))
+
+
+def beside(encoded: Tensor, low: Tensor) -> Tensor:
+    """Upsample an encoded feature bilinearly to the size of a low-level one, and concatenate them.
+
+    Args:
+        encoded: (B, C, h, w).
+        low: (B, D, H, W).
+
+    Returns:
+        (B, C + D, H, W).
+    """
+    upsampled = F.interpolate(encoded, low.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.cat([upsampled, low], 1)
 
 
 class ParsingBranch(nn.Module):
