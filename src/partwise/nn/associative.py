@@ -35,6 +35,7 @@ TAG_WEIGHT = 1e-3  # of push and of pull
 COCO_ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 MOST = 30  # candidates of a joint, and persons
 THRESHOLD = 0.1  # of a joint's score
+TIE = 1e-6  # cost of a distance beside that of the rounded distance
 TAG_THRESHOLD = 1.0  # distance of a joint's tag from its person's
 
 
@@ -210,7 +211,11 @@ def group(
 
     Each joint's candidates are assigned to the persons found so far, by the least sum of round(distance) * 100 - score,
     where the distance is the root mean square of tag less mean tag. Those that are too far away, and those left over,
-    begin new persons. (From `most` persons on the release drops whole joints; here only those that begin new persons.)
+    begin new persons.
+
+    The release leaves open which of several assignments of the same sum is taken, and rounding makes many the same: of
+    two persons at 0.6 and 1.4 it may take the one that is too far. Here the least distances decide between them. From
+    `most` persons on the release drops whole joints; here only candidates that would begin new persons.
 
     Args:
         scores: (K, M).
@@ -228,7 +233,8 @@ def group(
         found = np.flatnonzero(scores[joint] > threshold)
         apart = tags[joint, found][:, None] - _mean_tags(persons, tags)
         distances = np.sqrt(np.square(apart).mean(2))
-        rows, columns = linear_sum_assignment(np.round(distances) * 100 - scores[joint, found, None])
+        cost = np.round(distances) * 100 - scores[joint, found, None]
+        rows, columns = linear_sum_assignment(cost + TIE * distances)
         near = distances[rows, columns] < tag_threshold
         persons[columns[near], joint] = found[rows[near]]
         new = np.delete(found, rows[near])[: most - len(persons)]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from partwise.nn.layers import conv_relu
+from partwise.nn.layers import conv_relu, near_zero
 
 STRIDE = 4  # of the maps
 
@@ -92,7 +92,7 @@ class StackedHourglass(nn.Module):
             )
             for _ in range(stacks)
         )
-        self.heads = nn.ModuleList(nn.Conv2d(channels, out_channels, 1) for _ in range(stacks))
+        self.heads = nn.ModuleList(near_zero(nn.Conv2d(channels, out_channels, 1)) for _ in range(stacks))
         self.feature_merges = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
         self.map_merges = nn.ModuleList(nn.Conv2d(out_channels, channels, 1) for _ in range(stacks - 1))
 
