@@ -19,7 +19,7 @@ pretrained: none
 image_size: 64
 sizes:
   seg: {backbone: resnet18, backbone_multiplier: 0.125, width: 8}
-  pose: {stacks: 1, depth: 2, width: 16, increase: 8}
+  pose: {stacks: 1, depth: 2, width: 16, increase: 8, stem: [8, 8]}
 trainer: {check_val_every_n_epoch: 1, accelerator: cpu, limit_train_batches: 3}
 checkpoint_every: 1
 """
@@ -42,7 +42,7 @@ rounds:
   most: 1
   labels: {experiment: tiny_labels, overrides: []}
   seg: {experiment: tiny_seg, overrides: []}
-  pose: {experiment: tiny_pose, overrides: [model.network.unknown=true]}
+  pose: {experiment: tiny_pose, overrides: [model.network.open_joints=true]}
   pose2seg: {experiment: tiny_pose2seg, overrides: []}
 """
 CONFIGS = {

@@ -22,7 +22,7 @@ from partwise.batches import ImageBatch, InstanceMasks, Parsing
 from partwise.checkpoints.standin import Pretrained
 from partwise.errors import InputError
 from partwise.labels import IGNORE
-from partwise.models.self_supervised.pose_module import PoseModule
+from partwise.models.self_supervised.pose_module import PoseModule, at_native_size
 from partwise.nn.deeplab import REFERENCE_SIZE
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
 from partwise.nn.dense import at_once
@@ -57,7 +57,7 @@ class Pose2SegModule(DeepLabV3Plus):
         jitter: float = 0.01,
         most: int = 8,
         num_classes: int = 2,
-        backbone: str = "xception71",
+        backbone: str = "xception71.tf_in1k",
         pretrained: Pretrained = "imagenet",
         width: int = 256,
         image_size: int | Sequence[int] = REFERENCE_SIZE,
@@ -65,7 +65,14 @@ class Pose2SegModule(DeepLabV3Plus):
         weights: str | None = None,
     ) -> None:
         super().__init__(
-            num_classes, backbone, pretrained, width, image_size, backbone_multiplier, weights, extra=SKELETON
+            num_classes,
+            backbone,
+            pretrained,
+            width,
+            image_size=image_size,
+            backbone_multiplier=backbone_multiplier,
+            in_channels=3 + SKELETON,
+            weights=weights,
         )
         self.dropped, self.jitter, self.most = dropped, jitter, most
 
@@ -240,7 +247,6 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
     foreground = letterbox.restore(logits.float().softmax(1)[:, 1][None])[0]  # (N, *native)
     masks = foreground > 0.5
     mean = (foreground * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
-    places = torch.cat([letterbox.restore_points(poses[..., :2]), poses[..., 2:]], -1) * (poses[..., 2:] > 0)
     parts = masks.any(0) if a is None else letterbox.restore(a[None].float())[0].argmax(0)
     return Parsing(
         parts=parts.long(),
@@ -248,7 +254,7 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
             masks=masks,
             classes=torch.ones(len(masks), dtype=torch.int64, device=masks.device),
             scores=(scores * mean).clamp(0, 1),
-            keypoints=places,
+            keypoints=at_native_size(poses, letterbox),
         ),
     )
 
