@@ -135,6 +135,7 @@ ABLATED = {
     "instance_crf": ["instance_crf_ppp", "instance_crf_vip", "instance_crf_cihp"],
     "pose_labels": ["pose_labels_ppp"],
     "pose_transfer": ["pose_transfer_union_ppp", "pose_transfer_vgg_ppp"],
+    "self_supervised": ["self_supervised_ochuman", "self_supervised_cocopersons"],
     "tcnet": ["tcnet_daily", "tcnet_ilids", "tcnet_indoor", "tcnet_outdoor"],
 }
 
