@@ -72,7 +72,7 @@ def start(configs, outputs):
 
 
 def kill_when(process, outputs, pattern):
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 900
     while not list(outputs.glob(pattern)):
         assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < deadline
