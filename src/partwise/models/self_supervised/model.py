@@ -114,12 +114,21 @@ class Pose2SegModule(DeepLabV3Plus):
         """
         if "keypoints" not in batch:
             raise InputError("the Pose2Seg Module needs the persons' poses; these data have none")
-        cases = zip(batch["images"], batch["keypoints"], letterboxes, strict=True)
-        return [read_out(self.of_poses(image, poses), poses, _ones(poses), box) for image, poses, box in cases]
+        poses = [(p, torch.ones(len(p), device=p.device)) for p in batch["keypoints"]]
+        return self.from_poses(batch["images"], poses, letterboxes)
+
+    def from_poses(
+        self, images: Tensor, poses: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
+    ) -> list[Parsing]:
+        """Segment persons whose poses are known, as `FromPoses` says; `parts` are the pixels of all of them."""
+        cases = zip(images, poses, letterboxes, strict=True)
+        return [read_out(self.of_poses(image, p), p, s, box) for image, (p, s), box in cases]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
         """Refuse a video, of which no poses are known."""
-        raise InputError("the Pose2Seg Module alone finds nobody; take the checkpoint of the whole loop")
+        raise InputError(
+            "the Pose2Seg Module alone finds nobody; give keypoints=COCO.json, or the checkpoint of the whole loop"
+        )
 
 
 class SelfSupervised(nn.Module):
@@ -162,22 +171,22 @@ class SelfSupervised(nn.Module):
         Returns:
             B parsings at the images' native sizes.
         """
-        return self.segment(batch["images"], self.pose.detect(batch["images"]), letterboxes)
+        return self.from_poses(batch["images"], self.pose.detect(batch["images"]), letterboxes)
 
-    def segment(
-        self, images: Tensor, found: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
+    def from_poses(
+        self, images: Tensor, poses: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
     ) -> list[Parsing]:
         """Segment persons whose poses are known.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
-            found: poses (N, 17, 3) in pixels of the canvas and their scores (N,), of each image.
+            poses: (N, 17, 3) in pixels of the canvas and scores (N,), of each image.
             letterboxes: how each image lies on the canvas.
 
         Returns:
             B parsings at the images' native sizes.
         """
-        cases = zip(images, self.seg.logits(images), found, letterboxes, strict=True)
+        cases = zip(images, self.seg.logits(images), poses, letterboxes, strict=True)
         return [read_out(self.instances(image, a, p), p, s, box, a) for image, a, (p, s), box in cases]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
@@ -191,7 +200,7 @@ class SelfSupervised(nn.Module):
             one parsing per frame at its native size, in order.
         """
         for images in at_once(frames):
-            yield from self.segment(images, self.pose.detect(images), [letterbox] * len(images))
+            yield from self.from_poses(images, self.pose.detect(images), [letterbox] * len(images))
 
 
 def with_skeletons(images: Tensor, poses: Tensor) -> Tensor:
@@ -229,7 +238,3 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
             keypoints=places,
         ),
     )
-
-
-def _ones(poses: Tensor) -> Tensor:
-    return torch.ones(len(poses), device=poses.device)
