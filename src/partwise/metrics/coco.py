@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 from torch import Tensor
+from torchvision.ops import box_convert, box_iou
 
 from partwise.arrays import UInt8Array
 from partwise.batches import Annotation, Instances, Parsing, masks_of
@@ -19,6 +21,9 @@ from partwise.metrics.shards import ShardMetric, first_visits
 from partwise.scores.coco import KEYPOINTS, Block, Row, area_around, coco_metrics
 
 _DETECTION, _OBJECT, _CROWD = range(3)
+
+#: OCHuman's ranges of a person's largest box IoU with another; all of the last one's are below its end.
+OCCLUSION = {"AP_M": (0.5, 0.75), "AP_H": (0.75, 1.01)}
 
 
 class COCOMetrics(ShardMetric):
@@ -132,6 +137,49 @@ class COCOMetrics(ShardMetric):
                 row |= {"keypoints": keypoints[pose_ends[region] - 1]} if posed[region] else {}
                 side.append(row | {"area": int(rle.area(mask))})
         return block
+
+
+class OCHumanMetrics(COCOMetrics):
+    """Add OCHuman's AP of moderately and of heavily occluded persons, `AP_M` and `AP_H`, to `COCOMetrics`.
+
+    A person is in them by the largest IoU of its mask's box with another's: 0.5 to 0.75, and above. As in the dataset's
+    files, all other persons are left out of the truth, and pictures without any of the range altogether.
+
+    Args:
+        label_set: not needed; metrics of tasks take one.
+        kwargs: of `torchmetrics.Metric`.
+    """
+
+    def compute(self) -> dict[str, float]:
+        """Compute the metrics so far, NaN where undefined; collective over ranks."""
+        metrics, block = super().compute(), self._block()
+        overlaps = _overlaps(block)
+        for name, (low, high) in OCCLUSION.items():
+            metrics[name] = coco_metrics(_of_range(block, overlaps, low, high))["AP"]
+        return metrics
+
+
+def _overlaps(block: Block) -> list[float]:
+    """The largest box IoU of every object with another one of its picture, 0 for crowds."""
+    boxes: dict[int, list[int]] = defaultdict(list)
+    for n, row in enumerate(block.objects):
+        if not row["iscrowd"]:
+            boxes[row["image_id"]].append(n)
+    overlaps = [0.0] * len(block.objects)
+    for rows in boxes.values():
+        sides = torch.tensor(np.stack([rle.toBbox(block.objects[n]["segmentation"]) for n in rows]))
+        iou = box_iou(*[box_convert(sides, "xywh", "xyxy")] * 2).fill_diagonal_(0)
+        for n, largest in zip(rows, iou.amax(1).tolist(), strict=True):
+            overlaps[n] = largest
+    return overlaps
+
+
+def _of_range(block: Block, overlaps: Sequence[float], low: float, high: float) -> Block:
+    """The objects whose overlap is from `low` to below `high`, and the detections of their pictures."""
+    objects = [row for row, x in zip(block.objects, overlaps, strict=True) if row["iscrowd"] or low <= x < high]
+    images = {row["image_id"] for row in objects if not row["iscrowd"]}
+    chosen = ([dict(row) for row in rows if row["image_id"] in images] for rows in (objects, block.detections))
+    return Block(sorted(images), *chosen)
 
 
 def _by_keypoints(block: Block) -> Block:

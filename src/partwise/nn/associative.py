@@ -1,211 +1,293 @@
-"""Associative embedding (Newell et al., NIPS 2017): joints and tags, which tell the persons that they belong to apart.
+"""Associative embedding (Newell et al., NIPS 2017, arXiv:1611.05424): joints with tags, and persons made of them.
 
-Maps lie at stride 4: pixel i of a map is pixel 4 i + 1.5 of the image. A person's joints are those whose tags are
-alike. The release's last step, which gives every person all joints, is left out: there would be none to repair.
+| paper | here     | shape                                                                        |
+|-------|----------|------------------------------------------------------------------------------|
+| h_k   | heatmaps | (B, K, h, w), where joints k are                                             |
+| h     | tags     | (B, K, h, w) or of T values (B, K, h, w, T); alike for the joints of a person |
+| x_nk  | joints   | (B, N, K, 3) x, y in pixels of the input, and visibility, 0 = unknown        |
+| h-bar | means    | a person's mean tag                                                          |
+
+Where a map's pixel is `stride` input pixels wide, input pixel x lies at (x + 1/2) / stride - 1/2 on the map: centres
+are integers on both. Unlike in the release, heatmaps peak at the joint itself rather than at the pixel that holds it,
+so that `decode` finds targets again to a quarter of a pixel; and a Gaussian is not cut off after 3.5 sigma, where it is
+0.002.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from partwise.arrays import Float64Array
+from partwise.arrays import FloatArray, Int64Array
 from partwise.nn.hourglass import STRIDE
+from partwise.ops.flip import COCO_KEYPOINT_PAIRS, mirrored
 
-SIGMA = 2.0  # of the heatmaps' Gaussians, pixels of the maps
-TAG_WEIGHT = 1e-3  # of both tag losses
-CANDIDATES = 30  # of each joint in an image
-THRESHOLD = 0.1  # that a joint's score exceeds
-TAG_THRESHOLD = 1.0  # largest distance of a joint's tag from its person's, exclusive
-#: Order in which joints are given to persons: head, trunk, arms and legs from within outwards.
-ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 13, 14, 9, 10, 15, 16)
-_FORBIDDEN = 1e10
-
-
-def to_maps(places: Tensor) -> Tensor:
-    """Convert x, y (..., 2) in pixels of the image to pixels of the maps."""
-    return (places + 0.5) / STRIDE - 0.5
+SIGMA = 2.0  # of the heatmaps' Gaussians, in pixels of the map
+TAG_WEIGHT = 1e-3  # of push and of pull
+#: COCO's keypoints in the order in which persons are put together: face, shoulders, hips, arms, legs.
+COCO_ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
+MOST = 30  # candidates of a joint, and persons
+THRESHOLD = 0.1  # of a joint's score
+TIE = 1e-6  # cost of a distance beside that of the rounded distance
+TAG_THRESHOLD = 1.0  # distance of a joint's tag from its person's
 
 
-def to_image(places: Tensor) -> Tensor:
-    """Convert x, y (..., 2) in pixels of the maps to pixels of the image."""
-    return (places + 0.5) * STRIDE - 0.5
+class Persons(NamedTuple):
+    """N persons of one image.
+
+    Attributes:
+        poses: (N, K, 3) x, y in pixels of the input and score in (0, 1]; 0, 0, 0 where a joint is missing.
+        scores: (N,) mean scores of the K joints, missing ones included.
+    """
+
+    poses: Tensor
+    scores: Tensor
 
 
-def heatmap_target(poses: Tensor, size: tuple[int, int]) -> Tensor:
-    """Draw the joints of an image's persons; where Gaussians overlap the larger counts.
+class Candidates(NamedTuple):
+    """The M highest peaks of each heatmap.
+
+    Attributes:
+        places: (B, K, M, 2) x, y in pixels of the map.
+        scores: (B, K, M), highest first; 0 where a map has fewer peaks.
+        tags: (B, K, M, T).
+    """
+
+    places: Tensor
+    scores: Tensor
+    tags: Tensor
+
+
+def make_heatmaps(joints: Tensor, size: tuple[int, int], stride: int = STRIDE, sigma: float = SIGMA) -> Tensor:
+    """Draw a Gaussian of height 1 at every known joint; where several meet the highest counts.
 
     Args:
-        poses: (N, K, 3) x, y in pixels of the maps and visibility, 0 = missing.
-        size: (h, w) of the maps.
+        joints: (B, N, K, 3).
+        size: (height, width) of the maps.
+        stride: input pixels per pixel of the map.
+        sigma: standard deviation in pixels of the map.
 
     Returns:
-        (K, h, w) in [0, 1].
+        (B, K, h, w); 0 where no joint is known on the map.
     """
-    if not len(poses):
-        return poses.new_zeros(poses.shape[1], *size)
-    xs, ys = (torch.arange(side, device=poses.device, dtype=poses.dtype) for side in (size[1], size[0]))
-    x, y, seen = poses.unbind(-1)
-    across, down = ((-(line - place[..., None]).square() / (2 * SIGMA**2)).exp() for line, place in ((xs, x), (ys, y)))
-    maps = down[..., :, None] * across[..., None, :] * (seen > 0)[..., None, None]
-    return maps.amax(0)
+    corner, known = _on_map(joints, size, stride)
+    columns, rows = (
+        (torch.arange(side, device=joints.device) + 0.5 - corner[..., axis, None]).square()
+        for axis, side in enumerate((size[1], size[0]))
+    )  # (B, N, K, w), (B, N, K, h)
+    columns = columns.masked_fill(~known[..., None], torch.inf)
+    nearest = columns.new_full((len(joints), joints.shape[2], *size), torch.inf)
+    for person in range(joints.shape[1]):  # one at a time: all together would take as much memory as thirty maps
+        squared = rows[:, person, :, :, None] + columns[:, person, :, None, :]
+        nearest = torch.minimum(nearest, squared)
+    return torch.exp(-nearest / (2 * sigma**2))
 
 
-def supervised(poses: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mark where heatmaps supervise if a person's missing joints are unknown: not in the box of its known joints.
+def tag_losses(tags: Tensor, joints: Tensor, stride: int = STRIDE) -> tuple[Tensor, Tensor]:
+    """Compute how little the tags tell persons apart (push), and how much they differ within one (pull).
+
+    push = 1/2 mean over pairs of persons of exp(-(difference of their means) ** 2); 0 with fewer than two.
+    pull = mean over persons of the mean squared difference of joint and mean.
+    (The paper has these as sums with other factors; this is the release.)
 
     Args:
-        poses: (N, K, 3) in pixels of the maps.
-        size: (h, w) of the maps.
+        tags: (B, S, K, h, w).
+        joints: (B, N, K, 3).
+        stride: input pixels per pixel of the map.
 
     Returns:
-        (K, h, w) bool.
+        push and pull, (B, S) each; 0 for images without joints.
     """
-    xs, ys = (torch.arange(side, device=poses.device) for side in (size[1], size[0]))
-    known = poses[..., 2] > 0  # (N, K)
-    places = poses[..., :2]
-    low = places.masked_fill(~known[..., None], torch.inf).amin(1)
-    high = places.masked_fill(~known[..., None], -torch.inf).amax(1)
-    grown = (high - low) / 4 + 2 * SIGMA
-    low, high = low - grown, high + grown
-    columns = (xs >= low[:, :1]) & (xs <= high[:, :1])
-    rows = (ys >= low[:, 1:]) & (ys <= high[:, 1:])
-    boxes = rows[:, :, None] & columns[:, None, :]  # (N, h, w)
-    unknown = boxes[:, None] & (~known & known.any(1, keepdim=True))[..., None, None]
-    return ~unknown.any(0)
+    corner, known = _on_map(joints, (tags.shape[3], tags.shape[4]), stride)
+    x, y = corner.long().unbind(-1)
+    cells = torch.where(known, y * tags.shape[4] + x, 0).transpose(1, 2)[:, None]  # (B, 1, K, N)
+    own = tags.flatten(3).gather(3, cells.expand(-1, tags.shape[1], -1, -1))  # (B, S, K, N)
+    counted = known.transpose(1, 2)[:, None]
+    joint_count = counted.sum(2)  # (B, 1, N)
+    each = joint_count.clamp(min=1)
+    means = (own * counted).sum(2) / each  # (B, S, N)
+    spread = ((own - means[:, :, None]).square() * counted).sum(2) / each
+    there = joint_count > 0
+    pull = spread.sum(2) / there.sum(2).clamp(min=1)
+    pairs = (there[..., :, None] & there[..., None, :]).triu(1)
+    likeness = torch.exp(-(means[..., :, None] - means[..., None, :]).square()) * pairs
+    push = 0.5 * likeness.sum((2, 3)) / pairs.sum((2, 3)).clamp(min=1)
+    return push, pull
 
 
-def heatmap_loss(heatmaps: Tensor, poses: Sequence[Tensor], unknown: bool = False) -> Tensor:
-    """Compute the mean squared error () of heatmaps.
+def associative_losses(
+    maps: Tensor,
+    joints: Tensor | Sequence[Tensor],
+    mask: Tensor | None = None,
+    stride: int = STRIDE,
+    sigma: float = SIGMA,
+) -> dict[str, Tensor]:
+    """Compute the training losses, means over images and hourglasses.
+
+    Args:
+        maps: (B, S, 2 K, h, w), heatmaps and tags of S hourglasses.
+        joints: (B, N, K, 3), padded with visibility 0; or an image (N, K, 3), each with its own N. A joint of
+            visibility 0 has neither peak nor tag: its place counts as empty, unless the mask leaves it out.
+        mask: (B, 1, h, w), or (B, K, h, w) for each joint, bool: pixels that the heatmaps learn from. To leave a joint
+            open that may be there, give `make_heatmaps(doubtful, ...) < 0.01`. None is all pixels.
+        stride: input pixels per pixel of the map.
+        sigma: standard deviation of the heatmaps' Gaussians, in pixels of the map.
+
+    Returns:
+        `heatmap`, the squared error, a mean over all pixels with 0 for those left out; `push` and `pull`, times 1e-3.
+    """
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    if not isinstance(joints, Tensor):
+        joints = pad_sequence(list(joints), batch_first=True)
+    heatmaps, tags = maps.chunk(2, 2)
+    size = (maps.shape[3], maps.shape[4])
+    error = (heatmaps - make_heatmaps(joints, size, stride, sigma)[:, None]).square()
+    if mask is not None:
+        error = error * mask[:, None]
+    push, pull = tag_losses(tags, joints, stride)
+    return {"heatmap": error.mean(), "push": TAG_WEIGHT * push.mean(), "pull": TAG_WEIGHT * pull.mean()}
+
+
+def join_flips(
+    maps: Tensor, of_flipped: Tensor, pairs: Sequence[tuple[int, int]] = COCO_KEYPOINT_PAIRS
+) -> tuple[Tensor, Tensor]:
+    """Join what a network makes of images and of the flipped images.
+
+    Args:
+        maps: (B, 2 K, h, w), heatmaps and tags of images.
+        of_flipped: the same of the flipped images.
+        pairs: (left, right) joints that a flip exchanges.
+
+    Returns:
+        Mean heatmaps (B, K, h, w), at most 1; and tags (B, K, h, w, 2), one of each.
+    """
+    heatmaps, tags = maps.chunk(2, 1)
+    order = mirrored(heatmaps.shape[1], pairs)
+    others, other_tags = (half.flip(-1)[:, order] for half in of_flipped.chunk(2, 1))
+    return ((heatmaps + others) / 2).clamp(max=1), torch.stack([tags, other_tags], -1)
+
+
+def find_candidates(heatmaps: Tensor, tags: Tensor, most: int = MOST) -> Candidates:
+    """Find the highest local maxima (3x3) of each heatmap.
+
+    Each is moved a quarter of a pixel to its higher neighbour along x and along y; not where both are equal, where the
+    release moves it to the left and up.
 
     Args:
         heatmaps: (B, K, h, w).
-        poses: (N, K, 3) of each image, in pixels of the maps.
-        unknown: whether missing joints are unknown; otherwise they are nowhere.
-    """
-    size = (heatmaps.shape[-2], heatmaps.shape[-1])
-    target = torch.stack([heatmap_target(p, size) for p in poses])
-    error = (heatmaps - target).square()
-    if unknown:
-        error = error * torch.stack([supervised(p, size) for p in poses])
-    return error.mean()
-
-
-def tag_losses(tags: Tensor, poses: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Compute how far tags are from their person's mean, and how near the means of an image's persons are.
-
-    pull = mean over persons of the mean of (tag - mean)^2; push = half the mean over pairs of exp(-(difference)^2).
-
-    Args:
-        tags: (B, K, h, w).
-        poses: (N, K, 3) of each image, in pixels of the maps.
+        tags: (B, K, h, w, T).
+        most: how many to find, at most.
 
     Returns:
-        pull () and push (), means over the images.
+        The peaks of each joint.
     """
-    pairs = [_of_image(*each) for each in zip(tags, poses, strict=True)]
-    pull, push = (torch.stack(losses).mean() for losses in zip(*pairs, strict=True))
-    return pull, push
+    width = heatmaps.shape[3]
+    peaks = heatmaps * (F.max_pool2d(heatmaps, 3, 1, 1) == heatmaps)
+    scores, cells = peaks.flatten(2).topk(min(most, peaks[0, 0].numel()), 2)
+    around = F.pad(heatmaps, (1, 1, 1, 1), mode="replicate")
+    slopes = (around[..., 1:-1, 2:] - around[..., 1:-1, :-2], around[..., 2:, 1:-1] - around[..., :-2, 1:-1])
+    shift = torch.stack([slope.flatten(2).gather(2, cells).sign() / 4 for slope in slopes], -1)
+    places = torch.stack([cells % width, cells // width], -1) + shift
+    own = tags.flatten(2, 3).gather(2, cells[..., None].expand(*cells.shape, tags.shape[-1]))
+    return Candidates(places, scores, own)
 
 
-def _of_image(tags: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
-    """Pull and push of one image's persons, those without a joint left out."""
-    height, width = tags.shape[-2:]
-    x, y = poses[..., 0].round().long(), poses[..., 1].round().long()
-    seen = (poses[..., 2] > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    kept = seen.any(1)
-    x, y, seen = (x.clamp(0, width - 1)[kept], y.clamp(0, height - 1)[kept], seen[kept])
-    if not len(seen):
-        return 0 * tags.sum(), 0 * tags.sum()
-    joints = torch.arange(tags.shape[0], device=tags.device)
-    own = tags[joints, y, x]  # (N, K)
-    count = seen.sum(1)
-    mean = (own * seen).sum(1) / count
-    pull = (((own - mean[:, None]).square() * seen).sum(1) / count).mean()
-    if len(mean) < 2:
-        return pull, 0 * pull
-    near = (-(mean[:, None] - mean).square()).exp()
-    others = len(mean) * (len(mean) - 1)
-    return pull, 0.5 * (near.sum() - len(mean)) / others
+def group(
+    scores: FloatArray,
+    tags: FloatArray,
+    order: Sequence[int] = COCO_ORDER,
+    threshold: float = THRESHOLD,
+    tag_threshold: float = TAG_THRESHOLD,
+    most: int = MOST,
+) -> Int64Array:
+    """Put persons together from candidates of joints, one joint after the other.
 
+    Each joint's candidates are assigned to the persons found so far, by the least sum of round(distance) * 100 - score,
+    where the distance is the root mean square of tag less mean tag. Those that are too far away, and those left over,
+    begin new persons.
 
-@dataclass
-class _Group:
-    """A person while joints are given out: rows x, y, score by joint, and the tags so far."""
-
-    pose: Float64Array  # (K, 3)
-    tags: list[Float64Array]
-
-    @property
-    def tag(self) -> Float64Array:
-        """The mean of its joints' tags."""
-        return np.asarray(np.mean(self.tags, 0))
-
-
-def group(heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the joints of an image and give those with like tags to the same person.
+    The release leaves open which of several assignments of the same sum is taken, and rounding makes many the same: of
+    two persons at 0.6 and 1.4 it may take the one that is too far. Here the least distances decide between them. From
+    `most` persons on the release drops whole joints; here only candidates that would begin new persons.
 
     Args:
-        heatmaps: (K, h, w).
-        tags: (K, h, w, D), D tags of each joint and pixel.
+        scores: (K, M).
+        tags: (K, M, T).
+        order: the joints, first to last.
+        threshold: candidates that score at most this do not count.
+        tag_threshold: distance from which on a joint is not the person's.
+        most: how many persons there are at most.
 
     Returns:
-        poses (N, K, 3), x, y in pixels of the maps and score, all 0 where a person lacks a joint; and the persons'
-        scores (N,), the means over all K joints.
+        (P, K) candidate of each person's joints, -1 where one is missing.
     """
-    scores, places, tag = _candidates(heatmaps, tags)
-    people: list[_Group] = []
-    for joint in ORDER if len(heatmaps) == len(ORDER) else range(len(heatmaps)):
-        kept = scores[joint] > THRESHOLD
-        found = np.concatenate([places[joint], scores[joint, :, None]], 1)[kept]
-        for n, person in enumerate(_persons_of(people, found[:, 2], tag[joint][kept])):
-            if person is None:
-                people.append(person := _Group(np.zeros((len(heatmaps), 3)), []))
-            person.pose[joint] = found[n]
-            person.tags.append(tag[joint][kept][n])
-    if not people:
-        return heatmaps.new_zeros(0, len(heatmaps), 3), heatmaps.new_zeros(0)
-    poses = heatmaps.new_tensor(np.stack([person.pose for person in people]))
-    poses[..., :2] = _quarter(poses, heatmaps)
-    return poses, poses[..., 2].mean(1)
+    persons = np.full((0, len(scores)), -1)
+    for joint in order:
+        found = np.flatnonzero(scores[joint] > threshold)
+        apart = tags[joint, found][:, None] - _mean_tags(persons, tags)
+        distances = np.sqrt(np.square(apart).mean(2))
+        cost = np.round(distances) * 100 - scores[joint, found, None]
+        rows, columns = linear_sum_assignment(cost + TIE * distances)
+        near = distances[rows, columns] < tag_threshold
+        persons[columns[near], joint] = found[rows[near]]
+        new = np.delete(found, rows[near])[: most - len(persons)]
+        begun = np.full((len(new), len(scores)), -1)
+        begun[:, joint] = new
+        persons = np.concatenate([persons, begun])
+    return persons
 
 
-def _candidates(heatmaps: Tensor, tags: Tensor) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Scores (K, n), places x, y (K, n, 2) and tags (K, n, D) of the highest local maxima of each joint."""
-    peaks = heatmaps * (F.max_pool2d(heatmaps[None], 3, 1, 1)[0] == heatmaps)
-    flat = peaks.flatten(1)
-    scores, at = flat.topk(min(CANDIDATES, flat.shape[1]), 1)
-    places = torch.stack([at % heatmaps.shape[-1], at.div(heatmaps.shape[-1], rounding_mode="floor")], -1)
-    own = tags.flatten(1, 2).gather(1, at[..., None].expand(-1, -1, tags.shape[-1]))
-    return tuple(x.double().cpu().numpy() for x in (scores, places, own))  # type: ignore[return-value]
+def decode(
+    heatmaps: Tensor,
+    tags: Tensor,
+    stride: int = STRIDE,
+    order: Sequence[int] = COCO_ORDER,
+    threshold: float = THRESHOLD,
+) -> list[Persons]:
+    """Find the persons of heatmaps and tags.
 
+    The release then fills each person's missing joints in, wherever the heatmap is highest with a tag that is not far.
+    This is left out: it gives everybody all joints, hidden ones at wrong places too, and leaves nothing that a
+    refinement by neighbouring frames could tell from a joint that was seen.
 
-def _persons_of(people: Sequence[_Group], scores: Float64Array, tags: Float64Array) -> list[_Group | None]:
-    """Choose for each of n candidates of a joint the person whose tag is nearest; None begins a new one.
+    Args:
+        heatmaps: (B, K, h, w).
+        tags: (B, K, h, w, T).
+        stride: input pixels per pixel of the map.
+        order: the joints as `group` takes them.
+        threshold: joints that score at most this are missing.
 
-    Rounded distances come first, then the higher score.
+    Returns:
+        B images' persons.
     """
-    if not people or not len(scores):
-        return [None] * len(scores)
-    distance = np.linalg.norm(tags[:, None] - np.stack([person.tag for person in people]), axis=-1)
-    cost = distance.round() * 100 - scores[:, None]
-    nobody = np.full((len(scores), max(len(scores) - len(people), 0)), _FORBIDDEN)
-    chosen = dict(zip(*linear_sum_assignment(np.concatenate([cost, nobody], 1)), strict=True))
-    near = {n: m for n, m in chosen.items() if m < len(people) and distance[n, m] < TAG_THRESHOLD}
-    return [people[near[n]] if n in near else None for n in range(len(scores))]
+    places, scores, own = find_candidates(heatmaps.float(), tags.float())
+    values = torch.cat([(places + 0.5) * stride - 0.5, scores[..., None]], -1)  # (B, K, M, 3)
+    joints = torch.arange(values.shape[1], device=values.device)
+    found = []
+    for image, score, tag in zip(values, scores.double().cpu().numpy(), own.double().cpu().numpy(), strict=True):
+        persons = torch.from_numpy(group(score, tag, order, threshold)).to(values.device)
+        poses = image[joints, persons.clamp(min=0)] * (persons >= 0)[..., None]
+        found.append(Persons(poses, poses[..., 2].mean(1)))
+    return found
 
 
-def _quarter(poses: Tensor, heatmaps: Tensor) -> Tensor:
-    """Move joints (N, K, 3) by a quarter pixel towards the higher of the two neighbours, in x and in y: (N, K, 2)."""
-    padded = F.pad(heatmaps[None], (1, 1, 1, 1), mode="replicate")[0]
-    x, y = poses[..., 0].long() + 1, poses[..., 1].long() + 1
-    joints = torch.arange(len(heatmaps), device=heatmaps.device).expand_as(x)
-    right = padded[joints, y, x + 1] - padded[joints, y, x - 1]
-    below = padded[joints, y + 1, x] - padded[joints, y - 1, x]
-    return poses[..., :2] + 0.25 * torch.stack([right, below], -1).sign() * (poses[..., 2:] > 0)
+def _mean_tags(persons: Int64Array, tags: FloatArray) -> FloatArray:
+    """(P, T) means over the joints that persons (P, K) have of their candidates' tags (K, M, T)."""
+    own = tags[np.arange(len(tags)), persons]  # (P, K, T)
+    known = (persons >= 0)[..., None]
+    mean: FloatArray = (own * known).sum(1) / known.sum(1)
+    return mean
+
+
+def _on_map(joints: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
+    """Find joints on a map: x, y from its upper left corner (B, N, K, 2), and which are known and on it (B, N, K)."""
+    corner = (joints[..., :2].to(torch.promote_types(joints.dtype, torch.float32)) + 0.5) / stride
+    within = (corner >= 0) & (corner < corner.new_tensor([size[1], size[0]]))
+    return corner, (joints[..., 2] > 0) & within.all(-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +25,7 @@ logging.getLogger("timm.models._builder").addFilter(lambda record: "Unexpected k
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LowLevel = Literal["pool1", "res2"]
 
 
 class FrozenStatistics(nn.Module):
@@ -56,10 +56,11 @@ class Backbone(nn.Module):
     """A timm backbone that returns a low-level feature at stride 4 and its last feature, at stride 16 if it can dilate.
 
     ResNets follow ATEN's released network: strides 4, 8, 16, 16; every 3x3 convolution of res5 dilated by 2; the
-    low-level feature is pool1, the max-pooled first activation, taken before res2. timm's ResNets differ in two points.
-    The first block of a dilated stage keeps dilation 1, which is corrected here. A bottleneck's stride sits on its 3x3
-    convolution, which is kept. Other families keep timm's dilation and have no pool1: the low-level feature is their
-    own at stride 4. Those that cannot dilate, transformers among them, keep their own last stride, 32.
+    low-level feature is pool1, the max-pooled first activation, taken before res2, unless `low` is res2. timm's
+    ResNets differ in two points. The first block of a dilated stage keeps dilation 1, which is corrected here. A
+    bottleneck's stride sits on its 3x3 convolution, which is kept. Other families keep timm's dilation and have no
+    pool1: the low-level feature is their own at stride 4. Those that cannot dilate, transformers among them, keep their
+    own last stride, 32.
 
     With pre-trained weights, batch-norm statistics are frozen while gamma and beta train. From scratch the statistics
     train too: if they were frozen, zero-initialised residual branches would get no gradient.
@@ -70,8 +71,8 @@ class Backbone(nn.Module):
         multiplier: factor on the four stages' widths of a ResNet; 1 with timm's weights.
         weights: file with timm's weights for the model, with or without its head, in place of `pretrained`.
         stride: of the last feature: 16, or for ResNets 8, with res4 dilated by 2 and res5 by 4.
-        low: low-level feature of ResNets, "pool1" or "res2".
-        extra: channels of the input beyond RGB. Their first weights are 0: they change nothing yet.
+        low: a ResNet's low-level feature: pool1 as in ATEN, or res2 as in DeepLabv3+.
+        in_channels: channels of the input. Those behind R, G and B are not normalised, and their weights start at 0.
 
     Raises:
         InputError: `name` is no such model, its weights cannot be loaded, or `multiplier` has none.
@@ -84,49 +85,95 @@ class Backbone(nn.Module):
         multiplier: float = 1.0,
         weights: str | None = None,
         stride: Literal[8, 16] = 16,
-        low: Literal["pool1", "res2"] = "pool1",
-        extra: int = 0,
+        low: LowLevel = "pool1",
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        if set(":/") & set(name) or not timm.is_model(name):  # timm also accepts URLs and folders
-            raise InputError(f"backbone={name} is none of timm's models; name one such as resnet50 or convnext_tiny")
-        source = initial_weights(pretrained)
-        if multiplier != 1 and (source == "imagenet" or weights):
-            raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=none")
-        self.body = body = _body(name, source == "imagenet", multiplier, weights, stride, low)
-        if hasattr(body, "layer4"):
-            _dilate(body.layer4, 32 // stride)
+        self.body, source = _trunk(name, pretrained, multiplier, weights, stride, low)
+        if hasattr(self.body, "layer4"):
+            _dilate(self.body.layer4, 32 // stride)
         if stride == 8:
-            _dilate(body.layer3, 2)
-        if source == "standin" and weights is None:
-            body.load_state_dict(trunk(f"{name} x {multiplier:g}"))
+            _dilate(self.body.layer3, 2)
         if source != "none" or weights:
-            freeze_statistics(body)
-        if extra:
-            _widen_input(body, extra)
-        self.pools = body.feature_info.reduction()[0] == 2
-        self.channels_last = getattr(body, "output_fmt", None) == Format.NHWC
-        self.low_channels, self.channels = body.feature_info.channels()
-        settings = timm.get_pretrained_cfg(name)
+            freeze_statistics(self.body)
+        add_input_channels(self.body, in_channels - 3)
+        self.pools = self.body.feature_info.reduction()[0] == 2
+        self.channels_last = getattr(self.body, "output_fmt", None) == Format.NHWC
+        self.low_channels, self.channels = self.body.feature_info.channels()
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", channels(settings.mean if settings else IMAGENET_MEAN), persistent=False)
-        self.register_buffer("std", channels(settings.std if settings else IMAGENET_STD), persistent=False)
+        for key, values in _colours(name).items():
+            self.register_buffer(key, values, persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the low-level and the last feature of images.
 
         Args:
-            images: (B, 3, H, W) RGB in [0, 1], and the `extra` channels after them.
+            images: (B, in_channels, H, W), RGB in [0, 1] first.
 
         Returns:
-            pool1 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16), or what stands for them.
+            pool1 or res2 (B, C1, H/4, W/4) and res5 (B, C5, H/16, W/16), or what stands for them.
         """
         colours = (images[:, :3] - self.mean) / self.std
         first, last = self.body(torch.cat([colours, images[:, 3:]], 1) if images.shape[1] > 3 else colours)
         if self.channels_last:
             first, last = first.permute(0, 3, 1, 2), last.permute(0, 3, 1, 2)
         return F.max_pool2d(first, 3, stride=2, padding=1) if self.pools else first, last
+
+
+class Stages(nn.Module):
+    """A timm ResNet that returns the features of its four stages, undilated, as feature pyramids take them.
+
+    Batch norm is treated as in `Backbone`.
+
+    Args:
+        name: name of a timm ResNet.
+        pretrained: initial weights: timm's of ImageNet; "standin", partwise's own of rendered people; or "none".
+        multiplier: factor on the four stages' widths; 1 with timm's weights.
+        weights: file with timm's weights for the model, with or without its head, in place of `pretrained`.
+
+    Attributes:
+        channels: C1 to C4 of the stages.
+
+    Raises:
+        InputError: `name` is no ResNet, its weights cannot be loaded, or `multiplier` has none.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet50",
+        pretrained: Pretrained = "imagenet",
+        multiplier: float = 1.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.body, source = _trunk(name, pretrained, multiplier, weights, 32, "pool1")
+        if source != "none" or weights:
+            freeze_statistics(self.body)
+        self.channels: list[int] = self.body.feature_info.channels()
+        self.mean: Tensor
+        self.std: Tensor
+        for key, values in _colours(name).items():
+            self.register_buffer(key, values, persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the features (B, Ci, H/s, W/s), s = 4, 8, 16 and 32, of images (B, 3, H, W) RGB in [0, 1]."""
+        features: list[Tensor] = self.body((images - self.mean) / self.std)
+        return features
+
+
+def add_input_channels(module: nn.Module, count: int) -> None:
+    """Let a network's first convolution read further input channels, in place; their weights start at 0.
+
+    Args:
+        module: network whose first convolution reads images.
+        count: number of channels that are added behind the others.
+    """
+    if count:
+        first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+        added = first.weight.new_zeros(first.out_channels, count, *first.kernel_size)
+        first.weight = nn.Parameter(torch.cat([first.weight.detach(), added], 1))
+        first.in_channels += count
 
 
 def freeze_statistics(module: nn.Module) -> None:
@@ -162,23 +209,41 @@ def freeze_affine(module: nn.Module) -> None:
             child.bias.requires_grad_(False)
 
 
-def _widen_input(body: nn.Module, extra: int) -> None:
-    """Give the first convolution of a model further input channels, whose weights are 0."""
-    name, first = next((n, m) for n, m in body.named_modules() if isinstance(m, nn.Conv2d))
-    wide = copy(first)  # with its stride, padding and subclass
-    wide.in_channels += extra
-    wide.weight = nn.Parameter(F.pad(first.weight.detach(), (0, 0, 0, 0, 0, extra)))
-    parent, _, last = name.rpartition(".")
-    setattr(body.get_submodule(parent), last, wide)
+def _trunk(
+    name: str, pretrained: Pretrained, multiplier: float, weights: str | None, stride: int, low: LowLevel
+) -> tuple[Any, Literal["imagenet", "standin", "none"]]:
+    """Build a model of features with its initial weights, and say what they are."""
+    if set(":/") & set(name) or not timm.is_model(name):  # timm also accepts URLs and folders
+        raise InputError(f"backbone={name} is none of timm's models; name one such as resnet50 or convnext_tiny")
+    source = initial_weights(pretrained)
+    if multiplier != 1 and (source == "imagenet" or weights):
+        raise InputError(f"backbone_multiplier={multiplier} has no pre-trained weights; set pretrained=none")
+    body = _body(name, source == "imagenet", multiplier, weights, stride, low)
+    if source == "standin" and weights is None:
+        body.load_state_dict(trunk(f"{name} x {multiplier:g}"))
+    return body, source
 
 
-def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int, low: str) -> Any:
-    """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 8, 16 or 32."""
+def _colours(name: str) -> dict[str, Tensor]:
+    """The mean and standard deviation of the colours that a model was trained on."""
+    settings = timm.get_pretrained_cfg(name)
+    mean, std = (settings.mean, settings.std) if settings else (IMAGENET_MEAN, IMAGENET_STD)
+    return {"mean": channels(mean), "std": channels(std)}
+
+
+def _body(name: str, imagenet: bool, multiplier: float, weights: str | None, stride: int, low: LowLevel) -> Any:
+    """Build a model that returns its features at strides 2 (a ResNet's, to be pooled) or 4, and 8 or 16.
+
+    Those that cannot dilate end at 32. With a stride of 32 a ResNet returns its four stages.
+    """
     plan = _plan(name)
+    if stride != 16 and (plan["out_indices"][0] != 0 or "resnet" not in name):
+        wanted = "features at stride 8" if stride == 8 else "four stages"
+        raise InputError(f"backbone={name} is no ResNet; name one, such as resnet101, for {wanted}")
     if stride == 8:
-        if plan["out_indices"][0] != 0 or "resnet" not in name:
-            raise InputError(f"backbone={name} is no ResNet; name one, such as resnet101, for features at stride 8")
         plan = {**plan, "output_stride": 8}
+    elif stride == 32:
+        plan = {"out_indices": (1, 2, 3, 4)}
     if low == "res2" and plan["out_indices"][0] == 0:
         plan = {**plan, "out_indices": (1, plan["out_indices"][1])}
     options: dict[str, Any] = {"features_only": True, **plan}

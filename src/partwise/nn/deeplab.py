@@ -6,7 +6,6 @@ ATEN has no batch norm outside the backbone; `norm` adds it for training from sc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -79,8 +78,6 @@ class DeepLabFeature(nn.Module):
         backbone_multiplier: factor on the backbone's widths; 1 with `pretrained`.
         norm: batch norm in encoder and decoder, which the paper does not have.
         weights: file with the backbone's weights in timm's names, in place of `pretrained`.
-        low: what the decoder reads of a ResNet, "pool1" or "res2".
-        extra: input channels beyond RGB; see `Backbone`.
 
     Raises:
         InputError: `backbone` does not fit, its weights cannot be loaded, or `backbone_multiplier` has none.
@@ -95,12 +92,10 @@ class DeepLabFeature(nn.Module):
         backbone_multiplier: float = 1.0,
         norm: bool = False,
         weights: str | None = None,
-        low: Literal["pool1", "res2"] = "pool1",
-        extra: int = 0,
     ) -> None:
         super().__init__()
         self.width, self.dilations = width, dilations(image_size)
-        self.backbone = Backbone(backbone, pretrained, backbone_multiplier, weights, low=low, extra=extra)
+        self.backbone = Backbone(backbone, pretrained, backbone_multiplier, weights)
         self.encoder = ASPP(self.backbone.channels, width, self.dilations, norm)
         self.low = conv_relu(self.backbone.low_channels, 48, 1, norm=norm)
         self.decoder = nn.Sequential(conv_relu(width + 48, width, norm=norm), conv_relu(width, width, norm=norm))
@@ -109,15 +104,27 @@ class DeepLabFeature(nn.Module):
         """Compute the feature of images.
 
         Args:
-            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16, and by 32 where the backbone cannot dilate; the
-                `extra` channels follow.
+            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 16, and by 32 where the backbone cannot dilate.
 
         Returns:
             (B, width, H/4, W/4).
         """
         pool1, res5 = self.backbone(images)
-        encoded = F.interpolate(self.encoder(res5), pool1.shape[-2:], mode="bilinear", align_corners=False)
-        return self.decoder(torch.cat([encoded, self.low(pool1)], 1))
+        return self.decoder(beside(self.encoder(res5), self.low(pool1)))
+
+
+def beside(encoded: Tensor, low: Tensor) -> Tensor:
+    """Upsample an encoded feature bilinearly to the size of a low-level one, and concatenate them.
+
+    Args:
+        encoded: (B, C, h, w).
+        low: (B, D, H, W).
+
+    Returns:
+        (B, C + D, H, W).
+    """
+    upsampled = F.interpolate(encoded, low.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.cat([upsampled, low], 1)
 
 
 class ParsingBranch(nn.Module):

@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
-from torchvision.ops import roi_align
+from torchvision.models.detection.rpn import RPNHead as TorchvisionRPNHead
+from torchvision.ops import MultiScaleRoIAlign, roi_align
+from torchvision.ops.poolers import initLevelMapper
 
 from partwise.nn.deeplab import REFERENCE_SIZE, STRIDE
+from partwise.nn.feature_pyramid import STRIDES
 from partwise.nn.layers import conv_relu, near_zero
 from partwise.ops.instances import boxes_of
 from partwise.ops.resize import Letterbox, canvas_size
@@ -132,6 +136,38 @@ class MaskHead(nn.Module):
                 x = conv(x)
             whole = self.whole(self.linear(x)).view(len(x), 2, 28, 28)
             return (self.local(self.upsample(self.convs[3](x))) + whole).float()
+
+
+class PyramidRPNHead(TorchvisionRPNHead):
+    """torchvision's head of the region proposals on feature pyramids, with float32 outputs."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Compute objectness (B, A, h, w) and deltas (B, 4A, h, w) of every anchor, from (B, C, h, w), per level."""
+        objectness, deltas = super().forward(x)
+        return [each.float() for each in objectness], [each.float() for each in deltas]
+
+
+class MaskPredictor(MaskRCNNPredictor):
+    """The last layers of Mask R-CNN's mask head, with float32 outputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute mask logits (N, 2, 2s, 2s) of background and person from features (N, C, s, s)."""
+        logits: Tensor = super().forward(x)
+        return logits.float()
+
+
+class PyramidPool(MultiScaleRoIAlign):
+    """RoIAlign on that of four levels, of strides 4 to 32, that fits each box's size, whatever the images' sizes.
+
+    Args:
+        output_size: s, bins per side.
+        canonical: side in pixels of the boxes that the level of stride 16 is for.
+    """
+
+    def __init__(self, output_size: int, canonical: float) -> None:
+        super().__init__([str(level) for level in range(len(STRIDES))], output_size, sampling_ratio=2)
+        self.scales = [1 / stride for stride in STRIDES]
+        self.map_levels = initLevelMapper(2, 5, canonical_scale=canonical)
 
 
 class PersonHeads(RoIHeads):

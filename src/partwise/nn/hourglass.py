@@ -1,90 +1,126 @@
-"""Stacked hourglasses as associative embedding builds them (Newell et al., NIPS 2017): convolutions, no batch norm.
+"""Stacked hourglasses as associative embedding has them (Newell et al., NIPS 2017, arXiv:1611.05424).
 
-The release's 34 further output maps, which nothing reads, are left out.
+This is the release: no batch norm, one 3x3 convolution where Newell et al., ECCV 2016, have a residual block, and
+features that widen as they shrink. A pose network has four maps a joint there, of which two are never used; those are
+left out here.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STRIDE = 4  # of the outputs
+from partwise.nn.layers import conv_relu, near_zero
+
+STRIDE = 4  # of the maps
 
 
-class HourglassOutput(NamedTuple):
-    """What the stacks compute.
+class Hourglasses(NamedTuple):
+    """What stacked hourglasses compute of B images of H x W pixels.
 
     Attributes:
-        maps: (B, maps, H/4, W/4) of each stack.
-        feature: (B, C, H/4, W/4) of the first hourglass.
+        maps: (B, S, C, H/4, W/4), the prediction of each of the S hourglasses.
+        stem: (B, F, H/4, W/4), the feature that the first hourglass reads.
+        first: (B, F, H/4, W/4), the feature that its prediction is made of.
     """
 
-    maps: list[Tensor]
-    feature: Tensor
+    maps: Tensor
+    stem: Tensor
+    first: Tensor
 
 
 class Hourglass(nn.Module):
-    """Convolutions on smaller and smaller scales, whose results are added on the way back.
+    """A feature, and the same `depth` times pooled and widened, added up again at every scale.
 
     Args:
+        channels: channels of input and output.
         depth: number of scales below the input's.
-        width: channels of the input and the output.
-        increase: further channels at every scale below.
+        increase: channels that are added at each of them.
     """
 
-    def __init__(self, depth: int, width: int, increase: int) -> None:
+    def __init__(self, channels: int, depth: int = 4, increase: int = 128) -> None:
         super().__init__()
-        inner = width + increase
-        self.side = _conv(width, width)
-        self.down = _conv(width, inner)
-        self.inner: nn.Module = Hourglass(depth - 1, inner, increase) if depth > 1 else _conv(inner, inner)
-        self.up = _conv(inner, width)
+        wider = channels + increase
+        self.skip = conv_relu(channels, channels)
+        self.down = conv_relu(channels, wider)
+        self.inner = Hourglass(wider, depth - 1, increase) if depth > 1 else conv_relu(wider, wider)
+        self.up = conv_relu(wider, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute (B, width, h, w) from the same; sides are multiples of 2 ** depth."""
+        """Compute (B, channels, h, w) of x (B, channels, h, w), sides divisible by 2 ** depth."""
         low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
-        return self.side(x) + F.interpolate(low, scale_factor=2.0, mode="nearest")
+        return self.skip(x) + F.interpolate(low, scale_factor=2.0, mode="nearest")
 
 
 class StackedHourglass(nn.Module):
-    """Hourglasses one after the other, each with outputs of its own that the next one sees.
+    """Hourglasses, each of which reads the stem's feature with what those before it have made of it.
 
     Args:
-        maps: number of output maps.
+        out_channels: maps that each hourglass predicts.
         stacks: number of hourglasses.
-        depth: scales of each.
-        width: channels at stride 4.
-        increase: further channels at every scale below.
+        depth: scales of each below its input's.
+        channels: channels of the feature between them.
+        increase: channels that are added at each scale.
+        stem: channels of the stem's first convolution, and of its second and third.
     """
 
-    def __init__(self, maps: int, stacks: int = 4, depth: int = 4, width: int = 256, increase: int = 128) -> None:
+    def __init__(
+        self,
+        out_channels: int,
+        stacks: int = 4,
+        depth: int = 4,
+        channels: int = 256,
+        increase: int = 128,
+        stem: tuple[int, int] = (64, 128),
+    ) -> None:
         super().__init__()
-        self.multiple = STRIDE * 2**depth  # that the sides of images are multiples of
+        self.multiple = STRIDE * 2**depth
+        first, second = stem
         self.stem = nn.Sequential(
-            _conv(3, width // 4, 7, 2), _conv(width // 4, width // 2), nn.MaxPool2d(2),
-            _conv(width // 2, width // 2), _conv(width // 2, width),
-        )  # fmt: skip
-        self.hourglasses = nn.ModuleList(Hourglass(depth, width, increase) for _ in range(stacks))
-        self.heads = nn.ModuleList(nn.Sequential(_conv(width, width), _conv(width, width)) for _ in range(stacks))
-        self.outputs = nn.ModuleList(nn.Conv2d(width, maps, 1) for _ in range(stacks))
-        self.back = nn.ModuleList(nn.Conv2d(maps, width, 1) for _ in range(stacks - 1))
-        self.on = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
+            conv_relu(3, first, 7, stride=2),
+            conv_relu(first, second),
+            nn.MaxPool2d(2),
+            conv_relu(second, second),
+            conv_relu(second, channels),
+        )
+        self.hourglasses = nn.ModuleList(
+            nn.Sequential(
+                Hourglass(channels, depth, increase), conv_relu(channels, channels), conv_relu(channels, channels)
+            )
+            for _ in range(stacks)
+        )
+        self.heads = nn.ModuleList(near_zero(nn.Conv2d(channels, out_channels, 1)) for _ in range(stacks))
+        self.feature_merges = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
+        self.map_merges = nn.ModuleList(nn.Conv2d(out_channels, channels, 1) for _ in range(stacks - 1))
 
-    def forward(self, images: Tensor) -> HourglassOutput:
-        """Compute the maps of images (B, 3, H, W), whose sides are multiples of `multiple`."""
-        x = self.stem(images)
-        maps: list[Tensor] = []
-        features: list[Tensor] = []
-        for n, (hourglass, head, output) in enumerate(zip(self.hourglasses, self.heads, self.outputs, strict=True)):
-            features.append(hourglass(x))
-            seen = head(features[-1])
-            maps.append(output(seen))
-            if n < len(self.back):
-                x = x + self.back[n](maps[-1]) + self.on[n](seen)
-        return HourglassOutput(maps, features[0])
+    def forward(self, images: Tensor) -> Hourglasses:
+        """Compute maps and features.
 
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], sides divisible by 4 * 2 ** depth.
 
-def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, size // 2), nn.ReLU(inplace=True))
+        Returns:
+            the maps of every hourglass, and the features before and after the first one.
+
+        Raises:
+            ValueError: a side is no such multiple.
+        """
+        stem, first = self.features(images)
+        x, feature, maps = stem, first, [self.heads[0](first)]
+        for merge_feature, merge_maps, hourglass, head in zip(
+            self.feature_merges, self.map_merges, self.hourglasses[1:], self.heads[1:], strict=True
+        ):
+            x = x + merge_maps(maps[-1]) + merge_feature(feature)
+            feature = hourglass(x)
+            maps.append(head(feature))
+        return Hourglasses(torch.stack(maps, 1), stem, first)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the features (B, channels, H/4, W/4) before and after the first hourglass, as `forward` does."""
+        if any(side % self.multiple for side in images.shape[-2:]):
+            raise ValueError(f"sides {tuple(images.shape[-2:])} are no multiples of {self.multiple}")
+        stem = self.stem(images)
+        return stem, self.hourglasses[0](stem)

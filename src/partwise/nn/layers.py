@@ -14,9 +14,9 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def conv_relu(
-    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = False
+    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = False, stride: int = 1
 ) -> nn.Sequential:
-    """Build a size-preserving convolution with optional batch norm and ReLU; He-initialised.
+    """Build a convolution with optional batch norm and ReLU; He-initialised. At stride 1 it preserves the size.
 
     Args:
         in_channels: channels of the input.
@@ -24,12 +24,13 @@ def conv_relu(
         kernel: side of the kernel in pixels, odd.
         dilation: dilation of the kernel.
         norm: batch norm in place of the bias.
+        stride: of the convolution; sides that it divides shrink to sides / stride.
 
     Returns:
         the layers in order.
     """
     padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=not norm)
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=not norm)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

@@ -57,7 +57,12 @@ def fit_similarity(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     re = (share * s * t).sum((-2, -1)) * has_spread / spread
     im = (share[..., 0] * (s[..., 0] * t[..., 1] - s[..., 1] * t[..., 0])).sum(-1) * has_spread / spread
     turn = torch.stack([re, -im, im, re], -1).unflatten(-1, (2, 2))
-    return torch.cat([turn, mean_t[..., None] - turn @ mean_s[..., None]], -1)
+    return torch.cat([turn, (mean_t - _times(turn, mean_s))[..., None]], -1)
+
+
+def _times(turn: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply matrices (..., 2, 2) by vectors (..., 2), in their own type: products of matrices obey autocast."""
+    return (turn * vectors[..., None, :]).sum(-1)
 
 
 def with_mirrored(templates: Tensor) -> Tensor:
@@ -128,22 +133,27 @@ def transform(matrices: Tensor, points: Tensor) -> Tensor:
     Returns:
         (..., K, 2).
     """
-    return points @ matrices[..., :2].mT + matrices[..., None, :, 2]
+    x, y = points.unbind(-1)
+    rows = [
+        a[..., None] * x + b[..., None] * y + c[..., None] for a, b, c in (r.unbind(-1) for r in matrices.unbind(-2))
+    ]
+    return torch.stack(rows, -1)
 
 
 def compose(*matrices: Tensor) -> Tensor:
     """Multiply matrices (..., 2, 3) as if they had a third row 0, 0, 1; the last one moves points first."""
     product = matrices[0]
     for matrix in matrices[1:]:
-        turn = product[..., :2]
-        product = torch.cat([turn @ matrix[..., :2], turn @ matrix[..., 2:] + product[..., 2:]], -1)
+        columns = transform(product, matrix.mT)  # as if each were a point; the first two are directions
+        product = torch.cat([columns[..., :2, :] - product[..., None, :, 2], columns[..., 2:, :]], -2).mT
     return product
 
 
 def invert(matrices: Tensor) -> Tensor:
     """Invert matrices (..., 2, 3)."""
-    turn = torch.linalg.inv(matrices[..., :2])
-    return torch.cat([turn, -turn @ matrices[..., 2:]], -1)
+    (a, b), (c, d) = (row.unbind(-1) for row in matrices[..., :2].unbind(-2))
+    turn = torch.stack([d, -b, -c, a], -1).unflatten(-1, (2, 2)) / (a * d - b * c)[..., None, None]
+    return torch.cat([turn, -_times(turn, matrices[..., 2])[..., None]], -1)
 
 
 def rescaling(old: tuple[float, float], new: tuple[float, float], like: Tensor) -> Tensor:
@@ -210,9 +220,9 @@ def draw_similarities(
     angle, factor = torch.deg2rad(turn * (2 * angle - 1)), scale[0] + (scale[1] - scale[0]) * factor
     re, im = factor * angle.cos(), factor * angle.sin()
     rotation = torch.stack([re, -im, im, re], -1).view(-1, 2, 2)
-    middle = torch.full((2, 1), (size - 1) / 2)
-    shifts = move * size * (2 * torch.stack(shift, -1)[..., None] - 1)
-    return torch.cat([rotation, middle - rotation @ middle + shifts], -1)
+    middle = torch.full((2,), (size - 1) / 2)
+    shifts = move * size * (2 * torch.stack(shift, -1) - 1)
+    return torch.cat([rotation, (middle - _times(rotation, middle) + shifts)[..., None]], -1)
 
 
 def make_templates(poses: Tensor, boxes: Tensor, count: int = 3, seed: int = 0) -> Tensor:

@@ -20,6 +20,22 @@ MPII_KEYPOINT_PAIRS = ((3, 2), (4, 1), (5, 0), (13, 12), (14, 11), (15, 10))
 _PIXELS = frozenset({"image", "images", "frames", "instances"})
 
 
+def mirrored(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the rows 0..count - 1 in the order in which a flip has them: left and right exchanged.
+
+    Args:
+        count: number of rows.
+        pairs: (left, right) rows that are exchanged.
+
+    Returns:
+        `count` rows; taken twice, the order is the identity.
+    """
+    order = list(range(count))
+    for left, right in pairs:
+        order[left], order[right] = right, left
+    return order
+
+
 def flip_labels(parts: Tensor, label_set: LabelSet) -> Tensor:
     """Flip a label map horizontally and exchange left and right classes.
 
@@ -91,10 +107,7 @@ def hflip(
 
 
 def _flip_keypoints(keypoints: Tensor, width: int, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    order = list(range(keypoints.shape[1]))
-    for left, right in pairs:
-        order[left], order[right] = right, left
-    flipped = keypoints[:, order].clone()
+    flipped = keypoints[:, mirrored(keypoints.shape[1], pairs)].clone()
     # Pixel centres are integers; a keypoint that is absent (visibility 0) keeps its zeros.
     seen = flipped[..., 2] > 0
     flipped[..., 0] = torch.where(seen, width - 1 - flipped[..., 0], flipped[..., 0])

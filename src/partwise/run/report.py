@@ -112,7 +112,7 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]], title: str) ->
     for key in shown:
         table.add_column(COLUMNS[key], justify="right")
     for name, row in rows.items():
-        metrics = [_shown(key, row[key]) for key in shown]
+        metrics = [_shown(key, row.get(key)) for key in shown]  # a baseline may have no keypoints
         table.add_row(TITLES.get(name, name), *metrics, style="bold" if name == "trained" else "")
     return table
 

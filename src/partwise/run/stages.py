@@ -38,8 +38,8 @@ from partwise.run.signals import Stopped, interruption
 from partwise.tables.trained import PLACES, WATCHING
 
 #: Overrides that a stage shares with the run it is for; it has other data and another model.
-SHARED = ("profile=", "pretrained=", "seed=", "logger", "trainer=", "trainer.accelerator=", "trainer.devices=",
-          "trainer.precision=", "data.num_workers=")  # fmt: skip
+SHARED = ("profile=", "pretrained=", "seed=", "sizes.", "logger", "trainer=", "trainer.accelerator=",
+          "trainer.devices=", "trainer.precision=", "data.num_workers=")  # fmt: skip
 #: What decides the weights that a run ends with; folders, machines and loggers do not.
 DECISIVE = ("name", "image_size", "num_classes", "seed", "ema", "model", "data", "persons")
 DECISIVE_TRAINER = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val",
@@ -148,9 +148,11 @@ def stages_of(cfg: DictConfig, synthetic: bool, overrides: Sequence[str], depth:
     Raises:
         InputError: a stage gives something else than its experiment and overrides, or starts from itself.
     """
-    shared = [override for override in overrides if override.startswith(SHARED)]
+    shared, listed = _shared(overrides), plain(cfg.stages)
     used = {*cfg.init, cfg.data.get("extra")}
-    return {str(name): _stage(str(name), cfg, synthetic, shared, depth + 1) for name in cfg.stages if name in used}
+    return {
+        name: _stage(name, about, cfg, synthetic, shared, depth + 1) for name, about in listed.items() if name in used
+    }
 
 
 def step(name: str, about: Mapping[str, Any], cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> Stage:
@@ -163,15 +165,16 @@ def step(name: str, about: Mapping[str, Any], cfg: DictConfig, synthetic: bool, 
         synthetic: whether the run trains on a stand-in.
         overrides: of the run, which the stage shares in part.
     """
-    listed = OmegaConf.merge(cfg, {"stages": {name: dict(about)}})
-    shared = [override for override in overrides if override.startswith(SHARED)]
-    return _stage(name, listed, synthetic, shared, 1)  # type: ignore[arg-type]
+    return _stage(name, about, cfg, synthetic, _shared(overrides), 1)
 
 
-def _stage(name: str, cfg: DictConfig, synthetic: bool, shared: Sequence[str], depth: int) -> Stage:
+def _shared(overrides: Sequence[str]) -> list[str]:
+    return [override for override in overrides if override.startswith(SHARED)]
+
+
+def _stage(name: str, about: Any, cfg: DictConfig, synthetic: bool, shared: Sequence[str], depth: int) -> Stage:
     if depth > DEEPEST:
         raise InputError(f"stages.{name}: {cfg.name} has stages of stages, {DEEPEST} deep: one starts from itself")
-    about = plain(cfg.stages)[name]
     if not isinstance(about, dict) or not {"experiment"} <= about.keys() <= {"experiment", "overrides"}:
         raise InputError(f"stages.{name}={about}: give {{experiment: NAME, overrides: [KEY=VALUE, ...]}}")
     arguments = (f"experiment={about['experiment']}", *about.get("overrides", []), *shared)

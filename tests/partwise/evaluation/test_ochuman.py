@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from coco_scenes import BACKENDS, summary
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
+from data_modules.ochuman import OCHumanDataModule
 from data_modules.synthetic.layouts.coco_json import compressed
 from data_modules.synthetic.layouts.ochuman import OCHumanWriter
+from partwise.batches import InstanceMasks, Parsing
 from partwise.errors import InputError
 from partwise.evaluation.ochuman import evaluate
+from partwise.metrics.coco import OCHumanMetrics
 
 SUBSETS = {"AP": "0.00_1.00", "AP_M": "0.50_0.75", "AP_H": "0.75_1.00"}
 SIZE = (60, 80)
@@ -237,3 +241,28 @@ def test_real_annotations(tmp_path: Path, real: Path, iou_type: str) -> None:
 def test_nothing_found(files: tuple[Path, Path]) -> None:
     files[1].write_text("[]")
     assert evaluate(*files) == {"AP": 0, "AP_M": 0, "AP_H": 0}
+
+
+def test_the_metrics_of_training_are_those_of_the_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    OCHumanWriter(photos={"val": 24, "test": 1}, size=SIZE, workers=1).write(tmp_path)
+    data = OCHumanDataModule(root=tmp_path, splits={"train": "val", "val": "val"}, num_workers=0)
+    metrics, rows = OCHumanMetrics(), []
+    dataset = data.dataset("val")
+    for n, sample in enumerate(dataset):
+        persons = sample["annotations"]["persons"]
+        masks = torch.stack([m.roll(tuple(rng.integers(-3, 4, 2)), (0, 1)) for m in persons["masks"]])
+        scores = torch.from_numpy(rng.random(len(masks)).astype(np.float32))
+        found = InstanceMasks(masks=masks, classes=persons["classes"], scores=scores)
+        metrics.update([n], [Parsing(parts=masks.any(0).long(), persons=found)], [sample["annotations"]])
+        image = dataset.index.image_ids[dataset.index.names.index(sample["sample_ids"])]
+        rows += [
+            {"image_id": image, "category_id": 1, "score": float(s), "segmentation": compressed(m.numpy())}
+            for m, s in zip(masks, scores, strict=True)
+        ]
+    (tmp_path / "pred.json").write_text(json.dumps(rows))
+    computed, evaluated = metrics.compute(), evaluate(json_of(tmp_path, SUBSETS["AP"]), tmp_path / "pred.json")
+    assert evaluated["AP_M"] is not None
+    for name in SUBSETS:
+        expected = np.nan if evaluated[name] is None else evaluated[name]
+        assert computed[name] == pytest.approx(expected, abs=1e-6, nan_ok=True)

@@ -157,6 +157,19 @@ def test_matrices_compose_and_invert():
     )
 
 
+def test_coordinates_keep_their_precision_in_mixed_precision():
+    templates, pose = some_templates(), posed(some_templates()[1], similarity(0.3, 900.0, 700, 800))
+    found = align_poses(pose[None], templates, (4000, 4000), SIZE).matrices
+    there = transform(compose(found, found), pose[:, :2])
+    with torch.autocast("cpu", torch.bfloat16):
+        again = align_poses(pose[None], templates, (4000, 4000), SIZE).matrices
+        assert torch.equal(again, found)
+        assert torch.equal(transform(compose(again, again), pose[:, :2]), there)
+        torch.testing.assert_close(compose(invert(again), again)[0], torch.eye(3)[:2], atol=1e-4, rtol=0)
+        drawn = draw_similarities(9, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, draw_similarities(9, 64, generator=torch.Generator().manual_seed(0)))
+
+
 def smooth_mask():
     ys, xs = torch.meshgrid(torch.arange(96.0), torch.arange(128.0), indexing="ij")
     return ((-((xs - 60) ** 2) / 450 - (ys - 50) ** 2 / 800).exp())[None, None]

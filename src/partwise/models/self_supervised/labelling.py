@@ -27,6 +27,7 @@ from partwise.models.self_supervised.gbsr import Map, Window
 from partwise.models.self_supervised.model import SelfSupervised
 from partwise.models.self_supervised.pose_module import joint_boxes
 from partwise.models.self_supervised.tpr import Neighbour, Search, propagate
+from partwise.nn.associative import decode
 from partwise.nn.hourglass import STRIDE
 from partwise.ops.resize import Letterbox
 
@@ -184,7 +185,7 @@ class VideoLabeller(pl.LightningModule):
         t = len(frames) // 2
         window = frames[t - 1 : t + 2]
         heatmaps, tags, features = self.network.pose.maps(window)
-        found = self.network.pose.read(heatmaps, tags)
+        found = decode(heatmaps, tags)
         poses = [p[s >= self.least] for p, s in found]
         if not self.gbsr:
             return Pose(poses[1], poses[1][..., 2].mean(1), poses[1][..., 2] > 0)

@@ -19,9 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from partwise.batches import ImageBatch, InstanceMasks, Parsing
+from partwise.checkpoints.standin import Pretrained
 from partwise.errors import InputError
 from partwise.labels import IGNORE
-from partwise.models.self_supervised.pose_module import PoseModule
+from partwise.models.self_supervised.pose_module import PoseModule, at_native_size
+from partwise.nn.deeplab import REFERENCE_SIZE
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
 from partwise.nn.dense import at_once
 from partwise.ops.resize import Letterbox
@@ -40,11 +42,38 @@ class Pose2SegModule(DeepLabV3Plus):
         dropped: largest share of the joints that training leaves out of a skeleton, since estimated ones lack some.
         jitter: standard deviation of joints in training, as a share of their person's height.
         most: persons of a training batch, drawn from all of its pictures.
-        options: further arguments of `DeepLabV3Plus`.
+        num_classes: 2, background and person.
+        backbone: name of a timm model.
+        pretrained: initial weights of the backbone: "imagenet", "standin" or "none".
+        width: channels of pyramid and decoder.
+        image_size: side of the square input in pixels, or its (height, width).
+        backbone_multiplier: factor on a ResNet's widths; 1 with `pretrained`.
+        weights: file with the backbone's weights in timm's names, in place of `pretrained`.
     """
 
-    def __init__(self, dropped: float = 0.3, jitter: float = 0.01, most: int = 8, **options: object) -> None:
-        super().__init__(extra=SKELETON, **options)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        dropped: float = 0.3,
+        jitter: float = 0.01,
+        most: int = 8,
+        num_classes: int = 2,
+        backbone: str = "xception71.tf_in1k",
+        pretrained: Pretrained = "imagenet",
+        width: int = 256,
+        image_size: int | Sequence[int] = REFERENCE_SIZE,
+        backbone_multiplier: float = 1.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__(
+            num_classes,
+            backbone,
+            pretrained,
+            width,
+            image_size=image_size,
+            backbone_multiplier=backbone_multiplier,
+            in_channels=3 + SKELETON,
+            weights=weights,
+        )
         self.dropped, self.jitter, self.most = dropped, jitter, most
 
     def of_poses(self, image: Tensor, poses: Tensor) -> Tensor:
@@ -227,7 +256,6 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
     foreground = letterbox.restore(logits.float().softmax(1)[:, 1][None])[0]  # (N, *native)
     masks = foreground > 0.5
     mean = (foreground * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
-    places = torch.cat([letterbox.restore_points(poses[..., :2]), poses[..., 2:]], -1) * (poses[..., 2:] > 0)
     parts = masks.any(0) if a is None else letterbox.restore(a[None].float())[0].argmax(0)
     return Parsing(
         parts=parts.long(),
@@ -235,6 +263,6 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
             masks=masks,
             classes=torch.ones(len(masks), dtype=torch.int64, device=masks.device),
             scores=(scores * mean).clamp(0, 1),
-            keypoints=places,
+            keypoints=at_native_size(poses, letterbox),
         ),
     )

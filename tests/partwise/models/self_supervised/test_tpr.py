@@ -132,8 +132,9 @@ def test_the_search_equals_loops(search, radius, patch):
     frames = torch.randint(0, 4, (2, 1, 3, 17, 21), generator=draw).byte()  # few values: costs are often equal
     labels = torch.randint(0, 9, (2, 1, 17, 21), generator=draw)
     flow = 3 * torch.randn(1, 2, 17, 21, generator=draw)
-    found = correct_flow(*frames, *labels, flow, search=search, radius=radius, patch=patch)
-    expected = brute_force(*frames, *labels, flow, search, radius, patch)
+    given = (frames[0], frames[1], labels[0], labels[1], flow)
+    found = correct_flow(*given, search=search, radius=radius, patch=patch)
+    expected = brute_force(*given, search, radius, patch)
     assert torch.equal(found[1], expected[1])
     torch.testing.assert_close(found[0], expected[0])
     assert (~found[1]).any()
@@ -144,9 +145,10 @@ def test_samples_of_a_batch_know_nothing_of_each_other():
     frames = torch.randint(0, 256, (2, 3, 3, 12, 15), generator=draw)
     labels = torch.randint(0, 2, (2, 3, 12, 15), generator=draw)
     flow = 2 * torch.randn(3, 2, 12, 15, generator=draw)
-    together = correct_flow(*frames, *labels, flow, radius=3)
+    given = (frames[0], frames[1], labels[0], labels[1], flow)
+    together = correct_flow(*given, radius=3)
     for n in range(3):
-        alone = correct_flow(*frames[:, n : n + 1], *labels[:, n : n + 1], flow[n : n + 1], radius=3)
+        alone = correct_flow(*(part[n : n + 1] for part in given), radius=3)
         for whole, part in zip(together, alone, strict=True):
             assert torch.equal(whole[n : n + 1], part)
 
