@@ -1,13 +1,16 @@
-"""Checkpoints of tiny untrained networks that segment people by their poses, and files of poses."""
+"""Networks that segment people by their poses, checkpoints of tiny untrained ones, and files of poses."""
 
 import json
 
 import numpy as np
 import small_networks
 import torch
+from torch import nn
 
 from partwise.checkpoints.loading import KEY
 from partwise.labels import FOREGROUND
+from partwise.models.self_supervised.model import Pose2SegModule, with_skeletons
+from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
 from partwise.run.checkpointing import Provenance
 
 #: x, y of COCO's 17 joints of somebody who stands in a box of 1 x 1.
@@ -18,12 +21,37 @@ BODY = np.array([
 ])  # fmt: skip
 
 
+class Boxes(nn.Module):
+    """Takes the box around the joints of a pose for its mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(()))
+
+    def from_poses(self, images, poses, letterboxes):
+        parsings = []
+        for (given, scores), letterbox in zip(poses, letterboxes, strict=True):
+            masks = torch.zeros(len(given), *letterbox.native, dtype=torch.bool)
+            for mask, pose in zip(masks, given, strict=True):
+                points = letterbox.restore_points(pose[pose[:, 2] > 0, :2]).round().long()
+                (x0, y0), (x1, y1) = points.amin(0).clamp(min=0).tolist(), points.amax(0).clamp(min=0).tolist()
+                mask[y0 : y1 + 1, x0 : x1 + 1] = True
+            persons = {"masks": masks, "classes": torch.ones(len(given), dtype=torch.int64), "scores": scores}
+            parsings.append({"parts": masks.any(0).long(), "persons": persons})
+        return parsings
+
+
 def saved(description, file, experiment="self_supervised_ochuman"):
     """Save an untrained network whose masks differ from pose to pose, as training saves them; return the network."""
-    network = small_networks.build(description)
+    network = small_networks.build(description).eval()
+    image, poses = torch.rand(1, 3, 64, 64), torch.tensor(pose(9, 9, 30, 45)).view(1, 17, 3)
     for module in network.modules():
-        if hasattr(module, "classifier"):
-            torch.nn.init.normal_(module.classifier[1].weight, std=3)
+        if isinstance(module, DeepLabV3Plus):
+            seen = with_skeletons(image, poses) if isinstance(module, Pose2SegModule) else image
+            (last,) = (m for m in module.modules() if isinstance(m, nn.Conv2d) and m.out_channels == 2)
+            nn.init.normal_(last.weight, std=3)
+            with torch.no_grad():
+                last.bias -= module.logits(seen).mean((0, 2, 3))  # some pixels are of persons, some are not
     checkpoint = {"state_dict": {f"network.{k}": v for k, v in network.state_dict().items()}, "global_step": 1}
     about = Provenance(
         experiment=experiment, network=description, label_set=FOREGROUND, image_size=[64, 64], synthetic=True,
@@ -32,7 +60,7 @@ def saved(description, file, experiment="self_supervised_ochuman"):
     about.on_save_checkpoint(None, None, checkpoint)
     assert checkpoint[KEY]
     torch.save(checkpoint, file)
-    return network.eval()
+    return network
 
 
 def pose(left, top, width, height, score=0.9):

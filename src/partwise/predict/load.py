@@ -90,8 +90,8 @@ def load_parser(
 def _check_takes_poses(network: object, keypoints: str, views: bool) -> None:
     if not isinstance(network, FromPoses):
         raise InputError(
-            f"keypoints={keypoints}: {type(network).__name__} takes no poses; leave it out, or take a checkpoint of "
-            "self_supervised_* or pose2seg_module_coco"
+            f"keypoints={keypoints}: {type(network).__name__} takes no poses from a json; leave it out, or "
+            "take a checkpoint of self_supervised_* or pose2seg_module_coco"
         )
     if views:
         raise InputError(

@@ -8,16 +8,18 @@ import pytest
 import small_networks
 import torch
 from commands import ROOT, script
-from posed_checkpoint import pose, result, saved, write
+from posed_checkpoint import Boxes, pose, result, saved, write
 from predictions import picture, rows, write_video
 from pycocotools import mask as rle
 
 import partwise
 from partwise.errors import InputError
 from partwise.io.images import read_labels, write_image
+from partwise.labels import FOREGROUND
 from partwise.models.contract import FromPoses
 from partwise.ops.resize import Letterbox
 from partwise.predict.load import load_parser
+from partwise.predict.posed import PosedParser
 from partwise.predict.predict import predict
 from partwise.run import cli
 
@@ -82,12 +84,12 @@ def test_masks_follow_the_poses_of_a_folder(made, tmp_path, monkeypatch):
     main(monkeypatch, "task=predict", f"ckpt={file}", f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}",
          f"keypoints={tmp_path / 'poses=[1].json'}", "trainer.accelerator=cpu")  # fmt: skip
     found = rows(tmp_path / "out")
-    assert [row["file_name"] for row in found] == ["000007.png", "000007.png", "b.png"]
-    assert [row["keypoints"] for row in found] == [pytest.approx(p, abs=1e-5) for p in (LEFT, RIGHT, RIGHT)]
-    both, one = expected(network, picture(10), [LEFT, RIGHT], 0.8), expected(network, picture(11), [RIGHT], 0.5)
-    for row, mask in zip(masks(found), [*both["masks"], *one["masks"]], strict=True):
+    assert [row["file_name"] for row in found] == ["b.png", "000007.png", "000007.png"]
+    assert [row["keypoints"] for row in found] == [pytest.approx(p, abs=1e-5) for p in (RIGHT, LEFT, RIGHT)]
+    one, both = expected(network, picture(11), [RIGHT], 0.5), expected(network, picture(10), [LEFT, RIGHT], 0.8)
+    for row, mask in zip(masks(found), [*one["masks"], *both["masks"]], strict=True):
         np.testing.assert_array_equal(row, mask.numpy())
-    assert [row["score"] for row in found] == pytest.approx([*both["scores"].tolist(), *one["scores"].tolist()])
+    assert [row["score"] for row in found] == pytest.approx([*one["scores"].tolist(), *both["scores"].tolist()])
     assert (both["masks"][0] ^ both["masks"][1]).any()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["frames"], summary["persons"]) == (3, 3)
@@ -130,7 +132,7 @@ def test_a_picture_without_poses_has_nobody(made, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["{:06d}.jpg", "walk_{:06d}.png", "walk/{:06d}.jpg", "walk.mp4", "{}"])
-def test_people_of_a_video_keep_their_ids(checkpoint, tmp_path, name):
+def test_people_of_a_video_keep_their_ids(tmp_path, name):
     write_video(tmp_path / "walk.mp4", [picture(10)] * 4)
     content = []
     for frame, poses in enumerate([(LEFT, RIGHT), (RIGHT, LEFT), (), (LEFT,)]):
@@ -138,10 +140,14 @@ def test_people_of_a_video_keep_their_ids(checkpoint, tmp_path, name):
             fields = {} if name == "{}" else {"file_name": name.format(frame)}
             content.append(result(frame if name in ("{}", "walk.mp4") else 10**6, keypoints, **fields))
     content.append(result(2, LEFT, file_name="other.mp4"))
-    predict(parser(checkpoint, content, tmp_path), tmp_path / "walk.mp4", tmp_path / "out")
+    file = write(tmp_path / "poses.json", content)
+    posed = PosedParser(Boxes(), FOREGROUND, 64, torch.device("cpu"), file)
+    predict(posed, tmp_path / "walk.mp4", tmp_path / "out")
     found = rows(tmp_path / "out")
     assert [(row["frame"], row["person_id"]) for row in found] == [(0, 1), (0, 2), (1, 2), (1, 1), (3, 1)]
-    assert found[0]["segmentation"]["counts"] != found[1]["segmentation"]["counts"]
+    for row in found:  # around the joints
+        points = np.reshape(row["keypoints"], (17, 3))[:, :2]
+        assert row["bbox"] == pytest.approx([*points.min(0), *np.ptp(points, 0)], abs=1.6)
 
 
 def test_names_of_another_video_are_left_out(checkpoint, tmp_path):
@@ -183,7 +189,7 @@ def test_a_video_whose_frames_have_no_poses_is_one_line(checkpoint, tmp_path):
 
 def test_a_network_that_takes_no_poses_is_refused(tmp_path):
     saved(small_networks.pose_module(), tmp_path / "pose.ckpt", "pose_module_coco")
-    with pytest.raises(InputError, match="PoseModule takes no poses; leave it out"):
+    with pytest.raises(InputError, match="PoseModule takes no poses from a json; leave it out"):
         parser(tmp_path / "pose.ckpt", [], tmp_path)
 
 

@@ -123,13 +123,10 @@ class Pose2SegModule(DeepLabV3Plus):
         """Leave joints out and move the others, as an estimator does."""
         if not self.training:
             return poses
-        known = poses[..., 2] > 0
-        y = poses[..., 1]
-        height = y.masked_fill(~known, -torch.inf).amax(1) - y.masked_fill(~known, torch.inf).amin(1)
         moved = poses.clone()
-        moved[..., :2] += self.jitter * height[:, None, None] * torch.randn_like(moved[..., :2])
+        moved[..., :2] += self.jitter * heights(poses)[:, None, None] * torch.randn_like(moved[..., :2])
         share = self.dropped * torch.rand(len(poses), 1, device=poses.device)
-        return moved * (torch.rand_like(y) >= share)[..., None]
+        return moved * (torch.rand_like(poses[..., 1]) >= share)[..., None]
 
     def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Segment the persons whose poses a batch has.
@@ -232,6 +229,12 @@ class SelfSupervised(nn.Module):
             yield from self.from_poses(images, self.pose.detect(images), [letterbox] * len(images))
 
 
+def heights(poses: Tensor) -> Tensor:
+    """Compute the heights (N,) of persons in pixels, from the highest to the lowest known joint of poses (N, 17, 3)."""
+    known, y = poses[..., 2] > 0, poses[..., 1]
+    return (y.masked_fill(~known, -torch.inf).amax(1) - y.masked_fill(~known, torch.inf).amin(1)).clamp(min=0)
+
+
 def with_skeletons(images: Tensor, poses: Tensor) -> Tensor:
     """Join images (N, 3, H, W) and the maps of one pose each, (N, 17, 3): (N, 3 + 55, H, W)."""
     size = (images.shape[-2], images.shape[-1])
@@ -253,7 +256,7 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
     Returns:
         The parsing; a person's score is its pose's times the mean probability of its mask.
     """
-    foreground = letterbox.restore(logits.float().softmax(1)[:, 1][None])[0]  # (N, *native)
+    foreground = letterbox.restore(logits.float().softmax(1)[:, 1:])[:, 0]  # (N, *native); there may be nobody
     masks = foreground > 0.5
     mean = (foreground * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
     parts = masks.any(0) if a is None else letterbox.restore(a[None].float())[0].argmax(0)
