@@ -5,12 +5,14 @@ import json
 import numpy as np
 import small_networks
 import torch
+from predictions import picture
 from torch import nn
 
 from partwise.checkpoints.loading import KEY
 from partwise.labels import FOREGROUND
 from partwise.models.self_supervised.model import Pose2SegModule, with_skeletons
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
+from partwise.ops.resize import Letterbox
 from partwise.run.checkpointing import Provenance
 
 #: x, y of COCO's 17 joints of somebody who stands in a box of 1 x 1.
@@ -44,10 +46,14 @@ class Boxes(nn.Module):
 def saved(description, file, experiment="self_supervised_ochuman"):
     """Save an untrained network whose masks differ from pose to pose, as training saves them; return the network."""
     network = small_networks.build(description).eval()
-    image, poses = torch.rand(1, 3, 64, 64), torch.tensor(pose(9, 9, 30, 45)).view(1, 17, 3)
+    letterbox = Letterbox.fit((48, 80), (64, 64))
+    image = letterbox.place(picture()).permute(2, 0, 1)[None].float() / 255
+    poses = torch.tensor(pose(9, 9, 30, 45)).view(1, 17, 3)
     for module in network.modules():
         if isinstance(module, DeepLabV3Plus):
             seen = with_skeletons(image, poses) if isinstance(module, Pose2SegModule) else image
+            first = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
+            nn.init.normal_(first.weight, std=0.3)  # it would begin with no regard to skeletons
             (last,) = (m for m in module.modules() if isinstance(m, nn.Conv2d) and m.out_channels == 2)
             nn.init.normal_(last.weight, std=3)
             with torch.no_grad():
