@@ -38,7 +38,7 @@ def train(cfg: DictConfig) -> None:
         rounds.record(history, run.folder)
         task = make_task(cfg, data.label_set)
         trainer = make_trainer(cfg, run, data)
-        if history:  # the steps of the rounds were the training
+        if cfg.rounds:  # whose steps are the training
             trainer.fit_loop.max_epochs = 0
         trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
         trainer.save_checkpoint(run.last)

@@ -206,3 +206,10 @@ def vip_to_facts() -> UInt8Array:
     }  # fmt: skip
     pairs = {VIP.id_of(s): FACTS.id_of(t) for t, sources in to.items() for s in sources}
     return remap_table({0: 0, **pairs})
+
+
+#: Rows of COCO's seventeen keypoints that its skeleton joins: legs, hips, trunk, shoulders, arms, head.
+LIMBS = (
+    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6)),
+    *((5, 7), (7, 9), (6, 8), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+)

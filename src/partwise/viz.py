@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from partwise.arrays import BoolArray, FloatArray, IntArray, Picture
 from partwise.batches import Annotation, Instances, Parsing, back_to_front, map_of, masks_of
-from partwise.labels import IGNORE, LabelSet
-from partwise.scores.coco import KEYPOINTS, LIMBS
+from partwise.labels import IGNORE, LIMBS, LabelSet
+from partwise.scores.coco import KEYPOINTS
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 PERSON_COLORS = 24  # then they repeat

@@ -21,7 +21,9 @@ from partwise.run.stages import own_data
 from partwise.tables.grid import override, read_sweep
 
 LABELLING = ["pose_labels_horse_cow", "pose_labels_ppp"]  # whose data have no labels
-NAMES = sorted(cli.experiments(EXPERIMENTS).keys() - set(LABELLING))
+LOOPS = ["self_supervised_cocopersons", "self_supervised_ochuman"]  # which train by rounds of other experiments
+VIDEOS = "self_supervised_labels"
+NAMES = sorted(cli.experiments(EXPERIMENTS).keys() - {*LABELLING, *LOOPS, VIDEOS})
 FIRST = f"experiment={NAMES[0]}"
 
 
@@ -83,6 +85,35 @@ def test_labelling_has_the_classes_of_the_labelled(name, profile):
     assert instantiate(cfg.data).synthetic
 
 
+@pytest.mark.parametrize("profile", ["demo", "paper"])
+@pytest.mark.parametrize("name", LOOPS)
+def test_the_modules_of_a_loop_are_alike_in_all_of_its_experiments(name, profile):
+    cfg = composed(f"experiment={name}", f"profile={profile}")
+    assert list(cfg.init) == ["seg", "pose", "pose2seg"]
+    videos = composed(f"experiment={cfg.rounds.labels.experiment}", f"profile={profile}")
+    assert videos.task == "label"
+    assert plain(videos)["model"]["network"] == plain(cfg)["model"]["network"]
+    for module in cfg.init:
+        assert cfg.rounds[module].experiment == cfg.stages[module].experiment
+        own = composed(f"experiment={cfg.rounds[module].experiment}", f"profile={profile}")
+        assert plain(own)["model"]["network"] == plain(cfg)["model"]["network"][module]
+    assert instantiate(own_data(cfg)).synthetic
+    assert instantiate(videos.data).synthetic
+
+
+def test_the_loop_is_the_papers():
+    cfg = plain(composed("experiment=self_supervised_ochuman", "profile=paper"))
+    assert {key: cfg["rounds"][key] for key in ("tpr", "gbsr", "similar")} == {"tpr": 5, "gbsr": 1, "similar": 0.95}
+    assert all("trainer.max_epochs=10" in cfg["rounds"][module]["overrides"] for module in ("seg", "pose", "pose2seg"))
+    labels_of = plain(composed("experiment=self_supervised_labels", "profile=paper"))
+    assert (labels_of["data"]["window"], labels_of["data"]["stride"], labels_of["model"]["alpha"]) == (3, 3, 0.5)
+    seg, pose = (plain(composed(f"experiment={n}_module_coco", "profile=paper")) for n in ("seg", "pose"))
+    assert (seg["trainer"]["max_epochs"], seg["model"]["optimizer"]["lr"]) == (30, 1e-2)
+    assert seg["model"]["schedule"]["_target_"].endswith("poly")
+    assert (pose["trainer"]["max_epochs"], pose["model"]["optimizer"]["lr"]) == (40, 2e-4)
+    assert pose["model"]["schedule"]["milestones"] == [33]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_demo_shrinks_and_says_so(name):
     cfg = composed(f"experiment={name}")
@@ -104,6 +135,7 @@ ABLATED = {
     "instance_crf": ["instance_crf_ppp", "instance_crf_vip", "instance_crf_cihp"],
     "pose_labels": ["pose_labels_ppp"],
     "pose_transfer": ["pose_transfer_union_ppp", "pose_transfer_vgg_ppp"],
+    "self_supervised": ["self_supervised_ochuman", "self_supervised_cocopersons"],
     "tcnet": ["tcnet_daily", "tcnet_ilids", "tcnet_indoor", "tcnet_outdoor"],
 }
 

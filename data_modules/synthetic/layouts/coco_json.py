@@ -15,7 +15,7 @@ from data_modules.synthetic.body.skeleton import COCO, JOINTS
 from data_modules.synthetic.layouts import fragments
 from data_modules.synthetic.layouts.shots import Shot
 from partwise.arrays import BoolArray, Float32Array
-from partwise.scores.coco import LIMBS
+from partwise.labels import LIMBS
 
 PERSON = {
     "supercategory": "person", "id": 1, "name": "person", "keypoints": list(JOINTS[:COCO]),

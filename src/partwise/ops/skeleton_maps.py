@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from partwise.scores.coco import LIMBS
+from partwise.labels import LIMBS
 
 FAINTEST = 0.01  # smaller values of a Gaussian are 0
 OCCLUDED = 1  # visibility of joints that something hides

@@ -28,12 +28,6 @@ METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
 #: COCO's keypoints, the only ones whose sigmas are part of the protocol.
 KEYPOINTS = 17
 
-#: Their pairs that are joined, COCO's skeleton: legs, hips, trunk, shoulders, arms, head.
-LIMBS = (
-    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6)),
-    *((5, 7), (7, 9), (6, 8), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
-)
-
 #: The standard deviation of each one's place among annotators, in units of the root of the object's area.
 SIGMAS = tuple(
     thousandths / 1000 for thousandths in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)

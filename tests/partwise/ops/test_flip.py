@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partwise.labels import FACTS, VIP
-from partwise.ops.flip import flip_labels, flip_scores, hflip
+from partwise.ops.flip import COCO_KEYPOINT_PAIRS, flip_labels, flip_scores, hflip, mirrored
 
 
 @given(st.integers(0, 2**31 - 1))
@@ -52,3 +52,10 @@ def test_keypoints_follow_their_pixels_and_change_sides():
 def test_unknown_fields_are_refused():
     with pytest.raises(KeyError, match="depth"):
         hflip({"image": torch.rand(3, 2, 2), "depth": torch.rand(2, 2)}, VIP)
+
+
+def test_mirrored_rows_are_back_in_order_after_two_flips():
+    order = mirrored(17, COCO_KEYPOINT_PAIRS)
+    assert order[:5] == [0, 2, 1, 4, 3]
+    assert [order[row] for row in order] == list(range(17))
+    assert mirrored(3, ()) == [0, 1, 2]

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from partwise.labels import LIMBS
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS
 from partwise.ops.skeleton_maps import affinity_fields, joint_maps, skeleton_maps
-from partwise.scores.coco import LIMBS
 
 SIZE = (13, 17)
 

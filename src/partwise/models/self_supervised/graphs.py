@@ -23,8 +23,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from partwise.labels import LIMBS
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS
-from partwise.scores.coco import KEYPOINTS, LIMBS
+from partwise.scores.coco import KEYPOINTS
 
 ALPHA = 0.5  # section 4.2
 STEPS = 30  # of the annealing

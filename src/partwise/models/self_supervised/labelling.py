@@ -62,6 +62,7 @@ class VideoLabeller(pl.LightningModule):
         alpha: weight of the structure in GBSR.
         kappa: cost of an unmatched joint in GBSR.
         least: score of poses that are kept.
+        before: whether TPR reads the frames before t too; without them a window of 3 is one of 2.
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class VideoLabeller(pl.LightningModule):
         alpha: float = gbsr.ALPHA,
         kappa: float = gbsr.KAPPA,
         least: float = 0.1,
+        before: bool = True,
     ) -> None:
         super().__init__()
         self.network, self.label_set, self.flow, self.kind = network, label_set, flow, kind
         self.tpr, self.gbsr, self.search, self.literal = tpr, gbsr, search, literal
-        self.alpha, self.kappa, self.least = alpha, kappa, least
+        self.alpha, self.kappa, self.least, self.before = alpha, kappa, least, before
         self.folder: Path | None = None
 
     def write_dataset(self, data: pl.LightningDataModule, folder: Path, trainer: pl.Trainer, **options: Any) -> str:
@@ -166,7 +168,7 @@ class VideoLabeller(pl.LightningModule):
         t = len(frames) // 2
         if not self.tpr:
             return a[t], a[t]
-        others = [s for s in range(len(frames)) if s != t]
+        others = [s for s in range(len(frames)) if s > t or (s < t and self.before)]
         there = self.flow(frames[t].expand(len(others), -1, -1, -1), frames[others])
         back = self.flow(frames[others], frames[t].expand(len(others), -1, -1, -1)) if self.literal else None
         neighbours = [

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from partwise.batches import ImageBatch, InstanceMasks, Parsing
 from partwise.checkpoints.standin import Pretrained
 from partwise.errors import InputError
-from partwise.labels import IGNORE
+from partwise.labels import IGNORE, LIMBS
 from partwise.models.self_supervised.pose_module import PoseModule, at_native_size
 from partwise.nn.deeplab import REFERENCE_SIZE
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
 from partwise.nn.dense import at_once
 from partwise.ops.resize import Letterbox
 from partwise.ops.skeleton_maps import skeleton_maps
-from partwise.scores.coco import KEYPOINTS, LIMBS
+from partwise.scores.coco import KEYPOINTS
 
 SKELETON = KEYPOINTS + 2 * len(LIMBS)  # maps
 AT_ONCE = 8  # persons that the Pose2Seg Module sees together
