@@ -84,6 +84,25 @@ def em_adapt(**options):
     return {"_target_": f"{MODELS}baselines.em_adapt.EMAdapt", "frame": deeplab_v2(), **options}
 
 
+def seg_module(kind="nn.deeplab_v3_plus.DeepLabV3Plus"):
+    return {"_target_": f"partwise.{kind}", "num_classes": 2, "backbone": "resnet18", "pretrained": False, "width": 8,
+            "image_size": 64, "backbone_multiplier": 0.25}  # fmt: skip
+
+
+def pose2seg_module():
+    return seg_module("models.self_supervised.model.Pose2SegModule")
+
+
+def pose_module():
+    return {"_target_": f"{MODELS}self_supervised.pose_module.PoseModule", "stacks": 1, "depth": 2, "channels": 8,
+            "increase": 4, "stem": [8, 8]}  # fmt: skip
+
+
+def self_supervised():
+    return {"_target_": f"{MODELS}self_supervised.model.SelfSupervised", "seg": seg_module(), "pose": pose_module(),
+            "pose2seg": pose2seg_module()}  # fmt: skip
+
+
 def parts(network):
     """A composed network's config and those of the networks within it."""
     yield network

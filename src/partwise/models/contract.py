@@ -95,6 +95,27 @@ class FollowsPersons(Protocol):
         ...
 
 
+@runtime_checkable
+class FromPoses(Protocol):
+    """A network that segments persons whose poses are known, whoever estimated them."""
+
+    def from_poses(
+        self, images: Tensor, poses: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
+    ) -> list[Parsing]:
+        """Segment the persons of images.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1].
+            poses: of each image, (N, 17, 3) x, y in pixels of the canvas and a visibility or score, 0 = missing; and
+                scores (N,) of the poses.
+            letterboxes: how each of the B images lies on the canvas.
+
+        Returns:
+            B parsings at the images' native sizes, with one mask a pose, in the poses' order; they may overlap.
+        """
+        ...
+
+
 class FlowNetwork(Protocol):
     """A network that estimates optical flow, such as a `partwise.nn.flownet.FlowEstimator`."""
 

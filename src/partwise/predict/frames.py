@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,13 +60,19 @@ class FrameParser:
         Raises:
             InputError: a frame's size differs from the first one's, or `smoothing` is out of range.
         """
+        yield from self._parsed(frames, self.network.stream)
+
+    def _parsed(
+        self, frames: Iterable[np.ndarray], parse: Callable[[Iterator[Tensor], Letterbox], Iterator[Parsing]]
+    ) -> Iterator[Parsing]:
+        """Parse a video by a function of images on the canvas, as `Network.stream` is one."""
         frames = iter(frames)
         first = next(frames, None)
         if first is None:
             return
         letterbox = Letterbox.make(first.shape[:2], self.image_size, self.stretch)
         images = (self._image(frame, letterbox) for frame in itertools.chain([first], frames))
-        parsings = self.network.stream(images, letterbox)
+        parsings = parse(images, letterbox)
         while True:
             with torch.autocast(self.device.type, torch.bfloat16, self.bfloat16):  # `yield` stays outside of autocast
                 parsing = next(parsings, None)

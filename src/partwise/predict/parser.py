@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -14,7 +14,7 @@ from partwise.arrays import Picture
 from partwise.batches import Parsing, masks_of
 from partwise.errors import InputError
 from partwise.io.images import read_image
-from partwise.io.video import Frame, open_video
+from partwise.io.video import Frame, Video, open_video
 from partwise.labels import LabelSet
 from partwise.predict.linking import PersonLinker
 from partwise.predict.load import load_parser
@@ -40,6 +40,29 @@ class StreamParser(Protocol):
             one parsing per frame at its size, on the CPU, in order.
         """
         ...
+
+
+@runtime_checkable
+class ParserOfFiles(Protocol):
+    """A parser that is given something for each picture or frame, which it finds by file names: `PosedParser`."""
+
+    def of_pictures(self, paths: Sequence[Path]) -> Callable[[int], StreamParser]:
+        """Return the parser of each picture, by its index."""
+        ...
+
+    def of_video(self, path: Path, count: int | None = None) -> StreamParser:
+        """Return the parser of a video, which has `count` frames if that is known."""
+        ...
+
+
+def of_pictures(parser: StreamParser, paths: Sequence[Path]) -> Callable[[int], StreamParser]:
+    """Return the parser of each picture, by its index."""
+    return parser.of_pictures(paths) if isinstance(parser, ParserOfFiles) else lambda index: parser
+
+
+def of_video(parser: StreamParser, video: Video) -> StreamParser:
+    """Return the parser of a video."""
+    return parser.of_video(video.path, video.num_frames) if isinstance(parser, ParserOfFiles) else parser
 
 
 class PeopleParser:
@@ -69,8 +92,11 @@ class PeopleParser:
         Raises:
             InputError: the file cannot be read, or the array is no such picture.
         """
-        picture = _checked(read_image(image) if isinstance(image, str | Path) else image)
-        return self._result(picture, next(iter(self.frames.stream([picture]))), PersonLinker())
+        frames = self.frames
+        if isinstance(image, str | Path):
+            frames, image = of_pictures(frames, [Path(image)])(0), read_image(image)
+        picture = _checked(image)
+        return self._result(picture, next(iter(frames.stream([picture]))), PersonLinker())
 
     def video(self, source: str | Path | Iterable[Picture]) -> Iterator[Result]:
         """Parse a video in constant memory; persons keep their ids.
@@ -86,7 +112,8 @@ class PeopleParser:
         """
         if isinstance(source, str | Path):
             with open_video(Path(source)) as video:
-                for frame, result in self.follow(video.frames()):
+                people = PeopleParser(of_video(self.frames, video))
+                for frame, result in people.follow(video.frames()):
                     yield Result(result.image, result.parsing, result.label_set, result.ids, float(frame.time))
         else:
             frames = (Frame(_checked(image), None, Fraction(0), Fraction(0)) for image in source)
@@ -133,7 +160,8 @@ def load(
         checkpoint: file of a checkpoint, or the name of one that the package brings, such as "standin/aten_vip".
         device: "auto" takes a GPU if there is one; otherwise a name of PyTorch's, such as "cpu" or "cuda:1".
         precision: of the convolutions.
-        options: further ones of `load_parser`, such as `scales`, `flip`, `size`, `smoothing` and `detector`.
+        options: further ones of `load_parser`, such as `scales`, `flip`, `size`, `smoothing`, `detector` and
+            `keypoints`.
 
     Returns:
         the parser.

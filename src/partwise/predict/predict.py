@@ -24,7 +24,7 @@ from partwise.io.video import Frame, Video, open_video
 from partwise.predict.inputs import list_inputs
 from partwise.predict.output import FILES, FOLDERS, Results
 from partwise.predict.output import summary as earlier_summary
-from partwise.predict.parser import PeopleParser, StreamParser
+from partwise.predict.parser import PeopleParser, StreamParser, of_pictures, of_video
 
 
 @dataclass
@@ -108,7 +108,7 @@ def predict(parser: StreamParser, source: str | Path, output: str | Path, *, ove
 def _parse_images(
     parser: StreamParser, paths: list[Path], summary: Summary, overwrite: bool, progress: Progress
 ) -> tuple[Results, dict[str, Any]]:
-    names, image_ids = unique_names(paths), _image_ids(paths)
+    names, image_ids, parser_of = unique_names(paths), _image_ids(paths), of_pictures(parser, paths)
     bar = progress.add_task("parsing", total=len(paths))
     pictures = _readable(paths, summary, progress, bar)
     # The output folder is not touched before there is a result.
@@ -116,12 +116,12 @@ def _parse_images(
     if first is None:
         reason = next(iter(summary.failed.values()))
         raise InputError(reason if len(paths) == 1 else f"none of {len(paths)} images could be read; first: {reason}")
-    folder, people = Path(os.path.commonpath([p.absolute().parent for p in paths])), PeopleParser(parser)
+    folder = Path(os.path.commonpath([p.absolute().parent for p in paths]))
     with Results(summary.output, parser.label_set, None, overwrite) as results:
         for index, image in itertools.chain([first], pictures):
             file_name = paths[index].absolute().relative_to(folder).as_posix()
             about = {"image_id": image_ids[index], "file_name": file_name, "frame": 0}
-            results.add(names[index], about, people(image))
+            results.add(names[index], about, PeopleParser(parser_of(index))(image))
             progress.advance(bar)
     for name, error in results.failed.items():
         _skip(paths[names.index(name)], error, summary, progress)
@@ -137,10 +137,10 @@ def _parse_video(
     known = 0
     with ExitStack() as stack:
         video = stack.enter_context(open_video(path))
+        people = PeopleParser(of_video(parser, video))
         results = stack.enter_context(Results(summary.output, parser.label_set, video, overwrite))
         bar = progress.add_task("parsing", total=video.num_frames)
-        people = PeopleParser(parser).follow(_frames(video, summary, progress))
-        for index, (frame, result) in enumerate(people):
+        for index, (frame, result) in enumerate(people.follow(_frames(video, summary, progress))):
             known = max(known, *result.ids, 0)
             about = {"image_id": index, "file_name": path.name, "frame": index, "time": float(frame.time)}
             shown = frame.time, frame.duration

@@ -149,6 +149,7 @@ def parsing_options(cfg: DictConfig) -> dict[str, Any]:
         "size": cfg.testing.size,
         "detector": cfg.detector,
         "scale_search": cfg.scale_search,
+        "keypoints": cfg.keypoints,
         "smoothing": cfg.testing.smoothing,
         **cfg.testing.views,
     }

@@ -19,7 +19,7 @@ from partwise.errors import InputError
 from partwise.run.signals import Stopped
 
 #: Keys whose values are paths and may hold any characters.
-FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector")
+FREE = ("ckpt", "input", "output", "outputs", "stages_in", "data.root", "data.test_root", "detector", "keypoints")
 DEBUG = "PARTWISE_DEBUG"  # 1: a defect ends in its traceback
 PREPARED = "PARTWISE_PREPARED"  # set where the arguments are quoted already
 #: Exceptions of libraries that a user's config causes.

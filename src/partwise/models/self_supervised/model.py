@@ -123,13 +123,10 @@ class Pose2SegModule(DeepLabV3Plus):
         """Leave joints out and move the others, as an estimator does."""
         if not self.training:
             return poses
-        known = poses[..., 2] > 0
-        y = poses[..., 1]
-        height = y.masked_fill(~known, -torch.inf).amax(1) - y.masked_fill(~known, torch.inf).amin(1)
         moved = poses.clone()
-        moved[..., :2] += self.jitter * height[:, None, None] * torch.randn_like(moved[..., :2])
+        moved[..., :2] += self.jitter * heights(poses)[:, None, None] * torch.randn_like(moved[..., :2])
         share = self.dropped * torch.rand(len(poses), 1, device=poses.device)
-        return moved * (torch.rand_like(y) >= share)[..., None]
+        return moved * (torch.rand_like(poses[..., 1]) >= share)[..., None]
 
     def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Segment the persons whose poses a batch has.
@@ -143,12 +140,21 @@ class Pose2SegModule(DeepLabV3Plus):
         """
         if "keypoints" not in batch:
             raise InputError("the Pose2Seg Module needs the persons' poses; these data have none")
-        cases = zip(batch["images"], batch["keypoints"], letterboxes, strict=True)
-        return [read_out(self.of_poses(image, poses), poses, _ones(poses), box) for image, poses, box in cases]
+        poses = [(p, torch.ones(len(p), device=p.device)) for p in batch["keypoints"]]
+        return self.from_poses(batch["images"], poses, letterboxes)
+
+    def from_poses(
+        self, images: Tensor, poses: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
+    ) -> list[Parsing]:
+        """Segment persons whose poses are known, as `FromPoses` says; `parts` are the pixels of all of them."""
+        cases = zip(images, poses, letterboxes, strict=True)
+        return [read_out(self.of_poses(image, p), p, s, box) for image, (p, s), box in cases]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
         """Refuse a video, of which no poses are known."""
-        raise InputError("the Pose2Seg Module alone finds nobody; take the checkpoint of the whole loop")
+        raise InputError(
+            "the Pose2Seg Module alone finds nobody; give keypoints=COCO.json, or the checkpoint of the whole loop"
+        )
 
 
 class SelfSupervised(nn.Module):
@@ -191,22 +197,22 @@ class SelfSupervised(nn.Module):
         Returns:
             B parsings at the images' native sizes.
         """
-        return self.segment(batch["images"], self.pose.detect(batch["images"]), letterboxes)
+        return self.from_poses(batch["images"], self.pose.detect(batch["images"]), letterboxes)
 
-    def segment(
-        self, images: Tensor, found: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
+    def from_poses(
+        self, images: Tensor, poses: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
     ) -> list[Parsing]:
         """Segment persons whose poses are known.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
-            found: poses (N, 17, 3) in pixels of the canvas and their scores (N,), of each image.
+            poses: (N, 17, 3) in pixels of the canvas and scores (N,), of each image.
             letterboxes: how each image lies on the canvas.
 
         Returns:
             B parsings at the images' native sizes.
         """
-        cases = zip(images, self.seg.logits(images), found, letterboxes, strict=True)
+        cases = zip(images, self.seg.logits(images), poses, letterboxes, strict=True)
         return [read_out(self.instances(image, a, p), p, s, box, a) for image, a, (p, s), box in cases]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
@@ -220,7 +226,13 @@ class SelfSupervised(nn.Module):
             one parsing per frame at its native size, in order.
         """
         for images in at_once(frames):
-            yield from self.segment(images, self.pose.detect(images), [letterbox] * len(images))
+            yield from self.from_poses(images, self.pose.detect(images), [letterbox] * len(images))
+
+
+def heights(poses: Tensor) -> Tensor:
+    """Compute the heights (N,) of persons in pixels, from the highest to the lowest known joint of poses (N, 17, 3)."""
+    known, y = poses[..., 2] > 0, poses[..., 1]
+    return (y.masked_fill(~known, -torch.inf).amax(1) - y.masked_fill(~known, torch.inf).amin(1)).clamp(min=0)
 
 
 def with_skeletons(images: Tensor, poses: Tensor) -> Tensor:
@@ -244,7 +256,7 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
     Returns:
         The parsing; a person's score is its pose's times the mean probability of its mask.
     """
-    foreground = letterbox.restore(logits.float().softmax(1)[:, 1][None])[0]  # (N, *native)
+    foreground = letterbox.restore(logits.float().softmax(1)[:, 1:])[:, 0]  # (N, *native); there may be nobody
     masks = foreground > 0.5
     mean = (foreground * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
     parts = masks.any(0) if a is None else letterbox.restore(a[None].float())[0].argmax(0)
@@ -257,7 +269,3 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
             keypoints=at_native_size(poses, letterbox),
         ),
     )
-
-
-def _ones(poses: Tensor) -> Tensor:
-    return torch.ones(len(poses), device=poses.device)
