@@ -1,6 +1,6 @@
 """What each refinement of the self-supervised loop adds, without any training: rendered video, spoilt on purpose.
 
-    python scripts/refinement_effect.py [--clips 8] [--severity 0.2 0.5] [--seed 0 1 2]
+    python scripts/refinement_effect.py [--clips 8] [--severity 0.2] [--seed 0 1 2]
                                         [--csv FILE] [--pictures DIR]
 
 All data are synthetic: clips of five rendered frames of 192 x 256 pixels, the middle one of which is scored. Each frame
@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,14 +107,13 @@ class People(NamedTuple):
     sticks: Tensor  # (N, 2, H, W)
 
 
-@dataclass
 class Tally:
     """What is summed up over clips for a setting."""
 
-    persons: COCOMetrics = field(default_factory=COCOMetrics)
-    mean: COCOMetrics = field(default_factory=COCOMetrics)
-    confusion: Tensor = field(default_factory=lambda: torch.zeros(2, 2, dtype=torch.int64))
-    errors: Tensor = field(default_factory=lambda: torch.zeros(2, 3, dtype=torch.float64))
+    def __init__(self) -> None:
+        self.persons, self.mean = COCOMetrics(), COCOMetrics()
+        self.confusion = torch.zeros(2, 2, dtype=torch.int64)
+        self.errors = torch.zeros(2, 3, dtype=torch.float64)  # see `refine_masks`
 
     def row(self) -> dict[str, float]:
         """Compute the metrics: per cent, and pixels."""
@@ -132,7 +130,7 @@ def main() -> None:
     """Print means over the seeds, and perhaps keep a row for each seed and setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=8, help="for each seed and severity")
-    parser.add_argument("--severity", type=float, nargs="+", default=[0.2, 0.5], help="of the frames' corruption, 0..1")
+    parser.add_argument("--severity", type=float, nargs="+", default=[0.2], help="of the frames' corruption, 0..1")
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each clip of the first seed")
@@ -142,8 +140,8 @@ def main() -> None:
         for severity, seed in product(options.severity, options.seed):
             folder = options.pictures if seed == options.seed[0] else None
             rows += [{"seed": seed, **row} for row in study(seed, severity, options.clips, folder)]
-        if options.csv:
-            write_csv(options.csv, rows)
+            if options.csv:
+                write_csv(options.csv, rows)  # each time anew, since all take long
     Console().print(summary(rows))
 
 
@@ -184,7 +182,7 @@ def score(tallies: dict[Setting, Tally], index: int, clip: Clip, severity: float
             _add(tallies[setting], index, clip, clip.logits[T], found, 1)
         for search, literal in WAYS if inputs == "spoilt" else CONTROLS:
             for window, (a, errors) in refine_masks(clip, flows, search, literal).items():
-                for rounds in (0, 1, 2) if window == MAIN and not literal else (0,):
+                for rounds in (0, 1, 2) if window == MAIN and (search, literal) in CONTROLS else (0,):
                     tally = tallies[Setting(severity, inputs, kind, window, search, literal, rounds)]
                     tally.errors += errors
                     _add(tally, index, clip, a, people[rounds], window)
@@ -242,7 +240,8 @@ def refine_masks(clip: Clip, flows: Flows, search: Search, literal: bool) -> dic
         For each window, logits (2, H, W) and the sums of errors: (2, 3) at borders and where flow was corrected, of the
         lengths before and after and the number of pixels.
     """
-    others = [T + offset for offset in OFFSETS]
+    near = OFFSETS if search == "none" else WINDOWS[MAIN]  # a search takes most of the time
+    others = [T + offset for offset in near]
     neighbours = [
         Neighbour(clip.logits[[s]], clip.images[[s]], flows[T, s][None], flows[s, T][None] if s < T else None)
         for s in others
@@ -254,7 +253,9 @@ def refine_masks(clip: Clip, flows: Flows, search: Search, literal: bool) -> dic
         errors.append(flow_errors(clip, s, before[0], corrected[0]))
     result = {}
     for window, offsets in WINDOWS.items():
-        rows = [OFFSETS.index(offset) for offset in offsets]
+        if not set(offsets) <= set(near):
+            continue
+        rows = [near.index(offset) for offset in offsets]
         fields = ([each[row] for row in rows] for each in ([n.logits for n in neighbours], found.flows, found.valid))
         result[window] = fuse(clip.logits[[T]], *fields)[0], sum((errors[row] for row in rows), torch.zeros(2, 3))
     return result
