@@ -1,6 +1,6 @@
 """What each refinement of the self-supervised loop adds, without any training: rendered video, spoilt on purpose.
 
-    python scripts/refinement_effect.py [--clips 8] [--severity 0.2] [--seed 0 1 2]
+    python scripts/refinement_effect.py [--clips 4] [--severity 0.2] [--seed 0 1 2]
                                         [--csv FILE] [--pictures DIR]
 
 All data are synthetic: clips of five rendered frames of 192 x 256 pixels, the middle one of which is scored. Each frame
@@ -129,7 +129,7 @@ class Tally:
 def main() -> None:
     """Print means over the seeds, and perhaps keep a row for each seed and setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=8, help="for each seed and severity")
+    parser.add_argument("--clips", type=int, default=4, help="for each seed and severity")
     parser.add_argument("--severity", type=float, nargs="+", default=[0.2], help="of the frames' corruption, 0..1")
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--csv", type=Path)
