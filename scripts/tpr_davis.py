@@ -145,9 +145,9 @@ def all_flows(frames: list[UInt8Array], offsets: set[int]) -> dict[tuple[int, in
     return {(t, s): dense_inverse_search(grey[t], grey[s])[None] for t, s in pairs}
 
 
-def spoilt(mask: UInt8Array, rng: np.random.Generator) -> Tensor:
-    """Make logits (1, 2, H, W) of a mask (H, W) with a wrong outline, holes, blobs and noise."""
-    grown = int(rng.integers(-GROWN, GROWN + 1))
+def spoilt(mask: UInt8Array, rng: np.random.Generator, most: int = GROWN) -> Tensor:
+    """Make logits (1, 2, H, W) of a mask (H, W) with an outline wrong by `most` pixels, holes, blobs and noise."""
+    grown = int(rng.integers(-most, most + 1))
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grown) + 1, 2 * abs(grown) + 1))
     drawn = np.asarray((cv2.erode if grown < 0 else cv2.dilate)(mask, disk), np.uint8)
     size, inside = np.sqrt(drawn.sum()), np.argwhere(drawn)
