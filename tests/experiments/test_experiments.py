@@ -68,7 +68,8 @@ def test_it_instantiates_and_fits_its_data(name, profile):
     instantiate(cfg.trainer, accelerator="cpu", logger=False, enable_checkpointing=False)
     assert cfg.monitor == composed(f"experiment={name}").monitor
     if profile == "demo":
-        assert cfg.monitor.removeprefix("val/") in task.val_metrics.compute()
+        name = cfg.monitor.removeprefix("val/").removeprefix("keypoints_")  # those need images with keypoints
+        assert name in task.val_metrics.compute()
 
 
 @pytest.mark.parametrize("profile", ["demo", "paper"])
