@@ -1,14 +1,9 @@
 """The chain of pose-guided knowledge transfer through run.py: killed in each stage it goes on, on real data."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from commands import ROOT, run_py
+from commands import kill_when, run_py, start_py
 
 from data_modules.synthetic.layouts.mpii import MPIIWriter
 from data_modules.synthetic.layouts.pascal_person_part import PascalPersonPartWriter
@@ -57,26 +52,7 @@ def roots(tmp_path_factory):
 
 
 def start(configs, outputs, *more):
-    command = [
-        sys.executable,
-        "run.py",
-        f"--config-dir={configs}",
-        "experiment=tiny_transfer",
-        f"outputs={outputs}",
-        *more,
-    ]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            start_new_session=True)  # fmt: skip
-
-
-def kill_when(process, outputs, pattern):
-    deadline = time.monotonic() + 300
-    while not list(outputs.glob(pattern)):
-        assert process.poll() is None, process.communicate()[0][-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    return start_py(f"--config-dir={configs}", "experiment=tiny_transfer", f"outputs={outputs}", *more)
 
 
 def runs(outputs):

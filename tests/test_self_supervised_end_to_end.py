@@ -1,14 +1,9 @@
 """The self-supervised loop through run.py: one round on tiny videos, killed in the middle of it, and its labels."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from commands import ROOT
+from commands import kill_when, start_py
 
 from data_modules.coco_persons import COCOPersonsDataModule
 
@@ -66,19 +61,7 @@ def configs(tmp_path_factory):
 
 
 def start(configs, outputs):
-    command = [sys.executable, "run.py", f"--config-dir={configs}", "experiment=tiny_loop", f"outputs={outputs}"]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            start_new_session=True)  # fmt: skip
-
-
-def kill_when(process, outputs, pattern):
-    deadline = time.monotonic() + 900
-    while not list(outputs.glob(pattern)):
-        assert process.poll() is None, process.communicate()[0][-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    return start_py(f"--config-dir={configs}", "experiment=tiny_loop", f"outputs={outputs}")
 
 
 def labels(outputs):

@@ -123,7 +123,9 @@ def test_the_demo_shrinks_and_says_so(name):
     paper, demo = plain(composed(f"experiment={name}", "profile=paper")), plain(cfg)
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
     assert {"image_size", "trainer.max_epochs"} <= changed
-    assert {key for key in changed if key.startswith("model.network.") and key.endswith(("width", "multiplier", "channels"))}
+    assert {
+        key for key in changed if key.startswith("model.network.") and key.endswith(("width", "multiplier", "channels"))
+    }
     targets = ["model._target_", "model.network._target_", "model.optimizer._target_", "data._target_"]
     for key in targets:  # the method is never another one
         assert OmegaConf.select(OmegaConf.create(paper), key) == OmegaConf.select(OmegaConf.create(demo), key)

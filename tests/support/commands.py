@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +27,23 @@ def run_py(*arguments: str, status: int = 0, **environment: str) -> subprocess.C
     )  # fmt: skip
     assert done.returncode == status, done.stderr[-4000:]
     return done
+
+
+def start_py(*arguments: str) -> subprocess.Popen[str]:
+    """Start `run.py` in a session of its own, with both of its outputs in one."""
+    return subprocess.Popen([sys.executable, "run.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True)  # fmt: skip
+
+
+def kill_when(process: subprocess.Popen[str], folder: Path, pattern: str, seconds: float = 900) -> None:
+    """Kill a process and those that it started as soon as a file is there."""
+    deadline = time.monotonic() + seconds
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def only_run(outputs: Path) -> Path:
