@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,21 @@ def at_once(frames: Iterable[Tensor], count: int = AT_ONCE) -> Iterator[Tensor]:
     source = iter(frames)
     while waiting := list(islice(source, count)):
         yield torch.cat(waiting)
+
+
+def stream_images(network: Any, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+    """Parse a video with a network of single images, some frames together, each independent of the others.
+
+    Args:
+        network: parses an `ImageBatch`.
+        frames: (1, 3, H, W) each, float32 in [0, 1], in order.
+        letterbox: how the frames lie on the canvas.
+
+    Yields:
+        one parsing per frame at its native size, in order.
+    """
+    for images in at_once(frames):
+        yield from network.parse(ImageBatch(images=images, index=[], sample_ids=[]), [letterbox] * len(images))
 
 
 def most_probable(probs: Tensor, letterboxes: Sequence[Letterbox]) -> list[Parsing]:

@@ -25,7 +25,7 @@ from partwise.labels import IGNORE, LIMBS
 from partwise.models.self_supervised.pose_module import PoseModule, at_native_size
 from partwise.nn.deeplab import REFERENCE_SIZE
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
-from partwise.nn.dense import at_once
+from partwise.nn.dense import stream_images
 from partwise.ops.resize import Letterbox
 from partwise.ops.skeleton_maps import skeleton_maps
 from partwise.scores.coco import KEYPOINTS
@@ -216,17 +216,8 @@ class SelfSupervised(nn.Module):
         return [read_out(self.instances(image, a, p), p, s, box, a) for image, a, (p, s), box in cases]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Segment the persons of a video, some frames together, each independent of the others.
-
-        Args:
-            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
-            letterbox: how the frames lie on the canvas.
-
-        Yields:
-            one parsing per frame at its native size, in order.
-        """
-        for images in at_once(frames):
-            yield from self.from_poses(images, self.pose.detect(images), [letterbox] * len(images))
+        """Segment the persons of a video frame by frame; see `stream_images`."""
+        return stream_images(self, frames, letterbox)
 
 
 def heights(poses: Tensor) -> Tensor:

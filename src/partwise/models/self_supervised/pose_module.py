@@ -13,7 +13,7 @@ from partwise.batches import ImageBatch, InstanceMasks, Parsing
 from partwise.errors import InputError
 from partwise.labels import IGNORE
 from partwise.nn.associative import COCO_ORDER, SIGMA, THRESHOLD, Persons, associative_losses, decode, join_flips
-from partwise.nn.dense import at_once
+from partwise.nn.dense import stream_images
 from partwise.nn.hourglass import STRIDE, StackedHourglass
 from partwise.ops.resize import Letterbox
 
@@ -118,18 +118,8 @@ class PoseModule(nn.Module):
         return [_parsing(found, box) for found, box in zip(self.detect(batch["images"]), letterboxes, strict=True)]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Find the poses of a video, some frames together, each independent of the others.
-
-        Args:
-            frames: (1, 3, H, W) each, float32 in [0, 1], in order.
-            letterbox: how the frames lie on the canvas.
-
-        Yields:
-            one parsing per frame at its native size, in order.
-        """
-        for images in at_once(frames):
-            for found in self.detect(images):
-                yield _parsing(found, letterbox)
+        """Find the poses of a video frame by frame; see `stream_images`."""
+        return stream_images(self, frames, letterbox)
 
 
 def at_native_size(poses: Tensor, letterbox: Letterbox) -> Tensor:
