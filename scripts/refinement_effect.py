@@ -41,7 +41,7 @@ from data_modules.synthetic.render.renderer import Frame, Occlusion, Renderer
 from data_modules.synthetic.render.scene import draw_scene
 from partwise import viz
 from partwise.arrays import Picture, UInt8Array
-from partwise.batches import Annotation, InstanceMap, Parsing
+from partwise.batches import Annotation, InstanceMasks, Parsing
 from partwise.io.atomic import write_csv
 from partwise.io.images import write_image
 from partwise.io.progress import counter
@@ -305,9 +305,10 @@ def make_clip(seed: tuple[int, int], severity: float, spoil: bool) -> Clip:
 
 def annotation(frame: Frame) -> Annotation:
     """The truth of a frame: foreground, persons and keypoints."""
-    ids, count = torch.from_numpy(frame.persons).long(), len(frame.keypoints)
-    joints, classes = torch.from_numpy(frame.keypoints), torch.ones(count, dtype=torch.int64)
-    return Annotation(parts=(ids > 0).long(), persons=InstanceMap(map=ids, classes=classes, keypoints=joints))
+    ids, joints = torch.from_numpy(frame.persons).long(), torch.from_numpy(frame.keypoints)
+    masks = ids == torch.arange(1, len(joints) + 1)[:, None, None]
+    classes = torch.ones(len(joints), dtype=torch.int64)
+    return Annotation(parts=(ids > 0).long(), persons=InstanceMasks(masks=masks, classes=classes, keypoints=joints))
 
 
 def all_flows(renderer: Renderer, images: Tensor) -> tuple[dict[str, Flows], dict[int, Tensor]]:
