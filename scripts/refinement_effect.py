@@ -45,7 +45,7 @@ from partwise.batches import Annotation, InstanceMasks, Parsing
 from partwise.io.atomic import write_csv
 from partwise.io.images import write_image
 from partwise.io.progress import counter
-from partwise.labels import FOREGROUND
+from partwise.labels import FOREGROUND, LIMBS
 from partwise.metrics.coco import COCOMetrics
 from partwise.metrics.parsing import confusion_matrix, iou
 from partwise.models.baselines.netwarp import DIS
@@ -55,7 +55,7 @@ from partwise.models.self_supervised.tpr import Neighbour, Search, fuse, propaga
 from partwise.ops.flip import COCO_KEYPOINT_PAIRS
 from partwise.ops.resize import Letterbox
 from partwise.run import cli
-from partwise.scores.coco import KEYPOINTS, LIMBS
+from partwise.scores.coco import KEYPOINTS
 
 SIZE = (192, 256)
 FRAMES, T = 5, 2  # of a clip, and the one that is scored

@@ -248,7 +248,7 @@ def test_the_metrics_of_training_are_those_of_the_files(tmp_path: Path) -> None:
     OCHumanWriter(photos={"val": 24, "test": 1}, size=SIZE, workers=1).write(tmp_path)
     data = OCHumanDataModule(root=tmp_path, splits={"train": "val", "val": "val"}, num_workers=0)
     metrics, rows = OCHumanMetrics(), []
-    dataset = data.dataset("val")
+    dataset: Any = data.dataset("val")
     for n, sample in enumerate(dataset):
         persons = sample["annotations"]["persons"]
         masks = torch.stack([m.roll(tuple(rng.integers(-3, 4, 2)), (0, 1)) for m in persons["masks"]])

@@ -7,7 +7,6 @@ is how a labelling goes on that was stopped and how several processes share it; 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +23,7 @@ from partwise.io.images import write_image
 from partwise.labels import LabelSet
 from partwise.models.self_supervised import gbsr
 from partwise.models.self_supervised.gbsr import Map, Window
+from partwise.models.self_supervised.graphs import ALPHA
 from partwise.models.self_supervised.model import SelfSupervised
 from partwise.models.self_supervised.pose_module import joint_boxes
 from partwise.models.self_supervised.tpr import Neighbour, Search, propagate
@@ -75,7 +75,7 @@ class VideoLabeller(pl.LightningModule):
         gbsr: bool = True,
         search: Search = "all",
         literal: bool = False,
-        alpha: float = gbsr.ALPHA,
+        alpha: float = ALPHA,
         kappa: float = gbsr.KAPPA,
         least: float = 0.1,
         before: bool = True,
@@ -118,7 +118,7 @@ class VideoLabeller(pl.LightningModule):
         for frames, size, name in zip(batch["frames"], batch["sizes"], batch["sample_ids"], strict=True):
             row = self.folder / ROWS / f"{name}.json"
             if not row.exists():
-                canvas = Letterbox.fit(tuple(size), tuple(frames.shape[-2:]))
+                canvas = Letterbox.fit((size[0], size[1]), (frames.shape[-2], frames.shape[-1]))
                 write_json(row, self._label(frames, canvas, name))
 
     def _label(self, frames: Tensor, canvas: Letterbox, name: str) -> dict[str, Any]:
@@ -237,6 +237,6 @@ def _rows(masks: Tensor, poses: Tensor | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _keypoints(pose: Tensor) -> Mapping[str, Any]:
+def _keypoints(pose: Tensor) -> dict[str, Any]:
     known = pose * (pose[:, 2:] > 0)
     return {"keypoints": known.cpu().numpy().round(2).ravel().tolist(), "num_keypoints": int((pose[:, 2] > 0).sum())}

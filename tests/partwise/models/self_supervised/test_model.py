@@ -66,6 +66,7 @@ def test_scores_are_the_poses_times_the_masks_probability():
     parsing = read_out(logits - torch.tensor([0.0, 1e-3]).view(1, 2, 1, 1), poses, torch.tensor([0.5, 1.0]),
                        Letterbox.fit((64, 64), 64))  # fmt: skip
     persons = parsing["persons"]
+    assert "masks" in persons
     assert persons["masks"].sum((1, 2)).tolist() == [640, 0]
     torch.testing.assert_close(persons["scores"], torch.tensor([0.5 * torch.tensor(2 - 1e-3).sigmoid(), 0.0]))
 
