@@ -26,10 +26,11 @@ from partwise.run.configs import plain
 
 #: Experiments whose network, labels and batches are those of another one.
 SAME = {"tcnet_daily": "tcnet_indoor", "tcnet_ilids": "tcnet_indoor"}
-#: Experiments that need people's poses; tests/partwise/models/{pose_transfer,self_supervised,baselines} have theirs.
+#: Experiments that need poses or whose people overlap; tests/partwise/models/{pose_transfer,self_supervised,baselines}
+#: have theirs.
 POSED = {f"pose_{kind}_{data}" for kind in ("refinement", "labels") for data in ("ppp", "horse_cow")} | {
     "pose_module_coco", "pose2seg_module_coco", "pose2seg_coco", "self_supervised_labels", "self_supervised_ochuman",
-    "self_supervised_cocopersons",
+    "self_supervised_cocopersons", "mask_rcnn_coco",
 }  # fmt: skip
 NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys() - SAME.keys() - POSED)
 #: Of the networks, where they have it.
