@@ -92,6 +92,7 @@ class PoseModule(nn.Module):
         maps, of_flipped = output.maps[:, -1].float().chunk(2)
         return Maps(*join_flips(maps, of_flipped), output.first[: len(images)].float())
 
+    @torch.no_grad()
     def detect(self, images: Tensor, threshold: float = THRESHOLD) -> list[Persons]:
         """Find the persons of images.
 
