@@ -57,7 +57,7 @@ def test_batches_have_the_documented_shapes(stand_in):
     for stage, count in (("train", 8), ("val", 4), ("test", 4)):
         assert len(data.dataset(stage)) == count
         batch = next(iter(getattr(data, f"{stage}_dataloader")()))
-        assert set(batch) == {"frames", "index", "sample_ids"}
+        assert set(batch) == {"frames", "sizes", "index", "sample_ids"}
         assert batch["frames"].shape == (2, 3, 3, 32, 32)
     assert data.on_after_batch_transfer(batch, 0)["frames"].dtype == torch.float32
     assert [p.stem for p in data.clip()] == [f"{t:06d}" for t in range(6)]
