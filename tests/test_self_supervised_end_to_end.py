@@ -7,7 +7,7 @@ from commands import kill_when, start_py
 
 from data_modules.coco_persons import COCOPersonsDataModule
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # a dozen runs one after the other
 
 TINY = """
 pretrained: none
