@@ -23,12 +23,12 @@ from typing import Any
 from omegaconf import DictConfig
 
 from partwise.io.atomic import write_json
+from partwise.models.self_supervised.labelling import SUMMARY
 from partwise.run import stages
 from partwise.run.cli import quoted
 from partwise.run.configs import plain
 
 MODULES = ("seg", "pose", "pose2seg")
-SUMMARY = "summary.json"  # in a dataset of labels
 Run = Callable[[str, str, Sequence[str]], Path]
 
 
