@@ -16,6 +16,7 @@ class MPIIDataModule(StillsDataModule):
     Args:
         single: whether to leave out pictures of several people.
         full_body: whether to leave out pictures in which somebody lacks one of the sixteen joints.
+        heads: "official", or "pascal_person_part" for necks and heads where that dataset has them.
         options: further arguments of `StillsDataModule`: label_set, root (the folder with images/ and annot/*.json or
             the release's .mat), splits ("train", "val", "all", or file names of pictures; the joints of the test set
             are not public), synthetic (options of `MPIIWriter`), image_size, flip, augment, batch_size, num_workers,
@@ -31,10 +32,12 @@ mpii_human_pose_v1_u12_1.mat    or annot/{train,valid}.json, the list form"""
     reader = MPII
     writer = MPIIWriter
 
-    def __init__(self, *, single: bool = False, full_body: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *, single: bool = False, full_body: bool = False, heads: str = "official", **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.single, self.full_body = single, full_body
+        self.single, self.full_body, self.heads = single, full_body, heads
 
     def reader_options(self, stage: str) -> dict[str, Any]:
         """Return the further arguments of `MPII`."""
-        return {"single": self.single, "full_body": self.full_body}
+        return {"single": self.single, "full_body": self.full_body, "heads": self.heads}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from data_modules.datasets.images import LabelledImages
 from data_modules.formats.layout import check_pictures, given_ids, no_such_split, not_held
@@ -20,6 +21,7 @@ from partwise.errors import InputError
 from partwise.io.boxes import fault_of_points
 from partwise.io.images import read_image
 from partwise.labels import FOREGROUND
+from partwise.ops.pose import pascal_heads
 
 #: Published number; those of the test set, whose joints are secret, are among them.
 PUBLISHED = {"in all": {"pictures": 24987}}
@@ -42,6 +44,8 @@ LISTS = {"train": "annot/train.json", "val": "annot/valid.json"}
 
 SPLITS = ("train", "val", "all")
 
+HEADS = ("official", "pascal_person_part")
+
 
 class MPII(LabelledImages):
     """Pictures with the joints of their people, rows as `JOINTS`. A keypoint-only pool.
@@ -61,6 +65,7 @@ class MPII(LabelledImages):
         single: whether to leave out pictures of several people.
         full_body: whether to leave out pictures in which somebody lacks one of the sixteen joints: who is not labelled
             would count as background.
+        heads: "official", or "pascal_person_part" for necks and heads where that dataset has them (`pascal_heads`).
         seed: of the augmentation; None does none.
         annotations: of no effect: metrics of parsing need parts, and there are none.
     """
@@ -75,10 +80,13 @@ class MPII(LabelledImages):
         *,
         single: bool = False,
         full_body: bool = False,
+        heads: str = "official",
         seed: int | None = None,
         annotations: bool = False,
     ) -> None:
-        self.single, self.full_body = single, full_body
+        if heads not in HEADS:
+            raise InputError(f"data.heads={heads} is unknown; name one of {', '.join(HEADS)}")
+        self.single, self.full_body, self.heads = single, full_body, heads
         super().__init__(root, split, transform, seed=seed, annotations=False)
 
     def find_ids(self, split: str | Sequence[str]) -> list[str]:
@@ -112,7 +120,10 @@ class MPII(LabelledImages):
         Returns:
             Keypoints (N, 16, 3).
         """
-        return Labels(keypoints=self._people[name])
+        people = self._people[name]
+        if self.heads == "official":
+            return Labels(keypoints=people)
+        return Labels(keypoints=pascal_heads(torch.from_numpy(people)).numpy())
 
 
 def read_people(root: Path, split: str) -> tuple[dict[str, Float32Array], Path]:

@@ -216,3 +216,14 @@ def test_real_people_count_from_0(real):
         known = np.array(row["joints_vis"]) > 0
         assert joints[0, known, :2] == pytest.approx(np.array(row["joints"])[known] - 1, abs=1e-3)
     assert data[0]["images"].shape == (3, 1280, 1280)
+
+
+def test_heads_can_be_those_of_pascal_person_part(stand_in):
+    official, changed = dataset(stand_in), dataset(stand_in, heads="pascal_person_part")
+    for name in official.ids:
+        before, after = (d.labels(name, SIZE)["keypoints"] for d in (official, changed))
+        known = (before[:, [12, 13], 2] > 0).all(1)
+        np.testing.assert_allclose(after[known, 8, :2], before[known][:, [12, 13], :2].mean(1), rtol=1e-5)
+        np.testing.assert_array_equal(after[:, :8], before[:, :8])
+    with pytest.raises(InputError, match=r"data\.heads=top is unknown; name one of official, pascal_person_part"):
+        dataset(stand_in, heads="top")

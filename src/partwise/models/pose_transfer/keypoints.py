@@ -14,7 +14,7 @@ from partwise.io.images import IMAGE_SUFFIXES, read_image
 from partwise.io.json_file import shown
 from partwise.io.listing import list_files
 from partwise.io.poses import LEAST, PictureNames, Pose, read_poses
-from partwise.ops.pose import mpii_of_coco
+from partwise.ops.pose import mpii_of_coco, pascal_heads
 
 COCO, MPII = 17, 16  # keypoints
 
@@ -56,7 +56,7 @@ class PosedPictures:
         return read_image(self._folder / self.ids[index])
 
     def labels(self, name: str, size: tuple[int, int]) -> dict[str, Float32Array]:
-        """Return `keypoints` (N, 16, 3) of a picture in MPII's order; its size is of no effect."""
+        """Return `keypoints` (N, 16, 3) of a picture with `pascal_heads`, in MPII's order; its size is of no effect."""
         poses = torch.stack([torch.from_numpy(pose) for pose in self._poses[name]])
         return {"keypoints": poses.numpy()}
 
@@ -73,9 +73,9 @@ class PosedPictures:
 
 def _mpii(pose: Pose) -> Float32Array:
     """The 16 joints of MPII's order; visibility 2, or 0 with x = y = 0 where a joint is missing."""
-    points = np.column_stack([pose.keypoints[:, :2], np.where(pose.known, np.float32(2), 0)])
-    if len(points) == COCO:
-        made: Float32Array = mpii_of_coco(torch.from_numpy(points)[None])[0].numpy()
-        return made
-    known: Float32Array = points * pose.known[:, None]
-    return known
+    points = torch.from_numpy(np.column_stack([pose.keypoints[:, :2], np.where(pose.known, np.float32(2), 0)]))
+    joints = (
+        mpii_of_coco(points[None]) if len(points) == COCO else (points * torch.from_numpy(pose.known)[:, None])[None]
+    )
+    made: Float32Array = pascal_heads(joints)[0].numpy()
+    return made

@@ -1,6 +1,8 @@
 """Poses of a json in COCO's form, MPII's joints of COCO's, and the command that labels pictures with them."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +11,19 @@ from commands import run_py, script
 from PIL import Image
 from posed_people import SIZE, STANDING
 
+from data_modules.synthetic.layouts import mpii
+from data_modules.synthetic.layouts.mpii import mpii_joints
+from data_modules.synthetic.layouts.pascal_person_part import _pose as pascal_pose
 from partwise.errors import InputError
 from partwise.models.pose_transfer.keypoints import PosedPictures
-from partwise.ops.pose import CROWN, mpii_of_coco
+from partwise.ops.pose import CROWN, FOREHEAD, mpii_of_coco, pascal_heads
 
 
 def coco_of(pose):
     """COCO's keypoints of MPII's `STANDING`, whose face is where its points' mean belongs."""
     points = torch.zeros(17, 3)
-    for mpii, coco in {0: 16, 1: 14, 2: 12, 3: 11, 4: 13, 5: 15, 10: 10, 11: 8, 12: 6, 13: 5, 14: 7, 15: 9}.items():
-        points[coco] = pose[mpii]
+    for row, source in {0: 16, 1: 14, 2: 12, 3: 11, 4: 13, 5: 15, 10: 10, 11: 8, 12: 6, 13: 5, 14: 7, 15: 9}.items():
+        points[source] = pose[row]
     neck = pose[[12, 13], :2].mean(0)
     points[:5] = torch.cat([neck + (pose[9, :2] - neck) / CROWN, torch.tensor([2.0])])
     return points
@@ -42,6 +47,39 @@ def test_what_is_missing_is_missing():
     faceless = coco_of(STANDING)
     faceless[:5, 2] = 0
     assert mpii_of_coco(faceless[None])[0, 9].tolist() == [0, 0, 0]
+
+
+def test_heads_run_from_the_shoulders_to_the_forehead():
+    (made,) = pascal_heads(STANDING[None])
+    same = [row for row in range(16) if row not in (8, 9)]
+    torch.testing.assert_close(made[same], STANDING[same])
+    assert made[8].tolist() == [60, 50, 2]  # the middle of the shoulders
+    assert made[9].tolist() == [60, pytest.approx(50 - FOREHEAD * 35), 2]
+    shoulderless, topless = STANDING.clone(), STANDING.clone()
+    shoulderless[12], topless[9] = 0, 0
+    assert (pascal_heads(shoulderless[None])[0, 8:10] == 0).all()
+    assert pascal_heads(topless[None])[0, 8:10, 2].tolist() == [2, 0]
+
+
+def test_rendered_people_have_the_same_head_in_both_layouts(monkeypatch):
+    heads = []
+
+    def spy(posed, frame):
+        joints = mpii_joints(posed, frame)
+        for pose, keypoints in zip(joints, frame.keypoints, strict=True):
+            if (keypoints[[0, 1, 2, 5, 6], 2] > 0).all():
+                (ours,) = pascal_heads(torch.from_numpy(pose)[None])
+                heads.append((pascal_pose(keypoints)[:2, :2], ours[[9, 8], :2].numpy(), pose[[9, 8], :2]))
+        return joints
+
+    monkeypatch.setattr(mpii, "mpii_joints", spy)
+    with tempfile.TemporaryDirectory() as folder:
+        mpii.MPIIWriter(photos=30, size=(96, 96), workers=1, seed=1).write(Path(folder))
+    theirs, ours, official = (np.stack(x) for x in zip(*heads, strict=True))
+    length = np.linalg.norm(theirs[:, 0] - theirs[:, 1], axis=-1)[:, None]
+    assert len(length) > 10
+    assert np.median(np.linalg.norm(ours - theirs, axis=-1) / length) < 0.05
+    assert np.median(np.linalg.norm(official - theirs, axis=-1) / length) > 0.15
 
 
 @pytest.fixture
@@ -80,7 +118,7 @@ def test_annotations_and_mpiis_order_are_read(pictures, tmp_path):
                          "num_keypoints": 16, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}],
     }))  # fmt: skip
     poses = PosedPictures(pictures, file).labels("other.jpg", SIZE)["keypoints"]
-    assert np.array_equal(poses[0], STANDING.numpy())
+    assert np.array_equal(poses[0], pascal_heads(STANDING[None])[0].numpy())
 
 
 @pytest.mark.parametrize(
