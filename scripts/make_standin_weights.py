@@ -96,7 +96,7 @@ TRAININGS = {
         parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},
     ),
     # Of people apart from each other, so that the loop has something to learn from videos. The trunk stays that of
-    # parsing_rcnn_vip; the Pose2Seg Module's first convolution, which sees the skeleton, does not.
+    # parsing_rcnn_vip; the Pose2Seg Module's first layers, which see the skeleton, do not.
     "seg_module_coco": Training(
         "The self-supervised loop's Seg Module: pixels of persons",
         (("experiment=seg_module_coco", *APART, "+model.rates={backbone: 0}", "data.batch_size=16",
@@ -110,9 +110,9 @@ TRAININGS = {
     ),
     "pose2seg_module_coco": Training(
         "The self-supervised loop's Pose2Seg Module: masks of given poses",
-        (("experiment=pose2seg_module_coco", *APART, "+model.rates={backbone: 0, backbone.body.conv1: 1}",
-          "data.batch_size=8", "model.network.most=16", "trainer.max_epochs=12",
-          "trainer.check_val_every_n_epoch=12"),),
+        (("experiment=pose2seg_module_coco", *APART, "data.batch_size=8", "trainer.max_epochs=8",
+          "+model.rates={backbone: 0, backbone.body.conv1: 1, backbone.body.layer1: 1}",
+          "trainer.check_val_every_n_epoch=8"),),
         parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},
     ),
 }  # fmt: skip

@@ -67,7 +67,9 @@ def freeze(network: nn.Module, rates: Mapping[str, float]) -> None:
 
 
 def _rate(name: str, rates: Mapping[str, float]) -> float:
-    return next((rate for part, rate in rates.items() if name.startswith(f"{part}.")), 1.0)
+    """The rate of the smallest part that has the parameter: a part's own rate is before that of what it lies in."""
+    parts = [part for part in rates if name.startswith(f"{part}.")]
+    return rates[max(parts, key=len)] if parts else 1.0
 
 
 def rate_factors(
