@@ -96,7 +96,8 @@ TRAININGS = {
         parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},
     ),
     # Of people apart from each other, so that the loop has something to learn from videos. The trunk stays that of
-    # parsing_rcnn_vip; the Pose2Seg Module's first layers, which see the skeleton, do not.
+    # parsing_rcnn_vip; the Pose2Seg Module's first layers, which see the skeleton, do not; SGD hardly
+    # moves their weights from 0 in so few steps.
     "seg_module_coco": Training(
         "The self-supervised loop's Seg Module: pixels of persons",
         (("experiment=seg_module_coco", *APART, "+model.rates={backbone: 0}", "data.batch_size=16",
@@ -110,9 +111,9 @@ TRAININGS = {
     ),
     "pose2seg_module_coco": Training(
         "The self-supervised loop's Pose2Seg Module: masks of given poses",
-        (("experiment=pose2seg_module_coco", *APART, "data.batch_size=8", "trainer.max_epochs=8",
+        (("experiment=pose2seg_module_coco", *APART, "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=6",
           "+model.rates={backbone: 0, backbone.body.conv1: 1, backbone.body.layer1: 1}",
-          "trainer.check_val_every_n_epoch=8"),),
+          "~model.optimizer.momentum", "model.optimizer._target_=torch.optim.AdamW", "model.optimizer.lr=0.001"),),
         parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},
     ),
 }  # fmt: skip

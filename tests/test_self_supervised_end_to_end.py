@@ -1,4 +1,4 @@
-"""The self-supervised loop through run.py: one round on tiny videos, killed in the middle of it, and its labels."""
+"""The self-supervised loop through run.py: one round on small videos, whole, and killed while it labels."""
 
 import json
 
@@ -9,88 +9,55 @@ from data_modules.coco_persons import COCOPersonsDataModule
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]  # a dozen runs one after the other
 
-TINY = """
-pretrained: none
-image_size: 64
-sizes:
-  seg: {backbone: resnet18, backbone_multiplier: 0.125, width: 8}
-  pose: {stacks: 1, depth: 2, width: 16, increase: 8, stem: [8, 8]}
-trainer: {check_val_every_n_epoch: 1, accelerator: cpu, limit_train_batches: 3}
-checkpoint_every: 1
-"""
-ONCE = "trainer: {max_epochs: 1}\n"
-PEOPLE = """
-data: {batch_size: 2, num_workers: 0, augment: [], synthetic: {photos: {train: 6, val: 2}, size: [64, 64]}}
-"""
-STAGES = "stages: {seg: {experiment: tiny_seg}, pose: {experiment: tiny_pose}, pose2seg: {experiment: tiny_pose2seg}}\n"
-VIDEO = """
-model: {flow: {_target_: partwise.models.baselines.netwarp.DIS}}
-data:
-  num_workers: 0
-  synthetic: {videos: {train: 3, val: 1, test: 1}, frames_per_video: 9, size: [64, 64]}
-"""
-LOOP = """
-data: {num_workers: 0, synthetic: {photos: {val: 4, test: 4}, size: [64, 64]}}
-rounds:
-  tpr: 1
-  gbsr: 1
-  most: 1
-  labels: {experiment: tiny_labels, overrides: []}
-  seg: {experiment: tiny_seg, overrides: []}
-  pose: {experiment: tiny_pose, overrides: [model.network.open_joints=true]}
-  pose2seg: {experiment: tiny_pose2seg, overrides: []}
-"""
-CONFIGS = {
-    "tiny_seg": ("seg_module_coco", PEOPLE),
-    "tiny_pose": ("pose_module_coco", PEOPLE),
-    "tiny_pose2seg": ("pose2seg_module_coco", PEOPLE),
-    "tiny_labels": ("self_supervised_labels", STAGES + VIDEO),
-    "tiny_loop": ("self_supervised_ochuman", STAGES + LOOP),
-}
+PEOPLE = "'data.synthetic.photos={train: 4, val: 2}', trainer.max_epochs=1, trainer.check_val_every_n_epoch=1, " \
+         "trainer.limit_train_batches=2, data.batch_size=2"  # fmt: skip
+FEW = [
+    "experiment=self_supervised_ochuman", "data.num_workers=0", "data.synthetic.photos={val: 2, test: 4}",
+    "rounds.labels.overrides=['data.synthetic.videos={train: 2, val: 1, test: 1}']",
+    f"rounds.seg.overrides=[{PEOPLE}]", f"rounds.pose.overrides=[{PEOPLE}, model.network.open_joints=true]",
+    f"rounds.pose2seg.overrides=[{PEOPLE}]",
+]  # fmt: skip
+LABELS = "self_supervised_labels/*/dataset/rows/*/*.json"
+
+
+def finished(outputs):
+    """Run the loop to its end; what its steps made, and its labels by the name of their step and window."""
+    process = start_py(*FEW, f"outputs={outputs}")
+    said = process.communicate(timeout=1200)[0]
+    assert process.returncode == 0, said[-3000:]
+    assert "Traceback" not in said
+    (loop,) = (outputs / "self_supervised_ochuman").iterdir()
+    steps = json.loads((loop / "rounds.json").read_text())
+    labels = {
+        (step["step"], *file.parts[-2:]): json.loads(file.read_text())
+        for step in steps
+        for file in sorted((outputs.parent / step["labels"]).glob("rows/*/*.json"))
+    }
+    return loop, steps, labels
 
 
 @pytest.fixture(scope="module")
-def configs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("configs")
-    (folder / "experiment").mkdir()
-    for name, (base, text) in CONFIGS.items():
-        sizes = TINY if name == "tiny_loop" else TINY.replace("trainer: {", "trainer: {max_epochs: 1, ")
-        said = f"# @package _global_\ndefaults: [{base}, _self_]\nname: {name}\n{sizes}{text}"
-        (folder / "experiment" / f"{name}.yaml").write_text(said)
-    return folder
+def whole(tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("whole"))
 
 
-def start(configs, outputs):
-    return start_py(f"--config-dir={configs}", "experiment=tiny_loop", f"outputs={outputs}")
-
-
-def labels(outputs):
-    """Labels by the name of their run and of their window."""
-    return {
-        (file.parts[-5], *file.parts[-2:]): file.read_text()
-        for file in outputs.glob("tiny_labels/*/dataset/rows/*/*.json")
-    }
-
-
-def test_a_loop_that_is_killed_while_it_labels_ends_with_the_same_labels(configs, tmp_path):
-    process = start(configs, tmp_path / "killed")
-    kill_when(process, tmp_path / "killed", "tiny_labels/*/dataset/rows/*/*.json")
-    before = labels(tmp_path / "killed")
-    process = start(configs, tmp_path / "killed")
-    said = process.communicate(timeout=900)[0]
-    assert process.returncode == 0, said[-3000:]
-    assert "Traceback" not in said
-    after = labels(tmp_path / "killed")
-    assert before.items() <= after.items()
-    (loop,) = (tmp_path / "killed" / "tiny_loop").iterdir()
-    steps = json.loads((loop / "rounds.json").read_text())
+def test_people_in_videos_are_labelled_and_trained_on(whole):
+    loop, steps, labels = whole
     assert [step["step"] for step in steps] == ["round 1, TPR 1", "round 1, GBSR 1", "round 1, fusion"]
-    assert 0 <= steps[-1]["similar"] <= 1
+    assert [sorted(step["scores"]) for step in steps] == [["seg"], ["pose"], ["pose2seg", "seg"]]
+    assert 0 < steps[-1]["similar"] <= 1
+    assert len(labels) == 3 * 6
+    assert all(any(found["annotations"] for key, found in labels.items() if key[0] == step["step"]) for step in steps)
+    for step in steps:
+        data = COCOPersonsDataModule(root=step["labels"], splits={"val": "train"})
+        assert len(data.dataset("val")) == 6
     metrics = json.loads((loop / "metrics.json").read_text())
-    assert {"test/AP", "test/AP_M", "test/AP_H"} <= metrics.keys()
-    for step in steps:  # a dataset that its reader reads, where somebody was found
-        folder = step["labels"]
-        about = json.loads((tmp_path / folder / "summary.json").read_text())
-        assert about["pictures"] == 9
-        if about["persons"]:
-            assert len(COCOPersonsDataModule(root=folder, splits={"val": "train"}).dataset("val")) == 9
+    assert {"test/AP", "test/AP_M", "test/AP_H", "test/keypoints_AP"} <= metrics.keys()
+
+
+@pytest.mark.parametrize("sign", [LABELS, "pose_module_coco/*/run.json"], ids=["a labelling", "a training"])
+def test_a_loop_that_is_killed_in_a_round_ends_with_the_same_labels(sign, whole, tmp_path):
+    kill_when(start_py(*FEW, f"outputs={tmp_path}"), tmp_path, sign)
+    _, steps, labels = finished(tmp_path)
+    assert labels == whole[2]
+    assert steps[-1]["similar"] == whole[1][-1]["similar"]

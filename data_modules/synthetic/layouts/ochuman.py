@@ -35,6 +35,7 @@ class OCHumanWriter(SceneWriter):
         size: (height, width) in pixels.
         severity: of the corruption, 0..1; the scenes do not depend on it.
         seed: equal seeds give equal files.
+        domain: of the scenes, key of `scene.DOMAINS`.
         workers: processes at most; None takes the cores available, up to eight.
     """
 
@@ -43,12 +44,13 @@ class OCHumanWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
+    domain: str = "crowd"
 
     def write(self, root: Path) -> None:
         """Write the photos and jsons into the empty folder `root`."""
         splits = self.splits_of_all(self.photos)
         (root / IMAGES).mkdir(parents=True)
-        shots = self.line_up(self.shot(root, "crowd"), splits, "{number:06d}", stream=22)
+        shots = self.line_up(self.shot(root, self.domain), splits, "{number:06d}", stream=22)
         pool.run(_write_photo, shots, "rendering OCHuman's stand-in", self.workers)
         rows = fragments.collect(root)
         for split in self.splits:

@@ -166,11 +166,12 @@ _UPRIGHT = {"walk": 0.4, "idle": 0.4, "wave": 0.2}
 _GOING = {"walk": 0.85, "run": 0.1, "idle": 0.05}
 
 #: Name -> what is drawn: the general mix; people apart, upright and unoccluded; many, overlapping, in unusual
-#: poses; one person in any pose; one person cut out of a surveillance video.
+#: poses; two or three close together; one person in any pose; one person cut out of a surveillance video.
 DOMAINS = {
     "video": Domain((0.24, 0.28, 0.22, 0.13, 0.08, 0.05), _EVERYDAY, (0.45, 1.03), gap=0.75, props=0.9),
     "labelled": Domain((0.6, 0.4), _UPRIGHT, (0.6, 0.95), gap=1.0, props=0.0, shake=0.5),
     "crowd": Domain((0.0, 0.0, 0.0, 0.4, 0.3, 0.3), _UNUSUAL, (0.5, 1.0), gap=0.4, props=1.0),
+    "touching": Domain((0.0, 0.6, 0.4), _EVERYDAY, (0.6, 0.95), gap=0.5, props=0.0),
     "single": Domain((1.0,), _EVERYDAY, (0.75, 0.95), gap=1.0, props=0.0),
     "surveillance": Domain((0.8, 0.2), _GOING, (0.72, 0.9), gap=0.0, props=0.3, tracked=True, steady_light=True),
 }

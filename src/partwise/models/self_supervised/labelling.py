@@ -107,12 +107,15 @@ class VideoLabeller(pl.LightningModule):
         about = json.loads((folder / SUMMARY).read_text())
         return f"{about['persons']} persons in {about['pictures']} frames"
 
-    def predict_step(self, batch: WindowBatch, batch_idx: int) -> None:
+    def predict_step(self, batch: WindowBatch, batch_idx: int) -> int:
         """Label the windows of a batch, except those that are labelled.
 
         Args:
             batch: windows.
             batch_idx: not used; Lightning passes it.
+
+        Returns:
+            Number of the windows: Lightning warns of nothing.
         """
         assert self.folder is not None
         for frames, size, name in zip(batch["frames"], batch["sizes"], batch["sample_ids"], strict=True):
@@ -120,6 +123,7 @@ class VideoLabeller(pl.LightningModule):
             if not row.exists():
                 canvas = Letterbox.fit((size[0], size[1]), (frames.shape[-2], frames.shape[-1]))
                 write_json(row, self._label(frames, canvas, name))
+        return len(batch["frames"])
 
     def _label(self, frames: Tensor, canvas: Letterbox, name: str) -> dict[str, Any]:
         """Write the middle frame of a window (T, 3, H, W) without the canvas' margin, and describe who is in it."""
