@@ -20,17 +20,22 @@ import pytorch_lightning as pl
 import torch
 from filelock import FileLock
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
+from partwise.checkpoints import standin
 from partwise.run.build import make_scorer, make_task, make_trainer
 from partwise.run.folder import Run
+from partwise.run.stages import own_data
 
-#: Stand-ins of a few pictures, by parameter.
+#: Stand-ins of a few pictures, by parameter and split; those without splits have as many as these together.
 FEW = {
-    "videos": {"train": 2, "val": 1, "test": 1}, "sequences": {"train": 2, "val": 1}, "frames_per_sequence": 12,
-    "tracklets": {"train": 4, "val": 1, "test": 1}, "pairs": {"train": 4, "val": 2}, "photos": 12,
+    "videos": {"train": 2, "val": 1, "test": 1}, "sequences": {"train": 2, "val": 1},
+    "tracklets": {"train": 4, "val": 1, "test": 1}, "pairs": {"train": 4, "val": 2}, "images": {"train": 4, "val": 2},
+    "photos": {"train": 6, "val": 4, "test": 1, "poses": 1},
 }  # fmt: skip
+FRAMES = 12  # of a sequence
 
 
 def pytest_collection_modifyitems(items):
@@ -84,6 +89,8 @@ class Setup(NamedTuple):
 @cache
 def _setup(name: str, *overrides: str) -> Setup:
     cfg = composed(name, "data.batch_size=2", "data.num_workers=0", *overrides)
+    if cfg.task != "train":
+        pytest.skip(f"{name} trains nothing")
     data = instantiate(cfg.data)
     with FileLock(Path(tempfile.gettempdir()) / "partwise-gpu-tests.lock"):  # one process renders, the others wait
         data.prepare_data()
@@ -96,12 +103,26 @@ def _setup(name: str, *overrides: str) -> Setup:
 
 
 def composed(name: str, *overrides: str):
-    """The experiment's config with a stand-in of a few pictures."""
-    cfg = composing.composed(f"experiment={name}", "init=[]", *overrides)
-    for key, value in FEW.items():
-        if key in cfg.data.synthetic:
-            cfg.data.synthetic[key] = 4 if isinstance(cfg.data.synthetic[key], int) and key == "videos" else value
+    """The experiment's config with a stand-in of a few pictures, alone, and untrained weights but for a detector's.
+
+    An untrained detector finds nobody, or others after a rounding error.
+    """
+    cfg = composing.composed(f"experiment={name}", *overrides)
+    cfg.init = [each for each in cfg.init if "detector" in cfg.model.network and each in standin.names()]
+    cfg.data = own_data(cfg)
+    for data in (cfg.data, cfg.model.get("library")):
+        if data is not None:
+            _shrink(data.synthetic)
     return cfg
+
+
+def _shrink(synthetic: DictConfig) -> None:
+    """Leave a stand-in few pictures."""
+    for key in FEW.keys() & synthetic.keys():
+        whole = isinstance(synthetic[key], int)
+        synthetic[key] = sum(FEW[key].values()) if whole else {split: FEW[key][split] for split in synthetic[key]}
+    if "frames_per_sequence" in synthetic:
+        synthetic.frames_per_sequence = FRAMES
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ NAMES = ["parsing_rcnn_vip", "aten_vip", "fgfa_vip", "tcnet_indoor", "netwarp_fl
 LOSS = 2e-3  # of the first step, as a share: kernels that are joined round otherwise
 
 
+@pytest.mark.process  # the compiler's workers
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_compiled(name, device, train, monkeypatch):
     torch._dynamo.reset()

@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from partwise.checkpoints.loading import start_from
 from partwise.models.flow_task import FlowTask
+from partwise.models.instance_crf.potentials import inside
+from partwise.models.self_supervised.pose_module import PoseModule
+from partwise.nn.detection import MaskHead
 from partwise.run import cli
 
 ROOT = Path(__file__).parents[2] / "experiments"
@@ -45,7 +49,9 @@ def _leaves(value):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_losses_and_gradients(name, setup, both, draws, compare):
-    made = setup(name)
+    # With channels last the CPU's batch norm rounds more: FCN-8s, of 10^5 pixels, is 0.5 % off double precision on the
+    # CPU itself, and 3e-6 off when contiguous.
+    made = setup(name, "channels_last=false")
 
     def work(device):
         task = made.task(device).train()
@@ -71,14 +77,31 @@ def test_features_losses_and_gradients(name, setup, both, draws, compare):
     assert wrong == {}
 
 
-def find_three(network):
-    """Make random heads sure of the three best proposals and their masks, so that persons are pasted and joined."""
-    heads = getattr(getattr(network, "heads", None), "roi_heads", None)
+def find_some(network):
+    """Make random heads sure of the three best proposals and their masks, and have poses found by trained weights."""
+    if any(isinstance(part, PoseModule) for part in network.modules()):
+        start_from(network, ["standin/pose_module_coco"])
+    heads = getattr(getattr(network, "heads", network), "roi_heads", None)
     if heads is not None:
         heads.detections_per_img = 3
         with torch.no_grad():
             heads.box_predictor.cls_score.bias.copy_(torch.tensor([-2.0, 2.0]))
-            heads.mask_head.local.bias.copy_(torch.tensor([0.0, 1.0]))
+            if isinstance(heads.mask_head, MaskHead):
+                heads.mask_head.local.bias.copy_(torch.tensor([0.0, 1.0]))
+
+
+def pixels(persons):
+    """Whose every pixel is: the map (H, W) of disjoint persons, or the masks (N, H, W) of others."""
+    return persons.get("map", persons.get("masks")).cpu()
+
+
+def check_persons(a, b, near):
+    """The same persons, of whose pixels the `near` ones (H, W) are compared."""
+    assert len(a["classes"]) > 0
+    assert (pixels(a) == pixels(b))[..., near].float().mean() > 0.999
+    for name, tolerance in {"scores": 1e-3, "keypoints": 0.05}.items():
+        if name in a:
+            torch.testing.assert_close(b[name].cpu(), a[name], atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +110,7 @@ def test_evaluation_parses_alike(name, setup, both, draws, compare):
 
     def work(device):
         task = made.task(device).eval()
-        find_three(task.network)
+        find_some(task.network)
         batch = made.to(made.evaluation, device)
         with torch.inference_mode(), draws.of(task.network):
             if isinstance(task, FlowTask):
@@ -108,7 +131,9 @@ def test_evaluation_parses_alike(name, setup, both, draws, compare):
     for a, b in zip(cpu, other, strict=True):
         assert (a["parts"] == b["parts"].cpu()).float().mean() > 0.999
         if "persons" in a:
-            assert len(a["persons"]["classes"]) > 0
-            assert (a["persons"]["map"] == b["persons"]["map"].cpu()).float().mean() > 0.999
+            near = torch.ones_like(a["parts"], dtype=torch.bool)
+            if "detector" in made.cfg.model.network:  # in no box all persons are alike, and rounding decides
+                near = inside(a["boxes"], *near.shape).any(0)
+            check_persons(a["persons"], b["persons"], near)
+        if "boxes" in a:
             torch.testing.assert_close(b["boxes"].cpu(), a["boxes"], atol=0.05, rtol=0)
-            torch.testing.assert_close(b["persons"]["scores"].cpu(), a["persons"]["scores"], atol=1e-3, rtol=0)
