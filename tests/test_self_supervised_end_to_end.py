@@ -1,9 +1,9 @@
-"""The self-supervised loop through run.py: one round on small videos, whole, and killed while it labels."""
+"""The self-supervised loop through run.py: one round on small videos, whole, killed in the round, and on two processes."""
 
 import json
 
 import pytest
-from commands import kill_when, start_py
+from commands import kill_when, only_run, run_py, start_py
 
 from data_modules.coco_persons import COCOPersonsDataModule
 
@@ -61,3 +61,16 @@ def test_a_loop_that_is_killed_in_a_round_ends_with_the_same_labels(sign, whole,
     _, steps, labels = finished(tmp_path)
     assert labels == whole[2]
     assert steps[-1]["similar"] == whole[1][-1]["similar"]
+
+
+def test_two_processes_label_as_one_does(tmp_path):
+    videos = ["experiment=self_supervised_labels", "data.num_workers=0", "trainer.accelerator=cpu",
+              "data.synthetic.videos={train: 2, val: 1, test: 1}"]  # fmt: skip
+    for name, more in (("one", []), ("two", ["trainer=ddp", "trainer.devices=2"])):
+        run_py(*videos, *more, f"outputs={tmp_path / name}")
+    one, two = (
+        {f.relative_to(d): f.read_bytes() for f in d.rglob("*") if f.is_file()}
+        for d in (only_run(tmp_path / name) / "dataset" for name in ("one", "two"))
+    )
+    assert one == two
+    assert len(list((only_run(tmp_path / "two") / "dataset" / "rows").rglob("*.json"))) == 6

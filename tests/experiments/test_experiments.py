@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from partwise import labels
 from partwise.checkpoints import standin
+from partwise.checkpoints.loading import build_network
 from partwise.nn.vgg import ClassifierPyramid
 from partwise.run import cli
 from partwise.run.build import make_task
@@ -86,16 +87,26 @@ def test_labelling_has_the_classes_of_the_labelled(name, profile):
     assert instantiate(cfg.data).synthetic
 
 
+def shapes(network):
+    return {name: value.shape for name, value in network.state_dict().items()}
+
+
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 @pytest.mark.parametrize("name", LOOPS)
 def test_the_modules_of_a_loop_are_alike_in_all_of_its_experiments(name, profile):
     cfg = composed(f"experiment={name}", f"profile={profile}")
-    assert list(cfg.init) == ["seg", "pose", "pose2seg"]
+    modules = ["seg", "pose", "pose2seg"]
     videos = composed(f"experiment={cfg.rounds.labels.experiment}", f"profile={profile}")
     assert videos.task == "label"
     assert plain(videos)["model"]["network"] == plain(cfg)["model"]["network"]
-    for module in cfg.init:
-        assert cfg.rounds[module].experiment == cfg.stages[module].experiment
+    for start, module in zip(cfg.init, modules, strict=True):
+        if profile == "paper":
+            assert start == module
+            assert cfg.rounds[module].experiment == cfg.stages[module].experiment
+        else:  # the package brings it
+            assert start == f"standin/{cfg.rounds[module].experiment}"
+            held = build_network(standin.read(start), start)
+            assert shapes(held) == shapes(instantiate(cfg.model.network[module]))
         own = composed(f"experiment={cfg.rounds[module].experiment}", f"profile={profile}")
         assert plain(own)["model"]["network"] == plain(cfg)["model"]["network"][module]
     assert instantiate(own_data(cfg)).synthetic
