@@ -1,4 +1,4 @@
-"""The self-supervised loop through run.py: one round on small videos, whole, killed in the round, and on two processes."""
+"""The self-supervised loop through run.py: one round on small videos, killed in the round, and on two processes."""
 
 import json
 
