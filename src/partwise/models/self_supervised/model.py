@@ -39,7 +39,8 @@ class Pose2SegModule(DeepLabV3Plus):
     """The Seg Module's structure with a person's skeleton as further input (section 3.4).
 
     Args:
-        dropped: largest share of the joints that training leaves out of a skeleton, since estimated ones lack some.
+        dropped: largest share of the joints that training leaves out of a skeleton, since estimated ones lack some; the
+            least is a third of it.
         jitter: standard deviation of joints in training, as a share of their person's height.
         most: persons of a training batch, drawn from all of its pictures.
         num_classes: 2, background and person.
@@ -125,7 +126,7 @@ class Pose2SegModule(DeepLabV3Plus):
             return poses
         moved = poses.clone()
         moved[..., :2] += self.jitter * heights(poses)[:, None, None] * torch.randn_like(moved[..., :2])
-        share = self.dropped * torch.rand(len(poses), 1, device=poses.device)
+        share = self.dropped * (1 + 2 * torch.rand(len(poses), 1, device=poses.device)) / 3
         return moved * (torch.rand_like(poses[..., 1]) >= share)[..., None]
 
     def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
