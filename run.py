@@ -65,9 +65,13 @@ def label(cfg: DictConfig) -> None:
     run = start(cfg, data.synthetic, identity)
     with run_stops(run, False, "what is labelled is kept; the same command with resume=auto goes on"):
         task = make_task(cfg, read_label_set(cfg.label_set)).to(device(cfg.trainer.accelerator))
-        folder = run.folder / stages.DATASET
-        done = task.write_dataset(data=data, folder=folder, persons=cfg.persons, trainer=make_scorer(cfg, run))
+        folder, pictures = run.folder / stages.DATASET, run.folder / "pictures"
+        done = task.write_dataset(
+            data=data, folder=folder, persons=cfg.persons, trainer=make_scorer(cfg, run), pictures=pictures
+        )
         run.say(f"{done}: {folder}")
+        for picture in sorted(pictures.glob("*.png")):
+            run.say(f"{picture.stem} picture: {picture}")
         run.record(status="finished")
 
 

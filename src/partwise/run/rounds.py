@@ -15,6 +15,8 @@ An experiment with rounds says how many there are and which experiments are thei
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +141,7 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[d
 
 
 def record(history: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write what each step made, with its scores, into the run's folder: rounds.json.
+    """Write what each step made, with its scores, into the run's folder: rounds.json, and copies of its pictures.
 
     Args:
         history: of `finish`.
@@ -147,6 +149,11 @@ def record(history: Sequence[dict[str, Any]], folder: Path) -> None:
     """
     if history:
         write_json(folder / "rounds.json", [{**step, "scores": _scores(step)} for step in history])
+    for step in history:
+        for picture in Path(step["labels"]).parent.glob("pictures/*.png"):
+            (folder / "pictures").mkdir(exist_ok=True)
+            name = "_".join(re.findall(r"\w+", step["step"].lower()))
+            shutil.copyfile(picture, folder / "pictures" / f"{name}_{picture.name}")
 
 
 def _scores(step: dict[str, Any]) -> dict[str, Any]:

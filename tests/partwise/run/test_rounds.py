@@ -18,6 +18,11 @@ class Steps:
         self.started.append((key, list(given), made))
         made.mkdir()
         if key == "labels":
+            self.started[-1] = key, list(given), made / "dataset"
+            made = made / "dataset"
+            for folder in (made, made.parent / "pictures"):
+                folder.mkdir()
+            (made.parent / "pictures" / "labels.png").write_text(made.parent.name)
             instances = "model.kind=instances" in given
             about = {"persons": self.persons, "similar": self.similar.pop(0) if instances else None}
             (made / "summary.json").write_text(json.dumps(about))
@@ -92,3 +97,9 @@ def test_rounds_are_recorded_with_the_scores_of_what_they_trained(tmp_path):
     assert recorded[0]["scores"] == {"seg": {"test/AP": 0.02}}
     assert recorded[2]["similar"] == 0.5
     assert set(recorded[2]["scores"]) == {"seg", "pose2seg"}
+    pictures = {file.name: file.read_text() for file in (tmp_path / "run" / "pictures").iterdir()}
+    assert pictures == {
+        "round_1_tpr_1_labels.png": "0-labels",
+        "round_1_gbsr_1_labels.png": "2-labels",
+        "round_1_fusion_labels.png": "4-labels",
+    }

@@ -64,6 +64,7 @@ class Refined(NamedTuple):
     supervises: Tensor  # (M, 17) bool, joints good enough to train with: trusted, replaced or confirmed by neighbours
     replaced: Tensor  # (M, 17) bool
     inserted: Tensor  # (M,) bool, persons whom the current frame lacked
+    agreement: Tensor  # (M, 17) in [0, 1], how well the joints as they were match a neighbour's: visibilities
 
 
 def refine(window: Window, kappa: float = KAPPA, alpha: float = ALPHA) -> Refined:
@@ -89,7 +90,8 @@ def refine(window: Window, kappa: float = KAPPA, alpha: float = ALPHA) -> Refine
     replaced = doubted & believed & apart  # what is near its candidate is where snapping would move it
     refined = candidate.to(current).where(replaced[..., None], current)
     kept = ~inserted | replaced.any(1)
-    return Refined(refined[kept], (believed | ~doubted)[kept], replaced[kept], inserted[kept])
+    supervises = believed | ~doubted
+    return Refined(refined[kept], supervises[kept], replaced[kept], inserted[kept], trust[1][kept])
 
 
 def associate(window: Window) -> tuple[Tensor, Tensor]:

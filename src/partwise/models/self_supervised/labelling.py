@@ -7,12 +7,14 @@ is how a labelling goes on that was stopped and how several processes share it; 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from pycocotools import mask as rle
 from torch import Tensor, nn
 
@@ -22,11 +24,13 @@ from partwise.io.atomic import write_json
 from partwise.io.images import write_image
 from partwise.labels import LabelSet
 from partwise.models.self_supervised import gbsr
+from partwise.models.self_supervised.found import Foreground, Found, Pose
 from partwise.models.self_supervised.gbsr import Map, Window
 from partwise.models.self_supervised.graphs import ALPHA
 from partwise.models.self_supervised.model import SelfSupervised
+from partwise.models.self_supervised.pictures import Shown, plot_labels
 from partwise.models.self_supervised.pose_module import joint_boxes
-from partwise.models.self_supervised.tpr import Neighbour, Search, propagate
+from partwise.models.self_supervised.tpr import Corrected, Neighbour, Search, propagate
 from partwise.nn.associative import decode
 from partwise.nn.hourglass import STRIDE
 from partwise.ops.resize import Letterbox
@@ -37,14 +41,7 @@ PICTURES, ROWS, JSON = "train2017", "rows", "annotations/person_keypoints_train2
 SUMMARY = "summary.json"
 LEAST_AREA = 16  # pixels of a person that is kept
 QUALITY = 95
-
-
-class Pose(NamedTuple):
-    """Refined poses of a frame."""
-
-    poses: Tensor  # (N, 17, 3) pixels of the canvas, score
-    scores: Tensor  # (N,)
-    supervises: Tensor  # (N, 17) bool
+DRAWN = 3  # windows of the picture
 
 
 class VideoLabeller(pl.LightningModule):
@@ -86,13 +83,16 @@ class VideoLabeller(pl.LightningModule):
         self.alpha, self.kappa, self.least, self.before = alpha, kappa, least, before
         self.folder: Path | None = None
 
-    def write_dataset(self, data: pl.LightningDataModule, folder: Path, trainer: pl.Trainer, **options: Any) -> str:
+    def write_dataset(
+        self, data: Any, folder: Path, trainer: pl.Trainer, pictures: Path | None = None, **options: Any
+    ) -> str:
         """Label the training windows of a DataModule, on all processes of a Trainer.
 
         Args:
             data: DataModule of unlabelled video.
             folder: of the labels.
             trainer: predicts.
+            pictures: folder for the figures of `plot`; None draws none.
             options: of no effect.
 
         Returns:
@@ -103,9 +103,47 @@ class VideoLabeller(pl.LightningModule):
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             merge(folder)
+            if pictures is not None:
+                pictures.mkdir(exist_ok=True)
+                self.to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
+                for name, figure in self.plot(data).items():
+                    figure.savefig(pictures / f"{name}.png", dpi=100)
         trainer.strategy.barrier()
         about = json.loads((folder / SUMMARY).read_text())
         return f"{about['persons']} persons in {about['pictures']} frames"
+
+    @torch.inference_mode()
+    def plot(self, data: Any) -> dict[str, Figure]:
+        """Draw what labels are made of, in the windows with most persons.
+
+        Args:
+            data: DataModule of unlabelled video, whose labels are written.
+
+        Returns:
+            The figure by the name of its file; none where nothing is labelled.
+        """
+        assert self.folder is not None
+        self.eval()
+        loader, shown = data.predict_dataloader(), []
+        for index in fullest(self.folder, DRAWN):
+            batch = data.on_after_batch_transfer(loader.collate_fn([loader.dataset[index]]), 0)
+            ((frames, canvas, _, name),) = _windows(batch)
+            shown.append(self.show(frames.to(self.device), canvas, name))
+        return {"labels": plot_labels(shown)} if shown else {}
+
+    def show(self, frames: Tensor, canvas: Letterbox, name: str) -> Shown:
+        """Find what labels of a window are made of, and what they would be without refinement.
+
+        Args:
+            frames: (T, 3, H, W).
+            canvas: how they lie on it.
+            name: of the window.
+        """
+        found, image = self.find(frames), frames[len(frames) // 2]
+        alone = None
+        if found.foreground is not None and found.pose is not None and (self.tpr or self.gbsr):
+            alone = canvas.crop(self.network.instances(image, found.foreground.own, found.pose.own[1]))
+        return Shown(name, canvas.crop(frames), found.inside(canvas), alone)
 
     def predict_step(self, batch: WindowBatch, batch_idx: int) -> int:
         """Label the windows of a batch, except those that are labelled.
@@ -118,61 +156,47 @@ class VideoLabeller(pl.LightningModule):
             Number of the windows: Lightning warns of nothing.
         """
         assert self.folder is not None
-        for frames, size, name in zip(batch["frames"], batch["sizes"], batch["sample_ids"], strict=True):
+        for frames, canvas, index, name in _windows(batch):
             row = self.folder / ROWS / f"{name}.json"
             if not row.exists():
+<<<<<<< HEAD
                 canvas = Letterbox.fit((size[0], size[1]), (frames.shape[-2], frames.shape[-1]))
                 write_json(row, self._label(frames, canvas, name))
         return len(batch["frames"])
+=======
+                write_json(row, {**self._label(frames, canvas, name), "index": index})
+>>>>>>> 423c50b (Draw what labels of videos are made of, at the end of every labelling)
 
     def _label(self, frames: Tensor, canvas: Letterbox, name: str) -> dict[str, Any]:
         """Write the middle frame of a window (T, 3, H, W) without the canvas' margin, and describe who is in it."""
         assert self.folder is not None
-        inside = frames[..., canvas.top : canvas.top + canvas.height, canvas.left : canvas.left + canvas.width]
-        image = inside[len(frames) // 2]
+        image = canvas.crop(frames[len(frames) // 2])
         picture: Picture = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         write_image(self.folder / PICTURES / f"{name}.jpg", picture, quality=QUALITY)
-        people, similar = self.people(frames, canvas)
+        people, similar = describe(self.find(frames).inside(canvas), (canvas.height, canvas.width))
         about = {"file_name": f"{name}.jpg", "height": picture.shape[0], "width": picture.shape[1]}
         return {**about, "annotations": people, "similar": similar}
 
-    def people(self, frames: Tensor, canvas: Letterbox) -> tuple[list[dict[str, Any]], float | None]:
-        """Describe the persons in the middle frame of a window (T, 3, H, W) as COCO does, and how similar masks are."""
-        corner = frames.new_tensor([canvas.left, canvas.top])
+    def find(self, frames: Tensor) -> Found:
+        """Find and refine what labels of the middle frame of a window (T, 3, H, W) are made of."""
+        foreground = None if self.kind == "poses" else self.masks(frames)
+        pose = None if self.kind == "masks" else self.poses(frames)
+        if foreground is None or pose is None:
+            return Found(foreground, pose, None)
+        image = frames[len(frames) // 2]
+        return Found(foreground, pose, self.network.instances(image, foreground.logits, pose.poses))
 
-        def cut(masks: Tensor) -> Tensor:
-            return masks[..., canvas.top : canvas.top + canvas.height, canvas.left : canvas.left + canvas.width]
-
-        if self.kind == "masks":
-            a = self.masks(frames)[0]
-            return _rows(cut(a.argmax(0, keepdim=True) == 1), None), None
-        pose = self.poses(frames)
-        places = torch.cat([pose.poses[..., :2] - corner, 2.0 * pose.supervises[..., None]], -1)
-        if self.kind == "poses":
-            boxes = joint_boxes(pose.poses, (frames.shape[-2], frames.shape[-1]))
-            return _rows(cut(boxes), places), None
-        a, own = self.masks(frames)
-        logits = self.network.instances(frames[len(frames) // 2], a, pose.poses)
-        masks = logits.argmax(1) == 1
-        final = masks.any(0)
-        seen = own.argmax(0) == 1
-        union = (final | seen).sum()
-        return _rows(cut(masks), places), float((final & seen).sum() / union) if union else 1.0
-
-    def masks(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def masks(self, frames: Tensor) -> Foreground:
         """Refine the Seg Module's logits (line 2).
 
         Args:
             frames: (T, 3, H, W), the middle one of which is t.
-
-        Returns:
-            (2, H, W) of t, refined and as they were.
         """
         a = self.network.seg.logits(frames)
         t = len(frames) // 2
-        if not self.tpr:
-            return a[t], a[t]
         others = [s for s in range(len(frames)) if s > t or (s < t and self.before)]
+        if not self.tpr or not others:
+            return Foreground(a[t], a[t])
         there = self.flow(frames[t].expand(len(others), -1, -1, -1), frames[others])
         back = self.flow(frames[others], frames[t].expand(len(others), -1, -1, -1)) if self.literal else None
         neighbours = [
@@ -180,7 +204,9 @@ class VideoLabeller(pl.LightningModule):
             for i, s in enumerate(others)
         ]
         refined = propagate(a[[t]], frames[[t]], neighbours, self.search, literal=self.literal)
-        return refined.logits[0], a[t]
+        ahead = others.index(t + 1)
+        corrected = Corrected(*(each[ahead][0] for each in (refined.flows, refined.valid, refined.unreliable)))
+        return Foreground(refined.logits[0], a[t], there[ahead], corrected)
 
     def poses(self, frames: Tensor) -> Pose:
         """Find and refine the poses of the middle frame (line 3).
@@ -192,15 +218,66 @@ class VideoLabeller(pl.LightningModule):
         window = frames[t - 1 : t + 2]
         heatmaps, tags, features = self.network.pose.maps(window)
         found = decode(heatmaps, tags)
-        poses = [p[s >= self.least] for p, s in found]
+        own = [p[s >= self.least] for p, s in found]
         if not self.gbsr:
-            return Pose(poses[1], poses[1][..., 2].mean(1), poses[1][..., 2] > 0)
+            return Pose(own[1], own[1][..., 2].mean(1), own[1][..., 2] > 0, own)
         flows = self.flow(window[[0, 2]], window[[1, 1]])
         maps = [Map(window), Map(features, STRIDE)]
-        about = Window(poses, maps, (flows[0], flows[1]), Map(heatmaps[1][:, None], STRIDE))
+        about = Window(own, maps, (flows[0], flows[1]), Map(heatmaps[1][:, None], STRIDE))
         refined = gbsr.refine(about, self.kappa, self.alpha)
-        supervises = refined.supervises & (refined.poses[..., 2] > 0)
-        return Pose(refined.poses, refined.poses[..., 2].mean(1), supervises)
+        poses = refined.poses
+        supervises = refined.supervises & (poses[..., 2] > 0)
+        return Pose(poses, poses[..., 2].mean(1), supervises, own, refined.agreement, refined.replaced)
+
+
+def describe(found: Found, size: tuple[int, int]) -> tuple[list[dict[str, Any]], float | None]:
+    """Describe persons as COCO does, and compare the Seg Module's own mask with the final ones.
+
+    Args:
+        found: on the pixels of the picture.
+        size: (H, W) of the picture.
+
+    Returns:
+        COCO's annotations, of labels of kind "masks" all persons in one; and the masks' IoU, if there are both.
+    """
+    foreground, pose, persons = found
+    if pose is None:
+        assert foreground is not None
+        return _rows(foreground.logits.argmax(0, keepdim=True) == 1, None), None
+    places = torch.cat([pose.poses[..., :2], 2.0 * pose.supervises[..., None]], -1)
+    if foreground is None or persons is None:
+        return _rows(joint_boxes(pose.poses, size), places), None
+    masks = persons.argmax(1) == 1
+    final, seen = masks.any(0), foreground.own.argmax(0) == 1
+    union = (final | seen).sum()
+    return _rows(masks, places), float((final & seen).sum() / union) if union else 1.0
+
+
+def _windows(batch: WindowBatch) -> Iterator[tuple[Tensor, Letterbox, int, str]]:
+    """Yield the frames (T, 3, H, W) of each window, how they lie on the canvas, its index and its name."""
+    for frames, size, *about in zip(batch["frames"], batch["sizes"], batch["index"], batch["sample_ids"], strict=True):
+        yield frames, Letterbox.fit((size[0], size[1]), (frames.shape[-2], frames.shape[-1])), *about
+
+
+def fullest(folder: Path, count: int) -> list[int]:
+    """Find the windows with most persons; one of each video.
+
+    A person counts by the joints that its pose supervises, since spurious ones have few; where there are no poses, the
+    area counts.
+
+    Args:
+        folder: of the labels.
+        count: windows at most.
+
+    Returns:
+        Their indices among the windows, by the names of the videos.
+    """
+    best: dict[Path, tuple[int, int, int]] = {}  # joints, area, index
+    for file in sorted((folder / ROWS).rglob("*.json")):
+        row = json.loads(file.read_text())
+        joints, area = (sum(person.get(key, 0) for person in row["annotations"]) for key in ("num_keypoints", "area"))
+        best[file.parent] = max(best.get(file.parent, (-1, 0, 0)), (joints, area, row["index"]))
+    return [best[video][2] for video in sorted(sorted(best, key=best.__getitem__, reverse=True)[:count])]
 
 
 def merge(folder: Path) -> None:

@@ -46,12 +46,21 @@ class Neighbour(NamedTuple):
     back: Tensor | None = None  # (B, 2, H, W) F_{s->t}, which the literal Eq. 5 takes of frames before t
 
 
+class Corrected(NamedTuple):
+    """A flow that masks have corrected."""
+
+    flow: Tensor  # (B, 2, H, W) float32 or wider, whole pixels where corrected
+    valid: Tensor  # (B, 1, H, W) bool: where the neighbour counts
+    unreliable: Tensor  # (B, 1, H, W) bool: where the flow as it was stays in the picture, but disagrees with the masks
+
+
 class Refined(NamedTuple):
     """What a round makes of frame t."""
 
     logits: Tensor  # (B, C, H, W) the sum in Eq. 5, before softmax
     flows: list[Tensor]  # (B, 2, H, W) each, corrected, one a neighbour
     valid: list[Tensor]  # (B, 1, H, W) bool each: where that neighbour counts
+    unreliable: list[Tensor]  # (B, 1, H, W) bool each: vectors that disagreed with the masks
 
 
 def propagate(
@@ -78,15 +87,15 @@ def propagate(
         The sum of logits, and what it is made of.
     """
     labels = logits.argmax(1)
-    flows, valid = [], []
+    corrected = []
     for other in neighbours:
         flow = -other.back if literal and other.back is not None else other.flow
-        corrected = correct_flow(
-            frame, other.frame, labels, other.logits.argmax(1), flow, search=search, radius=radius, patch=patch
+        labels_s = other.logits.argmax(1)
+        corrected.append(
+            correct_flow(frame, other.frame, labels, labels_s, flow, search=search, radius=radius, patch=patch)
         )
-        flows.append(corrected[0])
-        valid.append(corrected[1])
-    return Refined(fuse(logits, [other.logits for other in neighbours], flows, valid), flows, valid)
+    flows, valid, unreliable = ([each[n] for each in corrected] for n in range(3))
+    return Refined(fuse(logits, [other.logits for other in neighbours], flows, valid), flows, valid, unreliable)
 
 
 def reliable(labels_t: Tensor, labels_s: Tensor, flow: Tensor) -> Tensor:
@@ -114,7 +123,7 @@ def correct_flow(
     search: Search = "all",
     radius: int = 8,
     patch: int = 7,
-) -> tuple[Tensor, Tensor]:
+) -> Corrected:
     """Search again for the pixels whose vectors disagree with the masks (Optical Flow Refinement Unit).
 
     Of the pixels q of s within `radius` of round(x + F_{t->s}(x)), horizontally and vertically, the one whose patch has
@@ -132,8 +141,8 @@ def correct_flow(
         patch: side of the compared patches, odd.
 
     Returns:
-        (B, 2, H, W) float32 or wider, whole pixels where corrected; and (B, 1, H, W) bool, False where x + F leaves the
-        picture and where the window has no pixel of the same label, if that is asked for.
+        The flow; not valid where x + F leaves the picture and where the window has no pixel of the same label, if that
+        is asked for.
 
     Raises:
         ValueError: `patch` is even.
@@ -142,15 +151,15 @@ def correct_flow(
         raise ValueError(f"patch {patch} has no middle; give an odd side")
     flow = flow.to(torch.promote_types(flow.dtype, torch.float32), copy=True)
     valid = _landing(flow)[2][:, None]
+    wrong = valid & ~reliable(labels_t, labels_s, flow)
     if search == "none":
-        return flow, valid
-    wrong = (valid & ~reliable(labels_t, labels_s, flow))[:, 0]
+        return Corrected(flow, valid, wrong)
     if search == "all":
         labels_t, labels_s = torch.zeros_like(labels_t), torch.zeros_like(labels_s)
-    for b, y, x, vectors, found in _search(frame_t, frame_s, labels_t, labels_s, flow, wrong, radius, patch):
+    for b, y, x, vectors, found in _search(frame_t, frame_s, labels_t, labels_s, flow, wrong[:, 0], radius, patch):
         flow[b, :, y, x] = torch.where(found[:, None], vectors.to(flow), flow[b, :, y, x])
         valid[b, 0, y, x] = found
-    return flow, valid
+    return Corrected(flow, valid, wrong)
 
 
 def fuse(logits: Tensor, others: Sequence[Tensor], flows: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:

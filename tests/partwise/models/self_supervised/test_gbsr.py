@@ -134,6 +134,7 @@ def test_a_joint_that_all_frames_get_wrong_does_not_supervise():
     found = refine(Window(list(poses), [Map(images)], flows))
     assert (~found.supervises).nonzero().tolist() == [[0, 9]]
     assert torch.equal(found.poses, poses[1])
+    assert found.agreement[0, 9] < 0.1 < 0.9 < found.agreement[0, torch.arange(17) != 9].min()
 
 
 def test_at_an_end_of_a_video_one_neighbour_is_enough_for_good_joints():

@@ -63,7 +63,8 @@ def test_wrong_vectors_at_the_outline_are_found_and_corrected(search):
     flow[:, :, rim] = 0.0  # as the ground moves
     wrong = (~reliable(here, there, flow))[0, 0] & rim
     assert wrong.sum() > 0.3 * rim.sum()
-    corrected, valid = correct_flow(frame, other, here, there, flow, search=search)
+    corrected, valid, unreliable = correct_flow(frame, other, here, there, flow, search=search)
+    assert torch.equal(unreliable[0, 0] & rim, wrong)
     inner = wrong & (F.max_pool2d(1.0 - here, 7, 1, 3)[0] > 0)
     before, after = (end_point_error(f, truth, inner[None]) for f in (flow, corrected))
     assert before > 5
@@ -87,7 +88,7 @@ def test_wrong_vectors_on_rendered_people_are_corrected():
         spoilt = truth + torch.randint(-6, 7, truth.shape, generator=draw)
         visible = torch.from_numpy(occlusion == Occlusion.VISIBLE)[None]
         wrong = ~reliable(labels, there, spoilt)[:, 0] & visible
-        corrected, valid = correct_flow(frame, other, labels, there, spoilt)
+        corrected, valid, _ = correct_flow(frame, other, labels, there, spoilt)
         wrong &= valid[:, 0]
         before.append(end_point_error(spoilt, truth, wrong))
         after.append(end_point_error(corrected, truth, wrong))
@@ -159,6 +160,17 @@ def test_flow_given_is_not_changed_and_halves_are_widened():
     correct_flow(frame, other, here, there, flow)
     assert not flow.any()
     assert correct_flow(frame, other, here, there, flow.bfloat16())[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("search", ["none", "all", "same_label"])
+def test_vectors_that_disagree_are_named_whatever_becomes_of_them(search):
+    (frame, here), (other, there) = square(1), square(2)
+    flow = torch.zeros(1, 2, *SIZE)
+    flow[:, 0, :, :4] = -9.0  # these leave the picture and are no matter of masks
+    inside = flow[:, :1] == 0
+    found = correct_flow(frame, other, here, there, flow, search=search)
+    assert torch.equal(found.unreliable, inside & (here != there)[:, None])
+    assert torch.equal((found.flow != flow).any(1, keepdim=True) & ~found.unreliable, torch.zeros_like(inside))
 
 
 def test_an_even_patch_is_refused():
@@ -280,7 +292,7 @@ def test_no_neighbours_leave_the_frame_as_it_is():
     frame, here = square(1)
     refined = propagate(scores_of(here), frame, [])
     assert torch.equal(refined.logits, scores_of(here))
-    assert refined.flows == refined.valid == []
+    assert refined.flows == refined.valid == refined.unreliable == []
 
 
 def test_logits_of_half_precision_are_added_up_in_full():
