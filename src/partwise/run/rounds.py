@@ -70,7 +70,7 @@ class Loop:
         for n in range(1, self.about["gbsr"] + 1):  # 3: so do graphs and poses, and the Pose Module
             self.train(["pose"], self.label("poses", f"round {number}, GBSR {n}"), f"round {number}, GBSR {n}")
         labels = self.label("instances", f"round {number}, fusion")  # 4: Eq. 10
-        similar = float(summary(labels)["similar"])
+        similar = float(summary(labels)["similar"] or 0.0)  # nobody in any frame agrees with nothing
         self.history[-1]["similar"] = similar
         if similar <= self.about["similar"]:  # 5: else the parameters stay as they are
             self.train(["seg", "pose2seg"], labels, f"round {number}, fusion")

@@ -57,7 +57,7 @@ class VideoLabeller(pl.LightningModule):
         search: among which pixels unreliable flow is searched again; see `tpr.propagate`.
         literal: whether Eq. 5 is taken as printed.
         alpha: weight of the structure in GBSR.
-        kappa: cost of an unmatched joint in GBSR.
+        kappa: cost of an unmatched joint in GBSR at alpha = 0.5; it scales with 1 - alpha, as appearance does.
         least: score of poses that are kept.
         before: whether TPR reads the frames before t too; without them a window of 3 is one of 2.
     """
@@ -159,13 +159,8 @@ class VideoLabeller(pl.LightningModule):
         for frames, canvas, index, name in _windows(batch):
             row = self.folder / ROWS / f"{name}.json"
             if not row.exists():
-<<<<<<< HEAD
-                canvas = Letterbox.fit((size[0], size[1]), (frames.shape[-2], frames.shape[-1]))
-                write_json(row, self._label(frames, canvas, name))
-        return len(batch["frames"])
-=======
                 write_json(row, {**self._label(frames, canvas, name), "index": index})
->>>>>>> 423c50b (Draw what labels of videos are made of, at the end of every labelling)
+        return len(batch["frames"])
 
     def _label(self, frames: Tensor, canvas: Letterbox, name: str) -> dict[str, Any]:
         """Write the middle frame of a window (T, 3, H, W) without the canvas' margin, and describe who is in it."""
@@ -224,7 +219,7 @@ class VideoLabeller(pl.LightningModule):
         flows = self.flow(window[[0, 2]], window[[1, 1]])
         maps = [Map(window), Map(features, STRIDE)]
         about = Window(own, maps, (flows[0], flows[1]), Map(heatmaps[1][:, None], STRIDE))
-        refined = gbsr.refine(about, self.kappa, self.alpha)
+        refined = gbsr.refine(about, self.kappa * (1 - self.alpha) / (1 - ALPHA), self.alpha)
         poses = refined.poses
         supervises = refined.supervises & (poses[..., 2] > 0)
         return Pose(poses, poses[..., 2].mean(1), supervises, own, refined.agreement, refined.replaced)
@@ -233,12 +228,15 @@ class VideoLabeller(pl.LightningModule):
 def describe(found: Found, size: tuple[int, int]) -> tuple[list[dict[str, Any]], float | None]:
     """Describe persons as COCO does, and compare the Seg Module's own mask with the final ones.
 
+    What the Seg Module takes for persons but no pose claims is a crowd: nothing learns that it is background.
+
     Args:
         found: on the pixels of the picture.
         size: (H, W) of the picture.
 
     Returns:
-        COCO's annotations, of labels of kind "masks" all persons in one; and the masks' IoU, if there are both.
+        COCO's annotations, of labels of kind "masks" all persons in one; and the masks' IoU, if there are both and
+        somebody is in one of them.
     """
     foreground, pose, persons = found
     if pose is None:
@@ -249,8 +247,10 @@ def describe(found: Found, size: tuple[int, int]) -> tuple[list[dict[str, Any]],
         return _rows(joint_boxes(pose.poses, size), places), None
     masks = persons.argmax(1) == 1
     final, seen = masks.any(0), foreground.own.argmax(0) == 1
+    unclaimed = (foreground.logits.argmax(0) == 1) & ~final
     union = (final | seen).sum()
-    return _rows(masks, places), float((final & seen).sum() / union) if union else 1.0
+    people = _rows(masks, places) + _rows(unclaimed[None], None, crowd=True)
+    return people, float((final & seen).sum() / union) if union else None
 
 
 def _windows(batch: WindowBatch) -> Iterator[tuple[Tensor, Letterbox, int, str]]:
@@ -298,11 +298,11 @@ def merge(folder: Path) -> None:
             "categories": [{"id": 1, "name": "person"}],
         },
     )
-    about = {"pictures": len(pictures), "persons": len(rows)}
+    about = {"pictures": len(pictures), "persons": sum(not row["iscrowd"] for row in rows)}
     write_json(folder / SUMMARY, {**about, "similar": float(np.mean(similar)) if similar else None})
 
 
-def _rows(masks: Tensor, poses: Tensor | None) -> list[dict[str, Any]]:
+def _rows(masks: Tensor, poses: Tensor | None, crowd: bool = False) -> list[dict[str, Any]]:
     """COCO's annotations of masks (N, H, W) and poses (N, 17, 3); those of a few pixels are left out."""
     columns: UInt8Array = masks.transpose(1, 2).contiguous().cpu().numpy().view(np.uint8)
     rows = []
@@ -311,7 +311,7 @@ def _rows(masks: Tensor, poses: Tensor | None) -> list[dict[str, Any]]:
         if area < LEAST_AREA:
             continue
         row: dict[str, Any] = {
-            "category_id": 1, "iscrowd": 0, "area": area, "bbox": rle.toBbox(encoded).tolist(),
+            "category_id": 1, "iscrowd": int(crowd), "area": area, "bbox": rle.toBbox(encoded).tolist(),
             "segmentation": {"size": [int(s) for s in encoded["size"]], "counts": encoded["counts"].decode()},
         }  # fmt: skip
         rows.append(row if poses is None else row | _keypoints(poses[n]))

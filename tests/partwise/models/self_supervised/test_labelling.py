@@ -2,16 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 
+from data_modules.coco_persons import COCOPersonsDataModule
 from data_modules.synthetic.layouts.unlabelled_video import UnlabelledVideoWriter
 from data_modules.unlabelled_video import UnlabelledVideoDataModule
 from partwise.io.images import read_image
 from partwise.labels import FOREGROUND
 from partwise.models.baselines.netwarp import DIS
-from partwise.models.self_supervised.labelling import VideoLabeller, fullest
+from partwise.models.self_supervised.found import Foreground, Found, Pose
+from partwise.models.self_supervised.labelling import VideoLabeller, describe, fullest, merge
 from partwise.models.self_supervised.model import Pose2SegModule, SelfSupervised
 from partwise.models.self_supervised.pose_module import PoseModule
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
@@ -108,3 +112,38 @@ def test_without_joints_the_larger_foreground_is_drawn(tmp_path):
         row = {"annotations": [{"area": area}], "index": index}
         (tmp_path / "rows" / "v" / f"{index}.json").write_text(json.dumps(row))
     assert fullest(tmp_path, 3) == [1]
+
+
+def logits_of(mask):
+    """Logits (..., 2, H, W) that decide for a mask (..., H, W)."""
+    return torch.stack([~mask, mask], -3).float()
+
+
+def found(own, refined, persons):
+    """What gives masks (H, W) of the Seg Module, as they were and refined, and (N, H, W) of persons."""
+    poses = torch.rand(len(persons), 17, 3) + 1
+    pose = Pose(poses, poses[..., 2].mean(1), torch.ones(len(persons), 17, dtype=torch.bool), [poses] * 3)
+    return Found(Foreground(logits_of(refined), logits_of(own)), pose, logits_of(persons))
+
+
+def test_what_no_pose_claims_is_ignored_by_those_who_learn(tmp_path):
+    own, refined, persons = (torch.zeros(*shape, *SIZE, dtype=torch.bool) for shape in ((), (), (1,)))
+    own[:10, :10] = refined[:10, :20] = persons[0, :10, :5] = True
+    people, similar = describe(found(own, refined, persons), SIZE)
+    assert [(row["iscrowd"], row["area"]) for row in people] == [(0, 50), (1, 150)]
+    assert similar == pytest.approx(0.5)
+    (tmp_path / "rows" / "v").mkdir(parents=True)
+    (tmp_path / "train2017" / "v").mkdir(parents=True)
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "train2017" / "v" / "0.jpg")
+    row = {"file_name": "v/0.jpg", "height": SIZE[0], "width": SIZE[1], "annotations": people, "similar": similar}
+    (tmp_path / "rows" / "v" / "0.json").write_text(json.dumps(row))
+    merge(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"pictures": 1, "persons": 1, "similar": similar}
+    data = COCOPersonsDataModule(root=tmp_path, splits={"val": "train"}, image_size=list(SIZE))
+    parts = data.dataset("val")[0]["parts"]
+    assert [(parts == value).sum().item() for value in (1, 255)] == [50, 150]
+
+
+def test_frames_without_anybody_say_nothing_of_similarity(tmp_path):
+    nobody = torch.zeros(*SIZE, dtype=torch.bool)
+    assert describe(found(nobody, nobody, torch.zeros(0, *SIZE, dtype=torch.bool)), SIZE) == ([], None)
