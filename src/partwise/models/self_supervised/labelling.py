@@ -55,7 +55,7 @@ class VideoLabeller(pl.LightningModule):
         tpr: whether masks are refined; otherwise they are the Seg Module's own.
         gbsr: whether poses are refined; otherwise they are the Pose Module's own.
         search: among which pixels unreliable flow is searched again; see `tpr.propagate`.
-        literal: whether Eq. 5 is taken as printed.
+        literal: whether Eq. 5 is taken as printed: its warp, and the sum over the window rather than the mean.
         alpha: weight of the structure in GBSR.
         kappa: cost of an unmatched joint in GBSR at alpha = 0.5; it scales with 1 - alpha, as appearance does.
         least: score of poses that are kept.
@@ -201,7 +201,9 @@ class VideoLabeller(pl.LightningModule):
         refined = propagate(a[[t]], frames[[t]], neighbours, self.search, literal=self.literal)
         ahead = others.index(t + 1)
         corrected = Corrected(*(each[ahead][0] for each in (refined.flows, refined.valid, refined.unreliable)))
-        return Foreground(refined.logits[0], a[t], there[ahead], corrected)
+        # Eq. 10 adds them to the logits of one person in one frame, which a sum over the window would outweigh.
+        logits = refined.logits[0] if self.literal else refined.logits[0] / (1 + len(others))
+        return Foreground(logits, a[t], there[ahead], corrected)
 
     def poses(self, frames: Tensor) -> Pose:
         """Find and refine the poses of the middle frame (line 3).
