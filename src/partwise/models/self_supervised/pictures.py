@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from torch import Tensor
 
-from partwise import viz
-from partwise.arrays import AnyArray, FloatArray, Picture
-from partwise.batches import InstanceMasks, Parsing
-from partwise.labels import FOREGROUND, LIMBS
+from partwise.arrays import Picture
 from partwise.models.self_supervised.found import Foreground, Found, Pose
-from partwise.models.self_supervised.tpr import Corrected
+from partwise.models.self_supervised.panels import (
+    DISAGREE,
+    LEAVE,
+    PROBABILITY,
+    draw_flow,
+    draw_flow_error,
+    draw_foreground,
+    draw_joint_key,
+    draw_joints,
+    draw_masks,
+    draw_refined_joints,
+    draw_scale,
+    draw_swatches,
+    draw_unreliable,
+    draw_visibilities,
+    draw_wheel,
+    fastest_of,
+    picture_of,
+    show,
+)
 
 PANEL, TITLE, KEY = 3.2, 0.3, 0.9  # width of a panel, heights of a title and of what explains the colours, inches
-PROBABILITY, VISIBILITY = "magma", "viridis"  # colours from 0 to 1
-DISAGREE, LEAVE = "#ff3c3c", "#50a0ff"  # vectors that disagree with the masks, and that leave the picture
-REPLACED, INSERTED, OPEN = ("s", "red"), ("D", "blue"), ("X", "white")  # joints' markers, no person's colours
-FASTEST = 0.95  # share of the vectors that are shorter than the one in full colour
 
 Draw = Callable[[Axes], None]
 
@@ -73,6 +79,82 @@ def plot_labels(windows: Sequence[Shown]) -> Figure:
         if about in _KEYS:
             _KEYS[about](axis)
     return figure
+
+
+def plot_correction(window: Shown, truth: Tensor) -> Figure:
+    """Draw the flow to the next frame before and after its correction, the true one, and the errors of both.
+
+    Args:
+        window: with a refined foreground.
+        truth: (2, H, W) true flow, pixels.
+
+    Returns:
+        Flows above, the vectors that disagree and the errors below.
+    """
+    found = window.found.foreground
+    assert found is not None
+    assert found.flow is not None
+    assert found.corrected is not None
+    before, after, wrong = found.flow, found.corrected.flow, found.corrected.unreliable[0]
+    fastest = max(fastest_of(before), fastest_of(truth))
+    figure, axes = _panels(truth, 2, 3)
+    for axis, flow, title in zip(axes[0], (before, after, truth), ("estimated", "corrected", "true flow"), strict=True):
+        draw_flow(axis, flow, fastest, title)
+    draw_unreliable(axes[1, 0], window.image, found.corrected)
+    draw_flow_error(axes[1, 1], before, truth, wrong, "before")
+    draw_flow_error(axes[1, 2], after, truth, wrong, "after")
+    return figure
+
+
+def plot_matches(window: Shown) -> Figure:
+    """Draw the poses of three frames, GBSR's visibilities of the middle one's joints, and what became of them.
+
+    Args:
+        window: with refined poses.
+    """
+    pose = window.found.pose
+    assert pose is not None
+    height, width = window.frames.shape[-2:]
+    figure = Figure(figsize=(4 * PANEL, PANEL * height / width + 3.2), layout="constrained")
+    heights = [PANEL * height / width + TITLE, 2.9]
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+    before, after = _neighbour_column(window, pose)
+    for axis, draw in zip(_axes(above, 1, 4).flat, (before, *_pose_column(window.image, pose), after), strict=True):
+        draw(axis)
+    matrix, key = _axes(below, 1, 2, width_ratios=[3, 1])[0]
+    draw_visibilities(matrix, pose, "visibilities: how well joints match those of a neighbouring frame")
+    inner = key.inset_axes((0, 0.3, 1, 0.65))
+    inner.set_axis_off()
+    draw_joint_key(inner)
+    return figure
+
+
+def plot_rounds(image: Tensor, foregrounds: Sequence[Tensor], persons: Sequence[Tensor], truth: Tensor) -> Figure:
+    """Draw what rounds make of a frame: the foreground above, and Eq. 10's masks below.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        foregrounds: (2, H, W) logits each, before the first round and after each.
+        persons: (N, 2, H, W) logits of Eq. 10 with these.
+        truth: (N, H, W) bool, the true persons, who are drawn last.
+    """
+    picture, everybody = picture_of(image), truth.any(0)
+    figure, axes = _panels(image, 2, len(foregrounds) + 1)
+    for n, (logits, people) in enumerate(zip(foregrounds, persons, strict=True)):
+        mask = logits.argmax(0) == 1
+        iou = float((mask & everybody).sum() / (mask | everybody).sum())
+        draw_foreground(axes[0, n], logits, f"{f'round {n}' if n else 'before'}: foreground, IoU {iou:.1%}")
+        draw_masks(axes[1, n], picture, people, "Eq. 10")
+    draw_foreground(axes[0, -1], 100.0 * torch.stack([~everybody, everybody]), "truth")
+    draw_masks(axes[1, -1], picture, torch.stack([~truth, truth], 1).byte(), "truth")
+    return figure
+
+
+def _panels(image: Tensor, rows: int, columns: int) -> tuple[Figure, Any]:
+    """A figure, and its axes for panels of an image (..., H, W)."""
+    tall = PANEL * image.shape[-2] / image.shape[-1] + TITLE
+    figure = Figure(figsize=(PANEL * columns, tall * rows), layout="constrained")
+    return figure, _axes(figure, rows, columns)
 
 
 def _columns(window: Shown) -> dict[str, Sequence[Draw]]:
@@ -132,162 +214,17 @@ def _mask_column(window: Shown, persons: Tensor) -> Sequence[Draw]:
     return [partial(draw_masks, image=window.image, logits=x, title=title) for title, x in shown.items()]
 
 
-def _axes(figure: Any, rows: int, columns: int) -> Any:
-    axes = figure.subplots(rows, columns, squeeze=False)
+def _axes(figure: Any, rows: int, columns: int, **options: Any) -> Any:
+    """Axes (rows, columns) that draw no frames."""
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
     for axis in axes.flat:
         axis.set_axis_off()
     return axes
 
 
-def fastest_of(flow: Tensor) -> float:
-    """Return the length in pixels, of the vectors of a flow (2, H, W), that is drawn in full colour."""
-    return float(np.quantile(flow.norm(dim=0).cpu().numpy(), FASTEST))
-
-
-def draw_unreliable(axis: Axes, image: Picture, corrected: Corrected) -> None:
-    """Mark the vectors that disagree with the masks over the frame (H, W, 3), in grey."""
-    drawn = _pale(np.repeat(image.mean(2, keepdims=True), 3, 2))
-    drawn[~corrected.valid[0].cpu().numpy()] = _rgb(LEAVE)
-    wrong = corrected.unreliable[0].cpu().numpy()
-    drawn[wrong] = _rgb(DISAGREE)
-    show(axis, drawn, f"{wrong.mean():.1%} of the vectors disagree")
-
-
-def draw_flow(axis: Axes, flow: Tensor, fastest: float, title: str) -> None:
-    """Draw a flow (2, H, W); vectors as long as `fastest` or longer have full colours."""
-    show(axis, viz.flow_colors(flow.cpu().numpy(), fastest), f"{title}, full at {fastest:.1f} px")
-
-
-def draw_foreground(axis: Axes, logits: Tensor, title: str) -> None:
-    """Draw the probability of the foreground by logits (2, H, W)."""
-    axis.imshow(logits.float().softmax(0)[1].cpu().numpy(), vmin=0, vmax=1, cmap=PROBABILITY)
-    axis.set_title(title, fontsize=10)
-
-
-def draw_joints(axis: Axes, image: Picture, poses: Tensor, title: str, visible: Tensor | None = None) -> None:
-    """Draw poses over the frame, in the persons' colours, or joints in those of their visibilities.
-
-    Args:
-        axis: to draw on.
-        image: (H, W, 3).
-        poses: (N, 17, 3); joints that score 0 are left out.
-        title: above.
-        visible: (N, 17) in [0, 1].
-    """
-    _limbs(axis, image, poses, title)
-    known = poses[..., 2] > 0
-    if visible is not None:
-        _dots(axis, poses[known], visible[known])
-        return
-    for pose, color in zip(poses, _person_colors(len(poses)), strict=True):
-        _dots(axis, pose[pose[:, 2] > 0], color)
-
-
-def draw_refined_joints(axis: Axes, image: Picture, pose: Pose) -> None:
-    """Draw refined poses: joints that stay by their visibility, those that were replaced or inserted, and open ones."""
-    assert pose.visible is not None
-    assert pose.replaced is not None
-    inserted = torch.arange(len(pose.poses), device=pose.poses.device)[:, None] >= len(pose.own[1])
-    repaired = pose.replaced & ~inserted
-    _limbs(axis, image, pose.poses, f"GBSR: {int(repaired.sum())} repaired, {int(inserted.sum())} persons inserted")
-    kept = (pose.poses[..., 2] > 0) & ~pose.replaced
-    _dots(axis, pose.poses[kept], pose.visible[kept])
-    marked = {REPLACED: repaired, INSERTED: pose.replaced & inserted, OPEN: kept & ~pose.supervises}
-    for (marker, color), which in marked.items():
-        x, y = pose.poses[which][:, :2].T.cpu().numpy()
-        axis.scatter(x, y, s=26, marker=marker, color=color, edgecolors="black", linewidths=0.6, zorder=3)
-
-
-def draw_masks(axis: Axes, image: Picture, logits: Tensor, title: str) -> None:
-    """Draw persons' masks by logits (N, 2, H, W) over the frame (H, W, 3), in the colours of their poses."""
-    masks = logits.argmax(1).cpu() == 1
-    persons = InstanceMasks(masks=masks, classes=torch.ones(len(masks), dtype=torch.int64))
-    show(axis, viz.overlay(image, Parsing(parts=masks.any(0).long(), persons=persons), FOREGROUND), title)
-
-
-def show(axis: Axes, picture: Picture, title: str) -> None:
-    """Show a picture (H, W, 3) below its title."""
-    axis.imshow(picture)
-    axis.set_title(title, fontsize=10)
-
-
-def picture_of(image: Tensor) -> Picture:
-    """Make an image (3, H, W) in [0, 1] a picture (H, W, 3)."""
-    picture: Picture = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return picture
-
-
-def _rgb(color: str) -> FloatArray:
-    return np.multiply(to_rgb(color), 255)
-
-
-def _pale(image: AnyArray) -> Picture:
-    """Halve the contrast of a picture (H, W, 3), half as dark, so that colours over it are seen."""
-    picture: Picture = (image / 2 + 127.5).astype(np.uint8)
-    return picture
-
-
-def _person_colors(count: int) -> FloatArray:
-    """(N, 3) in [0, 1]."""
-    return viz.person_colors(np.arange(1, count + 1)) / 255
-
-
-def _limbs(axis: Axes, image: Picture, poses: Tensor, title: str) -> None:
-    """Draw the limbs of poses (N, 17, 3) between known joints, over the frame made pale."""
-    show(axis, _pale(image), title)
-    for pose, color in zip(poses.cpu().numpy(), _person_colors(len(poses)), strict=True):
-        ends = pose[np.array(LIMBS)]
-        axis.add_collection(LineCollection(ends[(ends[..., 2] > 0).all(1), :, :2], colors=[color], linewidths=1.5))
-
-
-def _dots(axis: Axes, joints: Tensor, color: Any) -> None:
-    """Draw joints (n, 3) in one colour, or in those of values (n,) in [0, 1]."""
-    x, y = joints[:, :2].T.cpu().numpy()
-    values: dict[str, Any] = {"color": [color]}
-    if isinstance(color, Tensor):
-        values = {"c": color.cpu().numpy(), "cmap": VISIBILITY, "vmin": 0, "vmax": 1}
-    axis.scatter(x, y, s=18, edgecolors="black", linewidths=0.6, zorder=2, **values)
-
-
-def _swatches(axis: Axes, colors: Mapping[str, str]) -> None:
-    handles = [Patch(color=color, label=label) for label, color in colors.items()]
-    axis.legend(handles=handles, loc="upper center", fontsize=8, frameon=False)
-
-
-def _wheel(axis: Axes) -> None:
-    """Draw the colours of all vectors up to full colour as a disc, which they reach from its middle."""
-    x, y = np.meshgrid(np.linspace(-1, 1, 101), np.linspace(-1, 1, 101))
-    colors = viz.flow_colors(np.stack([x, y]), 1)
-    colors[np.hypot(x, y) > 1] = 255
-    disc = axis.inset_axes((0.2, 0.0, 0.3, 1.0))
-    disc.imshow(colors)
-    disc.set_axis_off()
-    axis.text(0.52, 0.5, "hue: direction\nstrength: length", fontsize=8, va="center")
-
-
-def _scale(axis: Axes, colors: str, label: str) -> None:
-    """Draw a scale from 0 to 1."""
-    bar = axis.inset_axes((0.1, 0.75, 0.8, 0.2))
-    axis.figure.colorbar(ScalarMappable(cmap=colors), cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
-    bar.tick_params(labelsize=8)
-    bar.set_xlabel(label, fontsize=8)
-
-
-def _joint_key(axis: Axes) -> None:
-    _scale(axis, VISIBILITY, "visibility")
-    labels = {"repaired": REPLACED, "of an inserted person": INSERTED, "not supervising": OPEN}
-    handles = [
-        Line2D([], [], linestyle="", marker=marker, markersize=5, color=color, markeredgecolor="black", label=label)
-        for label, (marker, color) in labels.items()
-    ]
-    near = {"handletextpad": 0, "columnspacing": 0.6}
-    key = axis.legend(handles=handles, loc="lower center", ncols=3, fontsize=7.5, frameon=False, **near)
-    key.set_in_layout(False)  # it may be wider than the panels
-
-
 _KEYS: dict[str, Draw] = {
-    "frame": partial(_swatches, colors={"disagrees with the masks": DISAGREE, "leaves the picture": LEAVE}),
-    "flow": _wheel,
-    "foreground": partial(_scale, colors=PROBABILITY, label="probability"),
-    "joints": _joint_key,
+    "frame": partial(draw_swatches, colors={"disagrees with the masks": DISAGREE, "leaves the picture": LEAVE}),
+    "flow": draw_wheel,
+    "foreground": partial(draw_scale, colors=PROBABILITY, label="probability"),
+    "joints": draw_joint_key,
 }

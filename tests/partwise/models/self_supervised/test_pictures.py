@@ -5,19 +5,19 @@ from matplotlib.figure import Figure
 
 from partwise import viz
 from partwise.models.self_supervised.found import Foreground, Found, Pose
-from partwise.models.self_supervised.pictures import (
+from partwise.models.self_supervised.panels import (
     DISAGREE,
     INSERTED,
     LEAVE,
     OPEN,
     REPLACED,
-    Shown,
     draw_flow,
     draw_masks,
     draw_refined_joints,
     draw_unreliable,
-    plot_labels,
+    draw_visibilities,
 )
+from partwise.models.self_supervised.pictures import Shown, plot_correction, plot_labels, plot_matches, plot_rounds
 from partwise.models.self_supervised.tpr import Corrected
 from partwise.ops.resize import Letterbox
 
@@ -88,7 +88,7 @@ def test_repaired_inserted_and_open_joints_have_markers_of_their_own():
     assert len(kept.get_offsets()) == 15 + 16  # of the two that were found, but the repaired one
     for c, (_, color) in zip(marked, (REPLACED, INSERTED, OPEN), strict=True):
         assert tuple(c.get_facecolor()[0][:3]) == to_rgb(color)
-    assert axis.get_title() == "GBSR: 2 repaired, 1 persons inserted"
+    assert axis.get_title() == "GBSR: repaired joints 2, inserted persons 1"
 
 
 def test_masks_have_the_colours_of_their_poses():
@@ -109,9 +109,55 @@ def test_a_window_without_persons_is_drawn():
     figure = plot_labels([window])
     figure.canvas.draw()
     assert [axis.get_title() for axis in figure.subfigs[0].axes][-2:] == [
-        "GBSR: 0 repaired, 0 persons inserted",
+        "GBSR: repaired joints 0, inserted persons 0",
         "Eq. 10, refined",
     ]
+
+
+def test_visibilities_are_shown_of_joints_that_were_found():
+    axis, pose = new_axes(), refined()
+    draw_visibilities(axis, pose, "visibilities")
+    shown = axis.images[0].get_array()
+    assert shown.mask.tolist() == [[False] * 16 + [True], [False] * 16 + [True], [True] * 17]
+    np.testing.assert_array_equal(shown.data, pose.visible)
+    places = {
+        marker[1]: c.get_offsets().tolist()
+        for marker, c in zip((REPLACED, INSERTED, OPEN), axis.collections, strict=True)
+    }
+    assert places["red"] == [[1, 0], [16, 0]]
+    assert places["white"] == [[4, 1]]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["person 1", "person 2", "person 3"]
+
+
+def test_errors_of_the_flow_are_those_to_the_truth():
+    found = Foreground(torch.zeros(2, 20, 30), torch.zeros(2, 20, 30), torch.zeros(2, 20, 30), corrected())
+    found.corrected.flow[:, 5, 3:7] = torch.tensor([3.0, 4.0])[:, None]
+    window = Shown("video/3", torch.zeros(3, 3, 20, 30), Found(found, None, None))
+    figure = plot_correction(window, torch.zeros(2, 20, 30))
+    before, after = (axis.get_title() for axis in figure.axes[-2:])
+    assert before == "end-point error before: 0.00 px\nwhere they disagreed: 0.00 px"
+    assert after == "end-point error after: 0.03 px\nwhere they disagreed: 5.00 px"
+
+
+def test_poses_of_three_frames_are_drawn_beside_each_other():
+    window = Shown("video/3", torch.rand(3, 3, 20, 30), Found(None, refined(), None))
+    figure = plot_matches(window)
+    figure.canvas.draw()
+    titles = [axis.get_title() for axis in figure.subfigs[0].axes]
+    assert titles == ["frame before", "Pose Module, visibility by GBSR", "GBSR: repaired joints 2, inserted persons 1",
+                      "frame after"]  # fmt: skip
+
+
+def test_rounds_are_compared_with_the_truth():
+    truth = torch.zeros(2, 20, 30, dtype=torch.bool)
+    truth[0, :10], truth[1, :, 20:] = True, True
+    right = torch.stack([~truth.any(0), truth.any(0)]).float()
+    half = torch.stack([~truth[0], truth[0]]).float()
+    persons = torch.stack([~truth, truth], 1).float()
+    figure = plot_rounds(torch.zeros(3, 20, 30), [half, right], [persons, persons], truth)
+    above = [axis.get_title() for axis in figure.axes[:3]]
+    assert above == ["before: foreground, IoU 75.0%", "round 1: foreground, IoU 100.0%", "truth"]
+    np.testing.assert_array_equal(drawn(figure.axes[4]), drawn(figure.axes[5]))
 
 
 def test_what_is_found_moves_with_the_margin():
