@@ -17,7 +17,7 @@ FEW = [
     f"rounds.seg.overrides=[{PEOPLE}]", f"rounds.pose.overrides=[{PEOPLE}, model.network.open_joints=true]",
     f"rounds.pose2seg.overrides=[{PEOPLE}]",
 ]  # fmt: skip
-LABELS = "self_supervised_labels/*/dataset/rows/*/*.json"
+LABELS = "self_supervised_labels/*/dataset/rows/*/*/*.json"
 
 
 def finished(outputs):
@@ -31,7 +31,7 @@ def finished(outputs):
     labels = {
         (step["step"], *file.parts[-2:]): json.loads(file.read_text())
         for step in steps
-        for file in sorted((outputs.parent / step["labels"]).glob("rows/*/*.json"))
+        for file in sorted((outputs.parent / step["labels"]).glob("rows/*/*/*.json"))
     }
     return loop, steps, labels
 
