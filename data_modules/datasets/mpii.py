@@ -21,7 +21,7 @@ from partwise.errors import InputError
 from partwise.io.boxes import fault_of_points
 from partwise.io.images import read_image
 from partwise.labels import FOREGROUND
-from partwise.ops.pose import pascal_heads
+from partwise.ops.mpii import pascal_heads
 
 #: Published number; those of the test set, whose joints are secret, are among them.
 PUBLISHED = {"in all": {"pictures": 24987}}

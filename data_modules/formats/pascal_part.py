@@ -32,7 +32,7 @@ SOURCES = {
 
 #: Row of MPII's sixteen keypoints that each of the fourteen joints of Xia et al. becomes: forehead, neck, then
 #: shoulder, elbow, wrist, hip, knee and ankle, first the left ones. The forehead stands in for MPII's head top and
-#: the middle of the shoulders for its upper neck: `partwise.ops.pose.pascal_heads` gives MPII's poses the same.
+#: the middle of the shoulders for its upper neck: `partwise.ops.mpii.pascal_heads` gives MPII's poses the same.
 MPII_ROWS = (9, 8, 13, 14, 15, 3, 4, 5, 12, 11, 10, 2, 1, 0)
 MPII_JOINTS = 16
 _PELVIS, _HIPS = 6, (2, 3)

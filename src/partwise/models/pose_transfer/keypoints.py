@@ -14,7 +14,7 @@ from partwise.io.images import IMAGE_SUFFIXES, read_image
 from partwise.io.json_file import shown
 from partwise.io.listing import list_files
 from partwise.io.poses import LEAST, PictureNames, Pose, read_poses
-from partwise.ops.pose import mpii_of_coco, pascal_heads
+from partwise.ops.mpii import mpii_of_coco, pascal_heads
 
 COCO, MPII = 17, 16  # keypoints
 

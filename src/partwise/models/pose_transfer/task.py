@@ -107,6 +107,7 @@ class PoseRefinementTask(ParsingTask):
             raise InputError(
                 "the library is synthetic, the pictures are real; name the library: model.library.root=DIR"
             )
+        self.eval()  # no Trainer does, and the refinement network has dropout
         done = write_dataset(self.labeller, data.dataset("train"), folder, persons, max(1, data.num_workers))
         return f"{done.persons} persons in {done.pictures} pictures, {done.skipped} without"
 

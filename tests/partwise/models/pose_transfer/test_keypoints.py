@@ -16,7 +16,7 @@ from data_modules.synthetic.layouts.mpii import mpii_joints
 from data_modules.synthetic.layouts.pascal_person_part import _pose as pascal_pose
 from partwise.errors import InputError
 from partwise.models.pose_transfer.keypoints import PosedPictures
-from partwise.ops.pose import CROWN, FOREHEAD, mpii_of_coco, pascal_heads
+from partwise.ops.mpii import CROWN, FOREHEAD, mpii_of_coco, pascal_heads
 
 
 def coco_of(pose):
