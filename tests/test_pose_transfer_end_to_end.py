@@ -79,6 +79,11 @@ def test_a_chain_that_is_killed_in_each_stage_goes_on(configs, roots, tmp_path):
     assert len(names["labels"]) > 4
     sources = [json.loads(file.read_text())["persons"] for file in (dataset / "provenance").glob("[!.]*")]
     assert {len(those) for persons in sources for those in persons.values()} == {3}
+    run_py(f"--config-dir={configs}", "experiment=tiny_labels", *places[1:], f"roots.pascal_person_part={roots[0]}",
+           f"stages_in={tmp_path}", f"outputs={tmp_path / 'again'}", "seed=0", "persons=1000")  # fmt: skip
+    (again,) = (tmp_path / "again").glob("tiny_labels/*/dataset")
+    for file in (dataset / "labels").glob("[!.]*"):  # nothing is left to chance, such as dropout
+        assert file.read_bytes() == (again / "labels" / file.name).read_bytes()
 
 
 def test_real_poses_do_not_take_parts_of_rendered_people(configs, roots, tmp_path):
