@@ -31,6 +31,7 @@ def train(cfg: DictConfig) -> None:
     data.check()
     identity = stages.identity(cfg, data.synthetic, overrides())
     stages.finish(cfg, data.synthetic, overrides())
+    as_started = cfg.copy()  # rounds put in `init` what they end with
     history = rounds.finish(cfg, data.synthetic, overrides())
     data = instantiate(cfg.data)
     run = start(cfg, data.synthetic, identity)
@@ -44,7 +45,7 @@ def train(cfg: DictConfig) -> None:
         trainer.save_checkpoint(run.last)
         interruption.stop_if_asked()
         task.network = with_views(task.network, data.label_set, **cfg.testing.views)
-        tasks = {"trained": task, **make_baselines(cfg, data, task)}
+        tasks = {"trained": task, **make_baselines(as_started, data, task)}
         report.finish(run, make_scorer(cfg, run), data, tasks)
 
 

@@ -53,6 +53,7 @@ def test_people_in_videos_are_labelled_and_trained_on(whole):
         assert len(data.dataset("val")) == 6
     metrics = json.loads((loop / "metrics.json").read_text())
     assert {"test/AP", "test/AP_M", "test/AP_H", "test/keypoints_AP"} <= metrics.keys()
+    assert metrics["test/AR"] != metrics["test_untrained/AR"]  # the modules as the rounds found them
 
 
 @pytest.mark.parametrize("sign", [LABELS, "pose_module_coco/*/run.json"], ids=["a labelling", "a training"])
