@@ -1,5 +1,6 @@
 """The study of refinement on rendered clips: true inputs score high, spoilt ones low, and what is spoilt is seeded."""
 
+import csv
 import sys
 
 import numpy as np
@@ -115,3 +116,17 @@ def test_rows_are_written(study, tmp_path, monkeypatch):
     assert rows[0].startswith("seed,severity,inputs,flow,window,search,literal,rounds,clips,foreground_IoU,mask_AP,")
     assert len(rows) == 1 + 2 * 2 * (3 + 1 + 3 + 1)  # inputs, flows; without TPR and windows of 2, 3, 5
     assert len(list(pictures.iterdir())) == 2
+
+
+def test_labels_of_the_packages_modules_are_scored_in_all_ways(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    labels = script("scripts/labelling_effect.py")
+    file = tmp_path / "rows.csv"
+    monkeypatch.setattr(sys, "argv", ["labelling_effect.py", "--clips", "2", "--seed", "0", "--csv", str(file)])
+    labels.main()
+    assert "Synthetic" in capsys.readouterr().out
+    rows = {row["labels"]: row for row in csv.DictReader(file.open())}
+    assert list(rows) == list(labels.WAYS)
+    assert rows["neither"]["foreground IoU"] == rows["GBSR"]["foreground IoU"]  # which concerns poses alone
+    assert float(rows["TPR, mean"]["foreground IoU"]) > float(rows["neither"]["foreground IoU"]) > 20
+    assert float(rows["TPR, sum"]["mask AP"]) < float(rows["TPR, mean"]["mask AP"])
