@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from data_modules.datasets.ochuman import IMAGES, JSON
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import LATER
 from data_modules.synthetic.render.keypoints import own_pixels
 from data_modules.synthetic.render.renderer import Frame
 from partwise.arrays import Float32Array
@@ -44,7 +45,7 @@ class OCHumanWriter(SceneWriter):
 
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
-    domain: str = "crowd"
+    domain: str = field(default="crowd", metadata={LATER: True})
 
     def write(self, root: Path) -> None:
         """Write the photos and jsons into the empty folder `root`."""

@@ -12,14 +12,17 @@ from data_modules.loading.cache import stand_in
 from partwise.errors import InputError
 from partwise.io.atomic import write_text
 
+#: Key in the metadata of options that a layout did not have at first.
+LATER = "later"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Writer(ABC):
     """Writes a rendered stand-in in a dataset's native layout.
 
     Its fields are the options, which YAML names under `data.synthetic`. The one without a default says how many
-    videos or pictures there are: of each split, or in all where the layout has no splits. A field that is added or
-    changes its default gives all cached folders of the layout another name.
+    videos or pictures there are: of each split, or in all where the layout has no splits. A field that is added
+    without `LATER` in its metadata, or changes its default, gives all cached folders of the layout another name.
 
     Args:
         size: (height, width) in pixels.
@@ -69,6 +72,9 @@ class Writer(ABC):
     def cached(self) -> Path:
         """Return the cache folder that holds the files; write them first if they are not there yet."""
         content = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "workers"}
+        for field in fields(self):  # folders that were written before there was such an option are still found
+            if field.metadata.get(LATER) and content[field.name] == field.default:
+                del content[field.name]
         if self.revision > 1:
             content["revision"] = self.revision
         return stand_in(self.name, content, self.write)
