@@ -5,12 +5,12 @@ import pytest
 import scipy.io
 import torch
 from PIL import Image
+from small_videos import SIZE, write_videos
 
 from data_modules.datasets import sequences
 from data_modules.datasets.sequences import VideoFile, frame_stamps
 from data_modules.datasets.unlabelled_video import JHMDB, JHMDB_JOINTS, UnlabelledVideo, read_joints
 from data_modules.loading.transforms import ClipTransform
-from data_modules.synthetic.layouts.unlabelled_video import UnlabelledVideoWriter
 from data_modules.synthetic.render.truth import load_truth
 from data_modules.unlabelled_video import UnlabelledVideoDataModule
 from partwise.errors import InputError
@@ -18,16 +18,10 @@ from partwise.io.images import read_image, write_image
 from partwise.io.video import VideoWriter, open_video
 from partwise.labels import FOREGROUND
 
-SIZE = (48, 64)
-
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
-    root = tmp_path_factory.mktemp("video")
-    UnlabelledVideoWriter(videos={"train": 2, "val": 1, "test": 1}, frames_per_video=6, size=SIZE, workers=1).write(
-        root
-    )
-    return root
+    return write_videos(tmp_path_factory.mktemp("video"))
 
 
 @pytest.fixture(autouse=True)

@@ -153,7 +153,7 @@ class VideoLabeller(pl.LightningModule):
             batch_idx: not used; Lightning passes it.
 
         Returns:
-            Number of the windows: Lightning warns of nothing.
+            Number of the windows; Lightning warns where a step returns None.
         """
         assert self.folder is not None
         for frames, canvas, index, name in _windows(batch):

@@ -1,6 +1,7 @@
 """Labels of people of whom only poses are known: cut out, labelled, put back, written, and read again."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from posed_people import SIZE, STANDING, drawn, skeleton, turned
 from data_modules.datasets.folder import LabelledFolder
 from data_modules.loading.transforms import ClipTransform
 from partwise.labels import PASCAL_PERSON_PART
+from partwise.metrics.parts_and_persons import VIPMetrics
 from partwise.models.pose_transfer.labelling import Labeller, cut_out, ignore_unknown, own_parts
 from partwise.models.pose_transfer.library import crop_person, joint_box, make_library
 from partwise.models.pose_transfer.refine import PriorMaker, RefinementNetwork
+from partwise.models.pose_transfer.task import PoseRefinementTask
 from partwise.models.pose_transfer.writing import write_dataset
 
 PERSON = skeleton()
@@ -163,3 +166,15 @@ def test_an_interruption_leaves_the_rest_undone(tmp_path):
         write_dataset(labeller(), pool, tmp_path)
     assert pool.read < 40
     assert write_dataset(labeller(), Pool(4), tmp_path).pictures == 3
+
+
+def test_a_task_labels_without_dropout(tmp_path):
+    torch.manual_seed(0)
+    network = RefinementNetwork(depth=3, width=4)
+    source = SimpleNamespace(synthetic=True)
+    task = PoseRefinementTask(network, PASCAL_PERSON_PART, VIPMetrics, PERSON, source)
+    task.labeller = labeller(k=2, network=network)
+    assert network.training
+    task.write_dataset(SimpleNamespace(synthetic=True, num_workers=0, dataset=lambda stage: Pool()), tmp_path)
+    assert not network.training
+    assert len(list((tmp_path / "labels").rglob("*.png"))) == 3

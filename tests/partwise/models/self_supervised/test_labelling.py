@@ -7,9 +7,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
+from small_videos import SIZE, write_videos
 
 from data_modules.coco_persons import COCOPersonsDataModule
-from data_modules.synthetic.layouts.unlabelled_video import UnlabelledVideoWriter
 from data_modules.unlabelled_video import UnlabelledVideoDataModule
 from partwise.io.images import read_image
 from partwise.labels import FOREGROUND
@@ -21,17 +21,12 @@ from partwise.models.self_supervised.pose_module import PoseModule
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
 from partwise.ops.resize import Letterbox
 
-SIZE = (48, 64)
 SIZES = {"backbone": "resnet18", "pretrained": "none", "width": 8, "image_size": 64, "backbone_multiplier": 0.125}
 
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
-    root = tmp_path_factory.mktemp("video")
-    UnlabelledVideoWriter(videos={"train": 2, "val": 1, "test": 1}, frames_per_video=6, size=SIZE, workers=1).write(
-        root
-    )
-    return root
+    return write_videos(tmp_path_factory.mktemp("video"))
 
 
 @pytest.fixture(scope="module")
