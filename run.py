@@ -39,8 +39,6 @@ def train(cfg: DictConfig) -> None:
         rounds.record(history, run.folder)
         task = make_task(cfg, data.label_set)
         trainer = make_trainer(cfg, run, data)
-        if cfg.rounds:  # whose steps are the training
-            trainer.fit_loop.max_epochs = 0
         trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
         trainer.save_checkpoint(run.last)
         interruption.stop_if_asked()
@@ -73,7 +71,7 @@ def label(cfg: DictConfig) -> None:
         run.say(f"{done}: {folder}")
         for picture in sorted(pictures.glob("*.png")):
             run.say(f"{picture.stem} picture: {picture}")
-        run.record(status="finished")
+        run.end("finished")
 
 
 def test(cfg: DictConfig) -> None:

@@ -35,7 +35,6 @@ from partwise.models.self_supervised.model import SelfSupervised, read_out
 from partwise.ops.resize import Letterbox
 from partwise.run import cli
 
-MODULES = ("seg_module_coco", "pose_module_coco", "pose2seg_module_coco")
 #: Options of the labeller by the name of a row.
 WAYS: dict[str, dict[str, Any]] = {
     "neither": {"tpr": False, "gbsr": False},
@@ -56,8 +55,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
     with cli.one_line_errors():
-        names = [f"standin/{name}" for name in MODULES]
-        network = SelfSupervised(*(build_network(load(name), name) for name in names))  # type: ignore[arg-type]
+        network = modules()
         rows = [row for seed in options.seed for row in study(network, seed, options.clips, options.severity)]
         if options.csv:
             write_csv(options.csv, rows)
@@ -67,6 +65,13 @@ def main() -> None:
         values = np.array([[row[key] for key in metrics] for row in rows if row["labels"] == way])
         table.add_row(way, *(f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), values.std(0), strict=True)))
     Console().print(table)
+
+
+def modules() -> SelfSupervised:
+    """Load the modules that the package brings; the Pose2Seg Module's file has the Seg Module too."""
+    names = [f"standin/{name}_module_coco" for name in ("pose", "pose2seg")]
+    pose, both = (build_network(load(name), name) for name in names)
+    return SelfSupervised(both.seg, pose, both.pose2seg)  # type: ignore[arg-type]
 
 
 @torch.inference_mode()

@@ -112,9 +112,10 @@ TRAININGS = {
     "pose2seg_module_coco": Training(
         "The self-supervised loop's Pose2Seg Module: masks of given poses",
         (("experiment=pose2seg_module_coco", *APART, "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=6",
-          "+model.rates={backbone: 0, backbone.body.conv1: 1, backbone.body.layer1: 1}",
+          "++model.rates={pose2seg.backbone: 0, pose2seg.backbone.body.conv1: 1, "
+          "pose2seg.backbone.body.layer1: 1}",
           "~model.optimizer.momentum", "model.optimizer._target_=torch.optim.AdamW", "model.optimizer.lr=0.001"),),
-        parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},
+        parts={"seg.": "seg_module_coco", "pose2seg.backbone.": "parsing_rcnn_vip/feature.backbone."},
     ),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from partwise.nn.vgg import ClassifierPyramid
 from partwise.run import cli
 from partwise.run.build import make_task
 from partwise.run.configs import differences, plain
+from partwise.run.rounds import MODULES
 from partwise.run.stages import own_data
 from partwise.tables.grid import override, read_sweep
 
@@ -95,20 +96,24 @@ def shapes(network):
 @pytest.mark.parametrize("name", LOOPS)
 def test_the_modules_of_a_loop_are_alike_in_all_of_its_experiments(name, profile):
     cfg = composed(f"experiment={name}", f"profile={profile}")
-    modules = ["seg", "pose", "pose2seg"]
     videos = composed(f"experiment={cfg.rounds.labels.experiment}", f"profile={profile}")
     assert videos.task == "label"
     assert plain(videos)["model"]["network"] == plain(cfg)["model"]["network"]
-    for start, module in zip(cfg.init, modules, strict=True):
+    networks = plain(cfg)["model"]["network"]
+    for start, module in zip(cfg.init, MODULES, strict=True):
         if profile == "paper":
             assert start == module
             assert cfg.rounds[module].experiment == cfg.stages[module].experiment
         else:  # the package brings it
             assert start == f"standin/{cfg.rounds[module].experiment}"
-            held = build_network(standin.read(start), start)
-            assert shapes(held) == shapes(instantiate(cfg.model.network[module]))
         own = composed(f"experiment={cfg.rounds[module].experiment}", f"profile={profile}")
-        assert plain(own)["model"]["network"] == plain(cfg)["model"]["network"][module]
+        if profile == "demo":
+            assert shapes(build_network(standin.read(start), start)) == shapes(instantiate(own.model.network))
+        network = plain(own)["model"]["network"]
+        if module == "pose2seg":  # is trained with the Seg Module
+            assert {key: network[key] for key in ("seg", module)} == {key: networks[key] for key in ("seg", module)}
+        else:
+            assert network == networks[module]
     assert instantiate(own_data(cfg)).synthetic
     assert instantiate(videos.data).synthetic
 
@@ -133,7 +138,8 @@ def test_the_demo_shrinks_and_says_so(name):
     assert all(part.get("pretrained", "none") in ("none", "standin") for part in parts)
     paper, demo = plain(composed(f"experiment={name}", "profile=paper")), plain(cfg)
     changed = {row.split(" ")[0] for row in differences(paper, demo)}
-    assert {"image_size", "trainer.max_epochs"} <= changed
+    assert "image_size" in changed
+    assert "trainer.max_epochs" in changed or paper["trainer"]["max_epochs"] == 0
     assert {
         key for key in changed if key.startswith("model.network.") and key.endswith(("width", "multiplier", "channels"))
     }

@@ -109,6 +109,7 @@ def composed(name: str, *overrides: str):
     """
     cfg = composing.composed(f"experiment={name}", *overrides)
     cfg.init = [each for each in cfg.init if "detector" in cfg.model.network and each in standin.names()]
+    cfg.trainer.max_epochs = cfg.trainer.max_epochs or 1  # what its steps or stages train, the experiment can
     cfg.data = own_data(cfg)
     for data in (cfg.data, cfg.model.get("library")):
         if data is not None:

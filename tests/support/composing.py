@@ -8,6 +8,12 @@ from omegaconf import DictConfig
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
+#: Experiments that need people's poses, or whose persons overlap: tests/partwise/models/{pose_transfer,self_supervised,
+#: baselines} have theirs.
+POSED = {f"pose_{kind}_{data}" for kind in ("refinement", "labels") for data in ("ppp", "horse_cow")} | {
+    "pose_module_coco", "pose2seg_module_coco", "pose2seg_coco", "pose2seg_ochuman", "self_supervised_labels",
+    "self_supervised_ochuman", "self_supervised_cocopersons", "mask_rcnn_coco", "mask_rcnn_ochuman",
+}  # fmt: skip
 
 
 @cache

@@ -93,14 +93,18 @@ def pose2seg_module():
     return seg_module("models.self_supervised.model.Pose2SegModule")
 
 
+def poses_to_masks():
+    return {"_target_": f"{MODELS}self_supervised.model.PosesToMasks", "seg": seg_module(),
+            "pose2seg": pose2seg_module()}  # fmt: skip
+
+
 def pose_module():
     return {"_target_": f"{MODELS}self_supervised.pose_module.PoseModule", "stacks": 1, "depth": 2, "channels": 8,
             "increase": 4, "stem": [8, 8]}  # fmt: skip
 
 
 def self_supervised():
-    return {"_target_": f"{MODELS}self_supervised.model.SelfSupervised", "seg": seg_module(), "pose": pose_module(),
-            "pose2seg": pose2seg_module()}  # fmt: skip
+    return poses_to_masks() | {"_target_": f"{MODELS}self_supervised.model.SelfSupervised", "pose": pose_module()}
 
 
 def parts(network):

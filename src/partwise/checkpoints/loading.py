@@ -67,7 +67,8 @@ def start_from(network: nn.Module, paths: Sequence[str | Path], num_classes: int
     """Load the weights of trained networks into parts of a network.
 
     A trained network of the same type as parts of `network` is loaded into each of these; otherwise, parts of the same
-    name are. A frame model thus provides ATEN's feature and heads, a flow network ATEN's flow.
+    name are. A frame model thus provides ATEN's feature and heads, a flow network ATEN's flow. A child that the trained
+    network does without, such as the poses of a Pose2Seg that was trained on true ones, stays as it is.
 
     Args:
         network: receives the weights.
@@ -92,7 +93,7 @@ def start_from(network: nn.Module, paths: Sequence[str | Path], num_classes: int
         for part, source in pairs:
             try:
                 kept = _classifiers(source.state_dict(), part.state_dict(), *classes)
-                part.load_state_dict({**source.state_dict(), **kept})
+                part.load_state_dict({**_of_other_children(part, source), **source.state_dict(), **kept})
             except RuntimeError as error:
                 raise InputError(
                     f"{path}: its weights do not fit ({' '.join(str(error).split())[:160]}...); "
@@ -100,6 +101,12 @@ def start_from(network: nn.Module, paths: Sequence[str | Path], num_classes: int
                 ) from error
             if kept:
                 warn_once(f"{path} has {classes[0]} classes, this run {classes[1]}: {', '.join(kept)} start anew")
+
+
+def _of_other_children(part: nn.Module, source: nn.Module) -> dict[str, Tensor]:
+    """Take the weights of a part's children that a source of the same type does not have at all."""
+    absent = dict(part.named_children()).keys() - dict(source.named_children()).keys()
+    return {key: value for key, value in part.state_dict().items() if key.partition(".")[0] in absent}
 
 
 def _classifiers(

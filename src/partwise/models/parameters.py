@@ -89,4 +89,4 @@ def rate_factors(
 
 
 def _factor(schedule: Callable[[float], float] | None, total: int, rate: float, step: int) -> float:
-    return rate if schedule is None else rate * schedule(min(step / total, 1.0))
+    return rate if schedule is None else rate * schedule(min(step / max(total, 1), 1.0))

@@ -68,11 +68,13 @@ def make_baselines(cfg: DictConfig, data: Any, task: Any) -> dict[str, Any]:
 
     Returns:
         By name: "frame", the frame model that a parser of videos started from, where it started from one; "untrained",
-        the task as it started; and the simplest baseline by its own name.
+        the task as it started, unless nothing has been trained since; and the simplest baseline by its own name.
     """
     tasks = {"untrained": make_task(cfg, data.label_set)}
     if (frame := _frame_model(tasks["untrained"].network, cfg.init)) is not None:
         tasks = {"frame": make_task(cfg, data.label_set, frame), **tasks}
+    if not cfg.trainer.max_epochs and not cfg.rounds:
+        del tasks["untrained"]
     simplest = make_task(cfg, data.label_set, task.simplest(data))
     return {**tasks, simplest.network.name: simplest}
 

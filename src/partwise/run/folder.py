@@ -6,6 +6,7 @@ import datetime
 import os
 import secrets
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class Run:
     folder: Path
     resumed: bool
     lock: BaseFileLock | None = field(default=None, repr=False, compare=False)
+    opened: float = field(default_factory=time.monotonic, repr=False, compare=False)  # seconds, of a clock of its own
 
     @property
     def id(self) -> str:
@@ -82,8 +84,21 @@ class Run:
         Args:
             facts: JSON values by name; they replace earlier ones.
         """
+        write_json(self.folder / "run.json", {**self._recorded(), **facts})
+
+    def _recorded(self) -> run_json.Record:
         file = self.folder / "run.json"
-        write_json(file, {**(run_json.read(file) if file.is_file() else {}), **facts})
+        return run_json.read(file) if file.is_file() else {}
+
+    @rank_zero_only
+    def end(self, status: str) -> None:
+        """Record that the run has come to an end, and the seconds that it took.
+
+        Args:
+            status: "finished", or "interrupted"; then its next start's seconds are added.
+        """
+        before = self._recorded().get("seconds", 0.0)
+        self.record(status=status, seconds=round(before + time.monotonic() - self.opened, 1))
 
     @rank_zero_only
     def say(self, text: Any) -> None:

@@ -126,7 +126,7 @@ RANGES: Mapping[str, Range] = {
     "testing.smoothing": number(0, 1, open_high=True),
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.devices": DEVICES,
-    "trainer.max_epochs": COUNT | choice(-1),
+    "trainer.max_epochs": integer(-1),
     "trainer.max_steps": COUNT | choice(-1),
     "trainer.limit_train_batches": COUNT | number(0, 1, open_low=True) | NOTHING,
     "trainer.limit_*_batches": integer(0) | FRACTION | NOTHING,

@@ -78,7 +78,7 @@ def finish(run: Run, scorer: pl.Trainer, data: Any, tasks: Mapping[str, ParsingT
         for about, file in {**files, "checkpoint": run.last, "metrics": run.folder / "metrics.json"}.items():
             if file.exists():
                 run.say(f"{about:<16} {file}")
-        run.record(status="finished")
+        run.end("finished")
     scorer.strategy.barrier()
 
 

@@ -24,13 +24,16 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from partwise.io import run_json
 from partwise.io.atomic import write_json
 from partwise.models.self_supervised.labelling import SUMMARY
 from partwise.run import stages
 from partwise.run.cli import quoted
 from partwise.run.configs import plain
 
-MODULES = ("seg", "pose", "pose2seg")
+#: In the order in which they are loaded: the Pose2Seg Module's checkpoint has the Seg Module that it was trained with,
+#: which a newer one replaces.
+MODULES = ("pose2seg", "seg", "pose")
 Run = Callable[[str, str, Sequence[str]], Path]
 
 
@@ -76,6 +79,10 @@ class Loop:
             self.train(["seg", "pose2seg"], labels, f"round {number}, fusion")
         return similar
 
+    def init(self, *modules: str) -> str:
+        """Return the override by which a step starts from modules, keys of `weights`."""
+        return f"init=[{','.join(quoted(self.weights[module]) for module in modules)}]"
+
     def label(self, kind: str, name: str) -> Path:
         """Label the videos.
 
@@ -86,8 +93,7 @@ class Loop:
         Returns:
             Folder of the labels.
         """
-        init = ",".join(quoted(self.weights[module]) for module in MODULES)
-        labels = self.run(f"{name}, labels", "labels", [f"model.kind={kind}", f"init=[{init}]"])
+        labels = self.run(f"{name}, labels", "labels", [f"model.kind={kind}", self.init(*MODULES)])
         self.history.append({"step": name, "labels": str(labels)})
         return labels
 
@@ -100,7 +106,8 @@ class Loop:
             name: of the step, for messages.
         """
         for module in modules if summary(labels)["persons"] else ():
-            given = [f"init=[{quoted(self.weights[module])}]", f"data.extra={quoted(str(labels))}"]
+            given = [self.init("pose2seg", "seg") if module == "pose2seg" else self.init(module)]
+            given.append(f"data.extra={quoted(str(labels))}")
             self.weights[module] = str(self.run(f"{name}, {module}", module, given))
             self.history[-1][module] = self.weights[module]
 
@@ -141,19 +148,26 @@ def finish(cfg: DictConfig, synthetic: bool, overrides: Sequence[str]) -> list[d
 
 
 def record(history: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write what each step made, with its scores, into the run's folder: rounds.json, and copies of its pictures.
+    """Write what each step made, its scores and seconds into the run's folder: rounds.json, and copies of its pictures.
 
     Args:
         history: of `finish`.
         folder: of the run.
     """
     if history:
-        write_json(folder / "rounds.json", [{**step, "scores": _scores(step)} for step in history])
+        steps = [{**step, "scores": _scores(step), "seconds": _seconds(step)} for step in history]
+        write_json(folder / "rounds.json", steps)
     for step in history:
         for picture in Path(step["labels"]).parent.glob("pictures/*.png"):
             (folder / "pictures").mkdir(exist_ok=True)
             name = "_".join(re.findall(r"\w+", step["step"].lower()))
             shutil.copyfile(picture, folder / "pictures" / f"{name}_{picture.name}")
+
+
+def _seconds(step: dict[str, Any]) -> dict[str, float]:
+    """Seconds of a step's labelling and trainings, those that were stopped on the way included."""
+    runs = {"labels": Path(step["labels"]).parent} | {m: Path(step[m]).parent.parent for m in MODULES if m in step}
+    return {key: run_json.read(run / "run.json").get("seconds", 0.0) for key, run in runs.items()}
 
 
 def _scores(step: dict[str, Any]) -> dict[str, Any]:

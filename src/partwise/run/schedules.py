@@ -9,7 +9,15 @@ import math
 from collections.abc import Sequence
 
 
-def steps(progress: float, *, milestones: Sequence[int], epochs: int, gamma: float = 0.1) -> float:
+def steps(
+    progress: float,
+    *,
+    milestones: Sequence[int],
+    epochs: int,
+    gamma: float = 0.1,
+    warmup: float = 0.0,
+    first: float = 1 / 3,
+) -> float:
     """Multiply the rate by `gamma` at each milestone.
 
     Args:
@@ -17,9 +25,11 @@ def steps(progress: float, *, milestones: Sequence[int], epochs: int, gamma: flo
         milestones: epochs from whose start on the rate is lower.
         epochs: of the whole training.
         gamma: factor.
+        warmup: share of the training, from 0 to 1, in which the rate rises linearly from `first` of it.
+        first: factor on the rate in the first step of the warm-up.
     """
     epoch = progress * epochs + 1e-6  # a milestone's first step must not fall short of it by rounding
-    return gamma ** sum(epoch >= milestone for milestone in milestones)
+    return _warm(progress, warmup, first) * gamma ** sum(epoch >= milestone for milestone in milestones)
 
 
 def poly(progress: float, *, power: float = 0.9, warmup: float = 0.0) -> float:
@@ -43,5 +53,5 @@ def cosine(progress: float, *, warmup: float = 0.0) -> float:
     return _warm(progress, warmup) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _warm(progress: float, warmup: float) -> float:
-    return 1.0 if progress >= warmup else 0.01 + 0.99 * progress / warmup
+def _warm(progress: float, warmup: float, first: float = 0.01) -> float:
+    return 1.0 if progress >= warmup else first + (1 - first) * progress / warmup

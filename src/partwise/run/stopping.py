@@ -25,7 +25,7 @@ def run_stops(run: Run, training: bool, kept: str = "nothing is scored") -> Iter
         yield
     except Stopped as stop:
         if is_first():
-            run.record(status="interrupted")
+            run.end("interrupted")
             stop.text = _of_training(run, stop.signal) if training else f"stopped by {stop.signal}: {kept}"
         else:  # the first process says it; another status than 0 makes Lightning kill that one
             stop.code, stop.text = 0, ""

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 import pytorch_lightning as pl
+import small_networks
 import torch
 from commands import run_py
 from composing import EXPERIMENTS
@@ -283,6 +284,22 @@ def test_a_network_of_other_classes_gives_all_but_its_last_layers(tmp_path, caps
         start_from(build({**NETWORK, "num_classes": 7, "width": 8}), [tmp_path / "a.ckpt"], num_classes=7)
     with pytest.raises(InputError, match="do not fit"):
         start_from(own, [tmp_path / "a.ckpt"])
+
+
+def test_a_child_that_the_trained_network_does_without_stays(tmp_path):
+    """Pose2Seg is trained on true poses, and on OCHuman another network finds them."""
+    stages = {"_target_": "partwise.nn.backbone.Stages", "name": "resnet18", "pretrained": "none", "multiplier": 0.25}
+    pyramid = {"_target_": "partwise.nn.feature_pyramid.FeaturePyramid", "stages": stages, "width": 16, "levels": 1}
+    alone = {"_target_": "partwise.models.baselines.pose2seg.Pose2Seg", "pyramid": pyramid, "width": 8, "depth": 1,
+             "crop_size": 32, "pose": None}  # fmt: skip
+    trained, own = small_networks.build(alone), small_networks.build({**alone, "pose": small_networks.pose_module()})
+    for parameter in own.parameters():
+        nn.init.zeros_(parameter)
+    state = {f"network.{key}": value for key, value in trained.state_dict().items()}
+    torch.save({"state_dict": state, KEY: {**ABOUT, "network": alone}}, tmp_path / "a.ckpt")
+    start_from(own, [tmp_path / "a.ckpt"])
+    for key, value in own.state_dict().items():
+        assert torch.equal(value, state[f"network.{key}"]) if not key.startswith("pose.") else not value.any()
 
 
 def build(about):

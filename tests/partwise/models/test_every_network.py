@@ -1,12 +1,12 @@
 """Every experiment's network at a tiny size keeps one contract: it learns, parses, streams, and comes back."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import small_networks
 import torch
 import torch.nn.functional as F
+from composing import EXPERIMENTS, POSED
 from hydra.utils import instantiate
 from torch import nn
 
@@ -26,13 +26,7 @@ from partwise.run.configs import plain
 
 #: Experiments whose network, labels and batches are those of another one.
 SAME = {"tcnet_daily": "tcnet_indoor", "tcnet_ilids": "tcnet_indoor"}
-#: Experiments that need poses or whose people overlap; tests/partwise/models/{pose_transfer,self_supervised,baselines}
-#: have theirs.
-POSED = {f"pose_{kind}_{data}" for kind in ("refinement", "labels") for data in ("ppp", "horse_cow")} | {
-    "pose_module_coco", "pose2seg_module_coco", "pose2seg_coco", "self_supervised_labels", "self_supervised_ochuman",
-    "self_supervised_cocopersons", "mask_rcnn_coco",
-}  # fmt: skip
-NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys() - SAME.keys() - POSED)
+NAMES = sorted(cli.experiments(EXPERIMENTS).keys() - SAME.keys() - POSED)
 #: Of the networks, where they have it.
 TINY = {
     "backbone": "resnet18", "backbone_multiplier": 0.125, "multiplier": 0.125, "box_width": 16, "rois": 16,

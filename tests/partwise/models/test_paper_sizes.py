@@ -2,10 +2,10 @@
 
 from contextlib import nullcontext
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
+from composing import EXPERIMENTS, POSED
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -15,11 +15,7 @@ from partwise.nn.parsing_rcnn import ParsingHeads
 from partwise.run import cli
 from partwise.run.build import make_task
 
-POSED = {f"pose_{kind}_{data}" for kind in ("refinement", "labels") for data in ("ppp", "horse_cow")} | {
-    "pose_module_coco", "pose2seg_module_coco", "pose2seg_coco", "self_supervised_labels", "self_supervised_ochuman",
-    "self_supervised_cocopersons", "mask_rcnn_coco",
-}  # fmt: skip  # which need people's poses, or persons alone
-NAMES = sorted(cli.experiments(Path(__file__).parents[3] / "experiments").keys() - POSED)
+NAMES = sorted(cli.experiments(EXPERIMENTS).keys() - POSED)
 #: What selects by the labels, matches or computes elsewhere, and so cannot do without numbers.
 NEEDS_NUMBERS = {
     "deeplab_ccp": "lovasz",

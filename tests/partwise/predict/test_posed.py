@@ -25,7 +25,7 @@ from partwise.run import cli
 
 SIZE = (48, 80)
 LEFT, RIGHT = pose(5, 4, 25, 40), pose(35, 4, 30, 40)
-KINDS = {"whole": small_networks.self_supervised(), "pose2seg": small_networks.pose2seg_module()}
+KINDS = {"whole": small_networks.self_supervised(), "pose2seg": small_networks.poses_to_masks()}
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,13 @@ def test_run_json_gathers_facts(tmp_path, monkeypatch):
     run = opened(tmp_path, monkeypatch, seed=3)
     run.record(status="running")
     assert json.loads((run.folder / "run.json").read_text()) == {"seed": 3, "status": "running"}
+
+
+def test_the_seconds_of_all_starts_of_a_run_are_added(tmp_path, monkeypatch):
+    for status, seconds in (("interrupted", 3.5), ("finished", 2.0)):
+        run = opened(tmp_path, monkeypatch, "auto", task="train")
+        replace(run, opened=run.opened - seconds).end(status)
+        folder, run = run.folder, None  # nobody holds it
+    about = json.loads((folder / "run.json").read_text())
+    assert about["status"] == "finished"
+    assert about["seconds"] == pytest.approx(5.5, abs=0.5)

@@ -28,3 +28,10 @@ def test_warm_up_rises_linearly_to_the_schedule(schedule):
     assert schedule(0, warmup=0.1) == pytest.approx(0.01)
     assert schedule(0.05, warmup=0.1) == pytest.approx(0.505 * schedule(0.05))
     assert schedule(0.1, warmup=0.1) == schedule(0.1)
+
+
+def test_steps_warm_up_from_a_third():
+    def factor(progress):
+        return steps(progress, milestones=[8], epochs=10, warmup=0.1)
+
+    assert [factor(p) for p in (0, 0.05, 0.1, 0.9)] == pytest.approx([1 / 3, 2 / 3, 1, 0.1])

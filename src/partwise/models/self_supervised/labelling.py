@@ -42,6 +42,7 @@ SUMMARY = "summary.json"
 LEAST_AREA = 16  # pixels of a person that is kept
 QUALITY = 95
 DRAWN = 3  # windows of the picture
+KAPPA = 0.12  # of the package's Pose Module: a little below what scripts/calibrate_gbsr.py finds
 
 
 class VideoLabeller(pl.LightningModule):
@@ -73,7 +74,7 @@ class VideoLabeller(pl.LightningModule):
         search: Search = "all",
         literal: bool = False,
         alpha: float = ALPHA,
-        kappa: float = gbsr.KAPPA,
+        kappa: float = KAPPA,
         least: float = 0.1,
         before: bool = True,
     ) -> None:

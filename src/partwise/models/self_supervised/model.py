@@ -90,37 +90,7 @@ class Pose2SegModule(DeepLabV3Plus):
         some = [self.logits(with_skeletons(image.expand(len(p), -1, -1, -1), p)) for p in poses.split(AT_ONCE)]
         return torch.cat(some) if len(poses) else image.new_zeros(0, 2, *image.shape[-2:])
 
-    def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
-        """Compute the cross-entropy () of the masks of a batch's persons, by name.
-
-        Raises:
-            InputError: the pictures have no persons or no poses.
-        """
-        images, poses, targets = self._persons(batch)
-        if not len(poses):
-            return {"pose2seg": 0 * sum(p.sum() for p in self.parameters())}  # type: ignore[dict-item]
-        logits = self.logits(with_skeletons(images, self._spoilt(poses)))
-        return {"pose2seg": F.cross_entropy(logits, targets, ignore_index=IGNORE)}
-
-    def _persons(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw persons with a pose and a mask: images (P, 3, H, W), poses (P, 17, 3) and masks (P, H, W)."""
-        if "keypoints" not in batch or "instances" not in batch or "parts" not in batch:
-            raise InputError("the Pose2Seg Module learns from persons with masks and keypoints; these data lack some")
-        cases = [
-            (b, n)
-            for b, (poses, persons) in enumerate(zip(batch["keypoints"], batch["instances"], strict=True))
-            for n in range(len(poses))
-            if (poses[n, :, 2] > 0).any() and (persons == n + 1).any()
-        ]
-        order = torch.randperm(len(cases))[: self.most].tolist()
-        rows = batch["images"].new_tensor([cases[i] for i in order], dtype=torch.long).reshape(-1, 2)
-        masks = (batch["instances"][rows[:, 0]] == rows[:, 1, None, None] + 1).long()
-        ignored = batch["parts"][rows[:, 0]] == IGNORE
-        poses = [batch["keypoints"][b][n] for b, n in rows.tolist()]
-        empty = batch["images"].new_zeros(0, KEYPOINTS, 3)
-        return batch["images"][rows[:, 0]], torch.stack(poses) if poses else empty, masks.masked_fill(ignored, IGNORE)
-
-    def _spoilt(self, poses: Tensor) -> Tensor:
+    def spoilt(self, poses: Tensor) -> Tensor:
         """Leave joints out and move the others, as an estimator does."""
         if not self.training:
             return poses
@@ -128,6 +98,57 @@ class Pose2SegModule(DeepLabV3Plus):
         moved[..., :2] += self.jitter * heights(poses)[:, None, None] * torch.randn_like(moved[..., :2])
         share = self.dropped * (1 + 2 * torch.rand(len(poses), 1, device=poses.device)) / 3
         return moved * (torch.rand_like(poses[..., 1]) >= share)[..., None]
+
+
+class PosesToMasks(nn.Module):
+    """Segments persons whose poses are known (Eq. 10).
+
+    The Pose2Seg Module learns as a part of Eq. 10's sum, to which it adds what the Seg Module, which stays as it is,
+    does not know: whose the pixels are. Trained alone, its logits for other people's pixels are too small to outweigh
+    a Seg Module that is sure of them.
+
+    Args:
+        seg: finds pixels of persons.
+        pose2seg: tells whose the pixels are.
+    """
+
+    def __init__(self, seg: DeepLabV3Plus, pose2seg: Pose2SegModule) -> None:
+        super().__init__()
+        self.seg, self.pose2seg = seg, pose2seg
+
+    def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """Compute the cross-entropy () of Eq. 10 on the masks of a batch's persons, by name.
+
+        Raises:
+            InputError: the pictures have no persons or no poses.
+        """
+        rows, poses, targets = _persons(batch, self.pose2seg.most)
+        if not len(rows):
+            return {"pose2seg": 0 * sum(p.sum() for p in self.pose2seg.parameters())}  # type: ignore[dict-item]
+        own = self.pose2seg.logits(with_skeletons(batch["images"][rows], self.pose2seg.spoilt(poses)))
+        logits = self._a(batch["images"])[rows] + own
+        return {"pose2seg": F.cross_entropy(logits, targets, ignore_index=IGNORE)}
+
+    @torch.no_grad()
+    def _a(self, images: Tensor) -> Tensor:
+        """The Seg Module's logits (B, 2, H, W) as masks are made of them: in evaluation mode."""
+        training = self.seg.training
+        a = self.seg.eval().logits(images)
+        self.seg.train(training)
+        return a
+
+    def instances(self, image: Tensor, a: Tensor, poses: Tensor) -> Tensor:
+        """Compute the logits of each person's mask: Softmax(a_TPR + a_Pose2Seg) is Eq. 10.
+
+        Args:
+            image: (3, H, W) in [0, 1].
+            a: (2, H, W) logits of the Seg Module, refined or not.
+            poses: (N, 17, 3).
+
+        Returns:
+            (N, 2, H, W).
+        """
+        return a + self.pose2seg.of_poses(image, poses)
 
     def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
         """Segment the persons whose poses a batch has.
@@ -147,62 +168,6 @@ class Pose2SegModule(DeepLabV3Plus):
     def from_poses(
         self, images: Tensor, poses: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
     ) -> list[Parsing]:
-        """Segment persons whose poses are known, as `FromPoses` says; `parts` are the pixels of all of them."""
-        cases = zip(images, poses, letterboxes, strict=True)
-        return [read_out(self.of_poses(image, p), p, s, box) for image, (p, s), box in cases]
-
-    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
-        """Refuse a video, of which no poses are known."""
-        raise InputError(
-            "the Pose2Seg Module alone finds nobody; give keypoints=COCO.json, or the checkpoint of the whole loop"
-        )
-
-
-class SelfSupervised(nn.Module):
-    """Segments persons by their poses (Eq. 10).
-
-    Args:
-        seg: finds pixels of persons.
-        pose: finds poses.
-        pose2seg: tells whose the pixels are.
-    """
-
-    def __init__(self, seg: DeepLabV3Plus, pose: PoseModule, pose2seg: Pose2SegModule) -> None:
-        super().__init__()
-        self.seg, self.pose, self.pose2seg = seg, pose, pose2seg
-
-    def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
-        """Compute the losses () of all modules, each by its name: they have no parameter in common."""
-        return {**self.seg.losses(batch), **self.pose.losses(batch), **self.pose2seg.losses(batch)}
-
-    def instances(self, image: Tensor, a: Tensor, poses: Tensor) -> Tensor:
-        """Compute the logits of each person's mask: Softmax(a_TPR + a_Pose2Seg) is Eq. 10.
-
-        Args:
-            image: (3, H, W) in [0, 1].
-            a: (2, H, W) logits of the Seg Module, refined or not.
-            poses: (N, 17, 3).
-
-        Returns:
-            (N, 2, H, W).
-        """
-        return a + self.pose2seg.of_poses(image, poses)
-
-    def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
-        """Segment the persons of a batch's images.
-
-        Args:
-            batch: batch of B samples.
-            letterboxes: how each of the B images lies on the canvas.
-
-        Returns:
-            B parsings at the images' native sizes.
-        """
-        return self.from_poses(batch["images"], self.pose.detect(batch["images"]), letterboxes)
-
-    def from_poses(
-        self, images: Tensor, poses: Sequence[tuple[Tensor, Tensor]], letterboxes: Sequence[Letterbox]
-    ) -> list[Parsing]:
         """Segment persons whose poses are known.
 
         Args:
@@ -217,8 +182,64 @@ class SelfSupervised(nn.Module):
         return [read_out(self.instances(image, a, p), p, s, box, a) for image, a, (p, s), box in cases]
 
     def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
+        """Refuse a video, of which no poses are known."""
+        raise InputError(
+            "the Pose2Seg Module alone finds nobody; give keypoints=COCO.json, or the checkpoint of the whole loop"
+        )
+
+
+class SelfSupervised(PosesToMasks):
+    """Segments the persons whose poses it finds.
+
+    Args:
+        seg: finds pixels of persons.
+        pose: finds poses.
+        pose2seg: tells whose the pixels are.
+    """
+
+    def __init__(self, seg: DeepLabV3Plus, pose: PoseModule, pose2seg: Pose2SegModule) -> None:
+        super().__init__(seg, pose2seg)
+        self.pose = pose
+
+    def losses(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """Compute the losses () of all modules, each by its name: they have no parameter in common."""
+        return {**self.seg.losses(batch), **self.pose.losses(batch), **super().losses(batch)}
+
+    def parse(self, batch: ImageBatch, letterboxes: Sequence[Letterbox]) -> list[Parsing]:
+        """Segment the persons of a batch's images.
+
+        Args:
+            batch: batch of B samples.
+            letterboxes: how each of the B images lies on the canvas.
+
+        Returns:
+            B parsings at the images' native sizes.
+        """
+        return self.from_poses(batch["images"], self.pose.detect(batch["images"]), letterboxes)
+
+    def stream(self, frames: Iterable[Tensor], letterbox: Letterbox) -> Iterator[Parsing]:
         """Segment the persons of a video frame by frame; see `stream_images`."""
         return stream_images(self, frames, letterbox)
+
+
+def _persons(batch: ImageBatch, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw persons with a pose and a mask: rows of their images (P,), poses (P, 17, 3) and masks (P, H, W)."""
+    if "keypoints" not in batch or "instances" not in batch or "parts" not in batch:
+        raise InputError("the Pose2Seg Module learns from persons with masks and keypoints; these data lack some")
+    cases = [
+        (b, n)
+        for b, (poses, persons) in enumerate(zip(batch["keypoints"], batch["instances"], strict=True))
+        for n in range(len(poses))
+        if (poses[n, :, 2] > 0).any() and (persons == n + 1).any()
+    ]
+    order = torch.randperm(len(cases))[:most].tolist()
+    drawn = batch["images"].new_tensor([cases[i] for i in order], dtype=torch.long).reshape(-1, 2)
+    rows, ids = drawn.T
+    masks = (batch["instances"][rows] == ids[:, None, None] + 1).long()
+    ignored = batch["parts"][rows] == IGNORE
+    poses = [batch["keypoints"][b][n] for b, n in drawn.tolist()]
+    empty = batch["images"].new_zeros(0, KEYPOINTS, 3)
+    return rows, torch.stack(poses) if poses else empty, masks.masked_fill(ignored, IGNORE)
 
 
 def heights(poses: Tensor) -> Tensor:
@@ -235,7 +256,7 @@ def with_skeletons(images: Tensor, poses: Tensor) -> Tensor:
     return torch.cat([images, skeleton_maps(seen, size, JOINT * longer, LIMB * longer).to(images)], 1)
 
 
-def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox, a: Tensor | None = None) -> Parsing:
+def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox, a: Tensor) -> Parsing:
     """Decide for masks at native size.
 
     Args:
@@ -243,7 +264,7 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
         poses: (N, 17, 3) on the canvas.
         scores: (N,) of the poses.
         letterbox: how the image lies on the canvas.
-        a: (2, H, W) logits of the Seg Module, whose mask is `parts`; None takes all persons' pixels.
+        a: (2, H, W) logits of the Seg Module, whose mask is `parts`.
 
     Returns:
         The parsing; a person's score is its pose's times the mean probability of its mask.
@@ -251,9 +272,8 @@ def read_out(logits: Tensor, poses: Tensor, scores: Tensor, letterbox: Letterbox
     foreground = letterbox.restore(logits.float().softmax(1)[:, 1:])[:, 0]  # (N, *native); there may be nobody
     masks = foreground > 0.5
     mean = (foreground * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
-    parts = masks.any(0) if a is None else letterbox.restore(a[None].float())[0].argmax(0)
     return Parsing(
-        parts=parts.long(),
+        parts=letterbox.restore(a[None].float())[0].argmax(0),
         persons=InstanceMasks(
             masks=masks,
             classes=torch.ones(len(masks), dtype=torch.int64, device=masks.device),

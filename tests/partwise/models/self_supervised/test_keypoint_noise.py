@@ -47,7 +47,7 @@ def test_masks_are_worse_the_more_is_spoilt(study):
 
 
 def test_the_command_writes_a_row_for_each_setting_and_seed(study, tmp_path, monkeypatch, capsys):
-    saved(small_networks.pose2seg_module(), tmp_path / "last.ckpt", "pose2seg_module_coco")
+    saved(small_networks.poses_to_masks(), tmp_path / "last.ckpt", "pose2seg_module_coco")
     out = tmp_path / "rows.csv"
     arguments = ["noise", "--ckpt", str(tmp_path / "last.ckpt"), "--images", "2", "--noise", "0", "0.1", "--missing",
                  "0", "0.5", "--seed", "0", "1", "--accelerator", "cpu", "--out", str(out)]  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_command_writes_a_row_for_each_setting_and_seed(study, tmp_path, mon
 
 @pytest.mark.parametrize(
     ("description", "options", "says"),
-    [("pose_module", [], "takes no poses"), ("pose2seg_module", ["--missing", "2"], "--missing 0 to 1")],
+    [("pose_module", [], "takes no poses"), ("poses_to_masks", ["--missing", "2"], "--missing 0 to 1")],
 )
 def test_what_cannot_be_measured_is_one_line(study, tmp_path, monkeypatch, capsys, description, options, says):
     saved(getattr(small_networks, description)(), tmp_path / "last.ckpt")

@@ -5,7 +5,14 @@ import torch
 
 from partwise.batches import ImageBatch
 from partwise.errors import InputError
-from partwise.models.self_supervised.model import SKELETON, Pose2SegModule, SelfSupervised, read_out, with_skeletons
+from partwise.models.self_supervised.model import (
+    SKELETON,
+    Pose2SegModule,
+    PosesToMasks,
+    SelfSupervised,
+    read_out,
+    with_skeletons,
+)
 from partwise.models.self_supervised.pose_module import PoseModule, closed_pixels, joint_boxes
 from partwise.nn.deeplab_v3_plus import DeepLabV3Plus
 from partwise.ops.resize import Letterbox
@@ -64,7 +71,7 @@ def test_scores_are_the_poses_times_the_masks_probability():
     logits = torch.zeros(2, 2, 64, 64)
     logits[0, 1, :, :10] = 2.0
     parsing = read_out(logits - torch.tensor([0.0, 1e-3]).view(1, 2, 1, 1), poses, torch.tensor([0.5, 1.0]),
-                       Letterbox.fit((64, 64), 64))  # fmt: skip
+                       Letterbox.fit((64, 64), 64), logits[0])  # fmt: skip
     persons = parsing["persons"]
     assert "masks" in persons
     assert persons["masks"].sum((1, 2)).tolist() == [640, 0]
@@ -83,30 +90,58 @@ def test_skeletons_do_not_tell_scores_from_visibilities():
 
 def test_skeletons_lose_joints_in_training_alone(network):
     module, poses = network.pose2seg, torch.stack([standing(20.0)] * 400)
-    assert torch.equal(module.eval()._spoilt(poses), poses)
-    spoilt = module.train()._spoilt(poses)
+    assert torch.equal(module.eval().spoilt(poses), poses)
+    spoilt = module.train().spoilt(poses)
     lost = (spoilt[..., 2] == 0).float().mean()
     assert lost == pytest.approx(module.dropped * 2 / 3, abs=0.02)  # from a third of it on
     moved = (spoilt - poses)[..., :2][spoilt[..., 2] > 0]
     assert moved.std() == pytest.approx(module.jitter * 40, rel=0.1)
 
 
+def test_the_pose2seg_module_learns_what_eq_10_adds_to_a_seg_module_that_stays(network):
+    """In a network that trains, a is still what it is when masks are made, and learns nothing."""
+    together, given = PosesToMasks(network.seg, network.pose2seg).train(), batch()
+    given["images"] = given["images"][1:]
+    given["instances"], given["parts"], given["keypoints"] = (
+        given["instances"][1:],
+        given["parts"][1:],
+        given["keypoints"][1:],
+    )
+    for layer in network.pose2seg.modules():  # its logits do not depend on chance
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    network.pose2seg.dropped = network.pose2seg.jitter = 0.0
+    before = {key: value.clone() for key, value in network.seg.state_dict().items()}
+    loss = together.losses(given)["pose2seg"]
+    loss.backward()
+    assert network.seg.training
+    assert all(torch.equal(value, before[key]) for key, value in network.seg.state_dict().items())
+    assert all(p.grad is None for p in network.seg.parameters())
+    a = network.seg.eval().logits(given["images"])
+    own = network.pose2seg.logits(with_skeletons(given["images"], given["keypoints"][0]))
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(a + own, given["instances"]))
+    assert not torch.allclose(loss, torch.nn.functional.cross_entropy(own, given["instances"]))
+
+
 def test_a_batch_without_persons_has_a_loss_of_nothing(network):
     empty = batch()
     empty["keypoints"] = [torch.zeros(0, 17, 3)] * 2
-    loss = network.pose2seg.losses(empty)["pose2seg"]
+    loss = PosesToMasks(network.seg, network.pose2seg).losses(empty)["pose2seg"]
     assert loss == 0
     loss.backward()
 
 
 def test_ignored_pixels_teach_the_pose2seg_module_nothing(network):
-    torch.manual_seed(0)
-    module = network.pose2seg.eval()
+    module = PosesToMasks(network.seg, network.pose2seg).eval()
     first, other = batch(), batch()
     for each in (first, other):
         each["parts"][:, 30:] = 255
     other["instances"][:, 40:50] = 0
-    assert torch.equal(module.losses(first)["pose2seg"], module.losses(other)["pose2seg"])
+    losses = []
+    for each in (first, other):
+        torch.manual_seed(0)  # the same order of persons
+        losses.append(module.losses(each)["pose2seg"])
+    assert torch.equal(*losses)
 
 
 def test_missing_joints_are_open_in_the_box_of_their_person_alone():
