@@ -36,7 +36,7 @@ def changed(config, key, value):
         ("image_size", [64, -64], "side in pixels"), ("image_size", 10**6, "side in pixels"),
         ("trainer.precision", "bf17", "one of 32-true, bf16-mixed"), ("trainer.devices", 0, "a number of devices"),
         ("trainer.devices", -2, "a number of devices"), ("trainer.devices", "some", "a number of devices"),
-        ("trainer.accelerator", "gpus", "one of auto, cpu, gpu"), ("trainer.max_epochs", 0, "at least 1"),
+        ("trainer.accelerator", "gpus", "one of auto, cpu, gpu"), ("trainer.max_epochs", -2, "at least -1"),
         ("trainer.max_steps", 0, "at least 1 or one of -1"), ("trainer.limit_train_batches", 0, "or null"),
         ("trainer.limit_val_batches", 1.5, "or null"), ("trainer.gradient_clip_val", -1, "above 0"),
         ("trainer.accumulate_grad_batches", 0, "at least 1"), ("trainer.deterministic", "yes", "true or false"),
