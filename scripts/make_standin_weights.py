@@ -64,6 +64,7 @@ APART = (
     "seed=1",
     "ema=0.999",
 )
+FEW = (*APART, "data.synthetic.domain=labelled")
 TRAININGS = {
     "parsing_rcnn_vip": Training(
         "Parsing R-CNN on single frames: parts in VIP's 20 classes, and persons",
@@ -100,18 +101,23 @@ TRAININGS = {
     # moves their weights from 0 in so few steps.
     "seg_module_coco": Training(
         "The self-supervised loop's Seg Module: pixels of persons",
-        (("experiment=seg_module_coco", *APART, "+model.rates={backbone: 0}", "data.batch_size=16",
+        (("experiment=seg_module_coco", *FEW, "+model.rates={backbone: 0}", "data.batch_size=16",
           "trainer.max_epochs=16", "trainer.check_val_every_n_epoch=16"),),
         parts={"backbone.": "parsing_rcnn_vip/feature.backbone."},
     ),
     "pose_module_coco": Training(
         "The self-supervised loop's Pose Module: poses of persons",
-        (("experiment=pose_module_coco", *APART, "data.batch_size=16", "model.schedule.milestones=[34]",
-          "trainer.max_epochs=45", "trainer.check_val_every_n_epoch=45"),),
+        (("experiment=pose_module_coco", *FEW, "data.batch_size=16", "model.schedule.milestones=[34]",
+          "trainer.max_epochs=45", "trainer.check_val_every_n_epoch=45"),
+         ("experiment=pose_module_coco", *APART, "data.synthetic.photos={train: 3000, val: 80}", "data.batch_size=16",
+          "model.optimizer.lr=0.001", "model.schedule.milestones=[9]", "trainer.max_epochs=12",
+          "trainer.check_val_every_n_epoch=12"),
+         ("experiment=pose_module_coco", *APART, "data.synthetic.photos={train: 3000, val: 80}", "data.batch_size=16",
+          "model.schedule.milestones=[16]", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=20", "seed=2")),
     ),
     "pose2seg_module_coco": Training(
         "The self-supervised loop's Pose2Seg Module: masks of given poses",
-        (("experiment=pose2seg_module_coco", *APART, "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=6",
+        (("experiment=pose2seg_module_coco", *FEW, "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=6",
           "++model.rates={pose2seg.backbone: 0, pose2seg.backbone.body.conv1: 1, "
           "pose2seg.backbone.body.layer1: 1}",
           "~model.optimizer.momentum", "model.optimizer._target_=torch.optim.AdamW", "model.optimizer.lr=0.001"),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from data_modules.datasets.coco_persons import FILES, JSONS, PICTURES
 from data_modules.loading import pool
 from data_modules.synthetic.layouts import coco_json, fragments
 from data_modules.synthetic.layouts.shots import SceneWriter, Shot
+from data_modules.synthetic.layouts.writer import LATER
 from data_modules.synthetic.render.renderer import Frame
 
 #: Persons of a crowded picture that are annotated one by one; the farther ones become a crowd.
@@ -30,6 +31,8 @@ class COCOPersonsWriter(SceneWriter):
         size: (height, width) in pixels.
         severity: of the corruption, 0..1; the scenes do not depend on it.
         crowds: share of the photos that show many people, all but two of them annotated as a crowd.
+        domain: of the other photos, key of `scene.DOMAINS`. With mostly one person in each, tags of the Pose Module
+            become all alike: pull has its way, and push has no gradient there.
         seed: equal seeds give equal files.
         workers: processes at most; None takes the cores available, up to eight.
     """
@@ -40,11 +43,12 @@ class COCOPersonsWriter(SceneWriter):
     photos: Mapping[str, int]
     size: Sequence[int] = (192, 256)
     crowds: float = 0.1
+    domain: str = field(default="labelled", metadata={LATER: True})
 
     def write(self, root: Path) -> None:
         """Write the photos and jsons into the empty folder `root`."""
         self.check_splits(self.photos)
-        like = self.shot(root, "labelled")
+        like = self.shot(root, self.domain)
         start = 1  # no two pictures have one name, whatever their splits
         for s, split in enumerate(self.splits):
             (root / PICTURES.format(split)).mkdir(parents=True)
@@ -52,7 +56,7 @@ class COCOPersonsWriter(SceneWriter):
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, s, 21]))
             seeds, crowded = rng.integers(2**31, size=count), rng.random(count) < self.crowds
             jobs = [
-                replace(like, split=split, name=f"{n:012d}", seed=int(own), domain="crowd" if crowd else "labelled")
+                replace(like, split=split, name=f"{n:012d}", seed=int(own), domain="crowd" if crowd else self.domain)
                 for n, (own, crowd) in enumerate(zip(seeds, crowded, strict=True), start)
             ]
             start += len(jobs)

@@ -165,11 +165,12 @@ _UNUSUAL = {"walk": 0.15, "run": 0.15, "dance": 0.4, "crouch": 0.3}
 _UPRIGHT = {"walk": 0.4, "idle": 0.4, "wave": 0.2}
 _GOING = {"walk": 0.85, "run": 0.1, "idle": 0.05}
 
-#: Name -> what is drawn: the general mix; people apart, upright and unoccluded; many, overlapping, in unusual
-#: poses; two or three close together; one person in any pose; one person cut out of a surveillance video.
+#: Name -> what is drawn: the general mix; people apart, upright and unoccluded; more of them; many, overlapping, in
+#: unusual poses; two or three close together; one person in any pose; one person cut out of a surveillance video.
 DOMAINS = {
     "video": Domain((0.24, 0.28, 0.22, 0.13, 0.08, 0.05), _EVERYDAY, (0.45, 1.03), gap=0.75, props=0.9),
     "labelled": Domain((0.6, 0.4), _UPRIGHT, (0.6, 0.95), gap=1.0, props=0.0, shake=0.5),
+    "apart": Domain((0.2, 0.45, 0.35), _UPRIGHT, (0.6, 0.95), gap=1.0, props=0.0, shake=0.5),
     "crowd": Domain((0.0, 0.0, 0.0, 0.4, 0.3, 0.3), _UNUSUAL, (0.5, 1.0), gap=0.4, props=1.0),
     "touching": Domain((0.0, 0.6, 0.4), _EVERYDAY, (0.6, 0.95), gap=0.5, props=0.0),
     "single": Domain((1.0,), _EVERYDAY, (0.75, 0.95), gap=1.0, props=0.0),

@@ -1,9 +1,15 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
+from data_modules.synthetic.render.renderer import Renderer
+from data_modules.synthetic.render.scene import draw_scene
+from partwise.checkpoints.loading import build_network, load
 from partwise.errors import InputError
 from partwise.labels import FOREGROUND
 from partwise.models.self_supervised.pose_module import PoseModule, posed_pixels
+from partwise.nn.hourglass import STRIDE
 from partwise.ops.flip import hflip
 
 STEPS = 400  # at most; some 220 are enough from this seed
@@ -58,6 +64,26 @@ def sure(found):
     poses = found.poses[found.scores > 0.5]
     assert len(poses) == 2
     return poses[poses[:, 5, 0].argsort()]
+
+
+@torch.no_grad()
+def test_the_packages_module_tells_people_close_together_apart():
+    module = build_network(load("standin/pose_module_coco"), "standin/pose_module_coco")
+    within, between = [], []
+    for seed in range(5000, 5012):
+        frame = Renderer(draw_scene(seed, size=(192, 256), frames=1, severity=0.2, domain="touching")).frame(0)
+        image = torch.from_numpy(frame.image).permute(2, 0, 1)[None] / 255
+        tags = module.maps(image).tags[0].mean(-1)
+        means = []
+        for pose in torch.from_numpy(frame.keypoints):
+            joints = (pose[:, 2] == 2).nonzero()[:, 0]
+            x, y = ((pose[joints, :2] + 0.5) / STRIDE).long().unbind(1)
+            own = tags[joints, y, x]
+            within.append((own - own.median()).abs().median())
+            means.append(own.median())
+        between += [abs(a - b) for a, b in pairwise(means)]
+    assert torch.stack(between).median() > 4 * torch.stack(within).median()
+    assert torch.stack(between).median() > 0.5
 
 
 def test_gradient_reaches_every_parameter_and_images_without_people_count():
