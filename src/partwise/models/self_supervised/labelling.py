@@ -245,9 +245,9 @@ def describe(found: Found, size: tuple[int, int]) -> tuple[list[dict[str, Any]],
     if pose is None:
         assert foreground is not None
         return _rows(foreground.logits.argmax(0, keepdim=True) == 1, None), None
-    places = torch.cat([pose.poses[..., :2], 2.0 * pose.supervises[..., None]], -1)
-    if foreground is None or persons is None:
-        return _rows(joint_boxes(pose.poses, size), places), None
+    if foreground is None or persons is None:  # the Pose Module learns from joints that GBSR trusts
+        return _rows(joint_boxes(pose.poses, size), _places(pose.poses, pose.supervises)), None
+    places = _places(pose.poses, pose.poses[..., 2] > 0)  # the Pose2Seg Module from those that a mask is made of
     masks = persons.argmax(1) == 1
     final, seen = masks.any(0), foreground.own.argmax(0) == 1
     unclaimed = (foreground.logits.argmax(0) == 1) & ~final
@@ -319,6 +319,11 @@ def _rows(masks: Tensor, poses: Tensor | None, crowd: bool = False) -> list[dict
         }  # fmt: skip
         rows.append(row if poses is None else row | _keypoints(poses[n]))
     return rows
+
+
+def _places(poses: Tensor, known: Tensor) -> Tensor:
+    """Poses (N, 17, 3) as annotations: x, y, and 2 where a joint is known, 0 elsewhere."""
+    return torch.cat([poses[..., :2], 2.0 * known[..., None]], -1)
 
 
 def _keypoints(pose: Tensor) -> dict[str, Any]:

@@ -139,6 +139,20 @@ def test_what_no_pose_claims_is_ignored_by_those_who_learn(tmp_path):
     assert [(parts == value).sum().item() for value in (1, 255)] == [50, 150]
 
 
+def test_poses_are_labelled_with_what_gbsr_trusts_and_masks_with_the_joints_that_made_them():
+    joints = torch.rand(1, 17, 3, generator=torch.Generator().manual_seed(0)) * 8 + 1
+    joints[0, 3] = 0  # missing
+    trusted = (torch.arange(17) % 2 == 0)[None] & (joints[..., 2] > 0)
+    masks = torch.ones(1, *SIZE, dtype=torch.bool)
+    both = found(masks[0], masks[0], masks)._replace(pose=Pose(joints, torch.ones(1), trusted, []))
+    known = {}
+    for kind, labels in {"poses": both._replace(foreground=None, persons=None), "instances": both}.items():
+        ((person, *_), _) = describe(labels, SIZE)
+        known[kind] = np.array(person["keypoints"]).reshape(17, 3)[:, 2] > 0
+    assert known["poses"].tolist() == trusted[0].tolist()
+    assert known["instances"].tolist() == (joints[0, :, 2] > 0).tolist()
+
+
 def test_frames_without_anybody_say_nothing_of_similarity(tmp_path):
     nobody = torch.zeros(*SIZE, dtype=torch.bool)
     assert describe(found(nobody, nobody, torch.zeros(0, *SIZE, dtype=torch.bool)), SIZE) == ([], None)
